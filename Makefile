@@ -1,0 +1,63 @@
+# The two commands for everybody are `make demo` and `make test`. Nothing has to be done by hand before either.
+PYTHON ?= python3
+VENV := .venv
+TRAIN := .venv-train
+BIN := $(VENV)/bin
+VS := $(BIN)/visualsearch
+DEMO_QUERY := demo/queries/$(shell ls demo/queries 2>/dev/null | head -n 1)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint bench chaos clean lock setup setup-dev setup-train
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: setup ## Set up, start the servers, index the demo corpus and search it
+	@demo/run $(VS)
+
+up: setup ## Start the servers, the indexer and the gateway
+	$(VS) up --detach
+
+down: ## Stop all that was started; the data stays
+	@if [ -x $(VS) ]; then $(VS) down; fi
+
+test: setup-dev setup-train lint ## Run every test; most of them against the real servers
+	$(BIN)/pytest
+	VISUALSEARCH_REQUIRE_TORCH=1 $(TRAIN)/bin/python -m pytest -m torch
+
+lint: setup-dev ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup-dev ## Measure; writes the tables in benchmarks/results
+	$(BIN)/python -m benchmarks
+
+chaos: setup-dev ## Kill the servers one after the other under load
+	$(BIN)/pytest -m chaos tests/chaos
+
+clean: down ## Remove everything that can be made again, the local data too
+	rm -rf $(VENV) $(TRAIN) .visualsearch out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# A stamp says which lock file an environment was made from; a changed lock makes it anew.
+setup: $(VENV)/serving.stamp
+setup-dev: $(VENV)/dev.stamp
+setup-train: $(TRAIN)/train.stamp
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed; name one by 'make PYTHON=python3.12 ...'."; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "The venv module is needed: on Debian, apt-get install python3-venv."; exit 1; }
+
+$(VENV)/serving.stamp: requirements/serving.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/serving.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock $(VENV)/serving.stamp
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	@touch $@
+
+lock: ## Resolve the dependencies anew (needs uv)
+	requirements/lock

@@ -1,0 +1,1 @@
+"""The local runner: the real servers as supervised plain processes."""

@@ -1,0 +1,1 @@
+"""Export of encoders to ONNX and their publication into the model repository."""

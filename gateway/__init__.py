@@ -1,0 +1,1 @@
+"""The gateway: a thin FastAPI and gRPC front over encoder, vectors and catalog."""

@@ -1,0 +1,1 @@
+"""The indexer: events from the stream become searchable pictures."""

@@ -1,0 +1,105 @@
+"""The real servers for the tests: a stack of their own, beside whatever else runs on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from visualsearch.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+IN_CI = bool(os.environ.get("CI"))
+UP_TIMEOUT_S = 600
+"""The first start downloads and unpacks the servers."""
+
+
+def missing(what: str) -> None:
+    """Skip a test for want of something on a laptop; fail it in CI."""
+    if IN_CI:
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing")
+
+
+class Stack:
+    """A running local stack in a state folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        carriers = ROOT / ".visualsearch" / "carriers"
+        self.env = {**os.environ, "VISUALSEARCH_HOME": str(home), "VISUALSEARCH_CARRIERS": str(carriers)}
+
+    def command(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run the `visualsearch` command against this stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "visualsearch.cli", *words],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def settings(self) -> Settings:
+        """Settings as a process of this stack would load them."""
+        before = os.environ.get("VISUALSEARCH_HOME")
+        os.environ["VISUALSEARCH_HOME"] = str(self.home)
+        try:
+            return Settings.load()
+        finally:
+            if before is None:
+                del os.environ["VISUALSEARCH_HOME"]
+            else:
+                os.environ["VISUALSEARCH_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory):
+    """The stack that most tests share, with its command; started once, stopped at the end."""
+    if sys.platform != "linux":
+        missing("Linux")
+    stack = Stack(tmp_path_factory.mktemp("stack") / "state")
+    up = stack.command("up", "--detach", timeout_s=UP_TIMEOUT_S)
+    if up.returncode:
+        logs = stack.command("logs").stdout
+        stack.command("down")
+        pytest.fail(f"the local stack did not start:\n{up.stdout}\n{up.stderr}\n{logs}")
+    yield stack
+    down = stack.command("down")
+    assert down.returncode == 0, down.stdout + down.stderr
+
+
+@pytest.fixture(scope="session")
+def stack(running: Stack) -> Settings:
+    """Addresses and credentials of the running stack."""
+    return running.settings()
+
+
+@pytest.fixture(scope="session")
+def demo_stack(running: Stack, stack: Settings) -> Settings:
+    """The running stack with the demo corpus indexed."""
+    indexed = running.command("index", "demo/pictures", timeout_s=600)
+    assert indexed.returncode == 0, indexed.stdout + indexed.stderr
+    return stack
+
+
+@pytest.fixture(scope="session")
+def api(stack: Settings):
+    """A client of the running gateway."""
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        missing("Chromium")
+    return str(found)

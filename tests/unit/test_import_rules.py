@@ -1,0 +1,93 @@
+"""Who may import whom: the rules of ARCHITECTURE.md, held by reading the source."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"visualsearch", "gateway", "indexer", "training", "export", "compose"}
+ADAPTERS = {
+    "encoder": {"tritonclient", "grpc"},
+    "encoder_onnx": {"onnxruntime"},
+    "vectors": {"pymilvus", "grpc", "yaml"},
+    "catalog": {"psycopg", "psycopg_pool"},
+    "events": {"redis"},
+    "blobs": {"obstore", "httpx"},
+}
+PURE = {"domain": set(), "errors": set(), "ports": {"PIL", "imagehash"}, "images": {"PIL", "imagehash"}}
+TORCH = {"torch", "torchvision", "open_clip"}
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module in OURS}
+    return names
+
+
+def foreign(names: set[str]) -> set[str]:
+    tops = {name.split(".")[0] for name in names}
+    return tops - OURS - set(sys.stdlib_module_names) - {"numpy", ""}
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] in OURS and "." in name}
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_core_stays_pure(module):
+    names = imports(ROOT / "visualsearch" / f"{module}.py")
+    assert foreign(names) <= PURE[module]
+    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors"}
+
+
+@pytest.mark.parametrize("module", ADAPTERS)
+def test_an_adapter_knows_the_domain_and_one_vendor(module):
+    names = imports(ROOT / "visualsearch" / f"{module}.py")
+    assert foreign(names) <= ADAPTERS[module]
+    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors"}
+
+
+@pytest.mark.parametrize("module", ["gateway/search.py", "gateway/ranking.py", "indexer/ingest.py"])
+def test_the_logic_knows_no_framework_and_no_server(module):
+    names = imports(ROOT / module)
+    assert not foreign(names) & {"fastapi", "starlette", "redis", "pymilvus", "psycopg", "tritonclient", "obstore"}
+    assert not {name for name in ours(names) if name.split(".")[1] in ADAPTERS}
+
+
+@pytest.mark.parametrize(
+    ("folder", "never"),
+    [("gateway", {"indexer", "training", "export"}), ("indexer", {"gateway", "training", "export"})],
+)
+def test_gateway_and_indexer_keep_apart(folder, never):
+    for file in sources(folder):
+        assert not {name.split(".")[0] for name in imports(file)} & never, file
+
+
+@pytest.mark.parametrize("folder", ["visualsearch", "gateway", "indexer", "compose"])
+def test_nothing_that_serves_knows_torch(folder):
+    for file in sources(folder):
+        assert not foreign(imports(file)) & TORCH, file
+
+
+def test_only_composition_roots_build_adapters_out_of_settings():
+    roots = {"gateway/main.py", "indexer/main.py", "visualsearch/stores.py", "visualsearch/cli.py"}
+    for folder in ("visualsearch", "gateway", "indexer"):
+        for file in sources(folder):
+            built = {name for name in ours(imports(file)) if name.split(".")[1] in ADAPTERS}
+            assert not built or str(file.relative_to(ROOT)) in roots, file
+
+
+def test_the_milvus_folder_holds_no_python():
+    assert not list((ROOT / "milvus").rglob("*.py"))

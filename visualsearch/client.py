@@ -1,0 +1,82 @@
+"""A small client of the gateway's REST interface, for the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from visualsearch.errors import InvalidInput, NotFound, Unavailable, VisualSearchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+TIMEOUT_S = 30.0
+"""Longer than any deadline of the gateway, so that its own answer always comes first."""
+
+
+class Client:
+    """Calls one gateway. Use as a context manager.
+
+    Every call raises ``Unavailable`` when the gateway does not answer or says so, ``NotFound`` and ``InvalidInput``
+    with the gateway's own sentence.
+    """
+
+    def __init__(self, url: str, api_key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def search(self, file: Path, *, bbox: str | None, k: int, near_duplicates: str) -> dict[str, Any]:
+        """Search with a picture file; returns the gateway's answer as it came."""
+        form = {"k": str(k), "near_duplicates": near_duplicates} | ({"bbox": bbox} if bbox else {})
+        with file.open("rb") as picture:
+            response = self._call("POST", "/search", data=form, files={"image": (file.name, picture)})
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def image(self, image_id: int) -> dict[str, Any]:
+        """Return what is known of one image."""
+        facts: dict[str, Any] = self._call("GET", f"/images/{image_id}").json()
+        return facts
+
+    def content(self, image_id: int, size: int) -> bytes:
+        """Return a thumbnail whose longer side is ``size`` pixels."""
+        return self._call("GET", f"/images/{image_id}/content", params={"size": size}).content
+
+    def delete(self, image_id: int) -> None:
+        """Delete an image everywhere."""
+        self._call("DELETE", f"/images/{image_id}")
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx' own options
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"The gateway at {self._url}", f"{error or type(error).__name__}; is it up? `visualsearch up` starts it"
+            ) from None
+        if response.is_success:
+            return response
+        raise _error(response)
+
+
+def _error(response: httpx.Response) -> VisualSearchError:
+    """Turn a problem document into the error that its status stands for."""
+    try:
+        detail = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"The gateway answered {response.status_code}."
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return NotFound(detail)
+    if response.is_client_error:
+        return InvalidInput(detail)
+    return Unavailable("The gateway", detail)

@@ -1,0 +1,72 @@
+"""Which model version and which collection answer.
+
+A release is resolved once per request, so that one answer never mixes two.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from visualsearch.domain import Release
+from visualsearch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from visualsearch.ports import Catalog, Vectors
+
+LIVE_ALIAS = "images_live"
+"""Name under which people see the live collection in Milvus' console."""
+
+CACHE_S = 1.0
+"""How long a resolved release may be used before the catalog is asked again."""
+
+
+class Releases:
+    """The live release, cached for a second so that a request does not pay a query for it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._live: Release | None = None
+        self._until = 0.0
+
+    async def live(self) -> Release:
+        """Return the release that answers; the last one known while the catalog is down.
+
+        Raises ``Unavailable`` when none is known.
+        """
+        if self._live is None or time.monotonic() >= self._until:
+            try:
+                self._live = await self._catalog.live_release() or self._live
+            except Unavailable:
+                if self._live is None:
+                    raise
+            self._until = time.monotonic() + CACHE_S
+        if self._live is None:
+            raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
+        return self._live
+
+
+def first_release(model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int]) -> Release:
+    """Describe the release that a fresh installation starts with."""
+    name = f"v{model_version}_{profile}"
+    return Release(
+        name=name,
+        model_version=model_version,
+        fingerprint=fingerprint,
+        collection=f"images_{name}",
+        profile=profile,
+        search_params=search_params,
+    )
+
+
+async def ensure_live(catalog: Catalog, vectors: Vectors, wanted: Release) -> Release:
+    """Return the live release, with its collection there; make ``wanted`` live where there is none yet."""
+    live = await catalog.live_release()
+    release = live or wanted
+    await vectors.create(release.collection, release.profile)
+    if live is None:
+        await catalog.add_release(release, "live")
+    await vectors.point_alias(LIVE_ALIAS, release.collection)
+    return release

@@ -1,0 +1,106 @@
+"""Every setting, with its default. An environment variable is the field's name in capitals after ``VISUALSEARCH_``.
+
+Values come, first found first, from the environment, from ``stack.env`` (addresses of the running local servers) and
+``secrets.env`` (their generated credentials) in the state folder, and from the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from visualsearch.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout (or, in a container, the folder) that holds model_repository/ and milvus/."""
+
+
+def state_folder() -> Path:
+    """Return the folder of the local state: ``VISUALSEARCH_HOME``, or ``.visualsearch`` in the current folder."""
+    return Path(os.environ.get("VISUALSEARCH_HOME") or ".visualsearch").resolve()
+
+
+class Settings(BaseSettings):
+    """Addresses, credentials and limits of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="VISUALSEARCH_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=state_folder, description="The folder of the local state.")
+    url: str = Field("http://127.0.0.1:8080", description="The gateway that the client commands talk to.")
+
+    encoder: Literal["triton", "onnx"] = Field("triton", description="Triton, or ONNX Runtime in process.")
+    triton_grpc: str = Field("127.0.0.1:8001", description="Triton's gRPC address, host:port.")
+    triton_url: str = Field("http://127.0.0.1:8000", description="Triton's HTTP address.")
+    triton_admin_key: SecretStr = Field(SecretStr(""), description="Opens Triton's model-control calls.")
+    model_name: str = Field("image_encoder", description="The encoder's name in the model repository.")
+    model_repository: Path = Field(ROOT / "model_repository", description="Triton's model repository.")
+    model_version: int = Field(1, ge=1, description="The version that the first release is made of.")
+
+    milvus_uri: str = Field("http://127.0.0.1:19530", description="Milvus' address.")
+    milvus_user: str = Field("root", description="Milvus' user; unused while the password is empty.")
+    milvus_password: SecretStr = Field(SecretStr(""), description="Milvus' password.")
+    collection_config: Path = Field(ROOT / "milvus" / "collection.yaml", description="Schema and index profiles.")
+    index_profile: str = Field("ivf_pq", description="The index profile that the first release is made with.")
+
+    postgres_dsn: str = Field(
+        "postgresql://visualsearch@127.0.0.1:5432/visualsearch", description="Postgres' address without its password."
+    )
+    postgres_password: SecretStr = Field(SecretStr(""), description="Postgres' password.")
+
+    valkey_url: str = Field("redis://127.0.0.1:6379/0", description="Valkey's (or Redis') address.")
+    valkey_password: SecretStr = Field(SecretStr(""), description="Valkey's password.")
+
+    s3_url: str = Field("http://127.0.0.1:8333", description="The object store's address.")
+    s3_bucket: str = Field("images", description="The bucket that holds the pictures.")
+    s3_region: str = Field("us-east-1", description="The object store's region.")
+    s3_access_key: SecretStr = Field(SecretStr(""), description="The object store's access key.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="The object store's secret key.")
+
+    gateway_host: str = Field("127.0.0.1", description="The address that the gateway binds.")
+    gateway_port: int = Field(8080, description="The gateway's HTTP port.")
+    gateway_grpc_port: int = Field(8081, description="The gateway's gRPC port.")
+    deadline_ms: int = Field(1800, ge=100, description="Longest time a request waits for the servers behind it, in ms.")
+    decode_threads: int = Field(0, ge=0, description="Threads that decode pictures; 0 is one per core.")
+    max_waiting: int = Field(128, ge=1, description="Requests that may wait for decoding before the excess gets 503.")
+    api_keys: str = Field(
+        "",
+        description="Who may call: comma-separated owner:role:sha256-of-key; roles read, write, admin. Empty: anybody.",
+    )
+    rate_limit: float = Field(
+        0, ge=0, description="Requests a second that one caller may make; 0 is no limit. Loopback has none by default."
+    )
+    rate_limit_loopback: bool = Field(False, description="Whether callers on this machine are limited too.")
+    blocked_sources: str = Field("", description="Comma-separated sources whose images are never shown.")
+    min_result_side: int = Field(
+        0, ge=0, description="Images with a shorter side below this many pixels are not shown."
+    )
+    store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
+
+    index_batch: int = Field(32, ge=1, le=256, description="Events that an indexer takes at a time.")
+    stale_after_s: float = Field(
+        30, gt=0, description="After this long another indexer takes a dead one's events over."
+    )
+    max_deliveries: int = Field(5, ge=1, description="Deliveries after which an event becomes a dead letter.")
+    sweep_after_s: float = Field(
+        60, gt=0, description="Images pending for longer than this are put on the stream again."
+    )
+
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read settings from the environment and the state folder.
+
+        Raises ``ConfigurationError`` naming each setting that does not fit.
+        """
+        home = state_folder()
+        try:
+            return cls(_env_file=(home / "secrets.env", home / "stack.env"), home=home)  # type: ignore[call-arg]
+        except ValidationError as error:
+            wrong = "; ".join(f"VISUALSEARCH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"These settings do not fit: {wrong}.") from None

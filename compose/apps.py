@@ -1,0 +1,75 @@
+"""Our own processes among the supervised ones, and the addresses that they read from the state folder."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+from compose import probes
+from compose.servers import BUCKET, LOOPBACK, Plan, Service
+from visualsearch.settings import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def addresses(plan: Plan, lite: bool) -> str:
+    """Text of ``stack.env``: where this stack's servers are, as settings."""
+    ports = plan.ports
+    values = {
+        "URL": f"http://{LOOPBACK}:{ports['gateway']}",
+        "GATEWAY_PORT": ports["gateway"],
+        "GATEWAY_GRPC_PORT": ports["gateway_grpc"],
+        "ENCODER": "onnx" if lite else "triton",
+        "TRITON_URL": f"http://{LOOPBACK}:{ports['triton_http']}",
+        "TRITON_GRPC": f"{LOOPBACK}:{ports['triton_grpc']}",
+        "MILVUS_URI": f"http://{LOOPBACK}:{ports['milvus']}",
+        "POSTGRES_DSN": f"postgresql://visualsearch@{LOOPBACK}:{ports['postgres']}/visualsearch",
+        "VALKEY_URL": f"redis://{LOOPBACK}:{ports['valkey']}/0",
+        "S3_URL": f"http://{LOOPBACK}:{ports['s3']}",
+        "S3_BUCKET": BUCKET,
+    }
+    return "".join(f"VISUALSEARCH_{name}={value}\n" for name, value in values.items())
+
+
+def gateway(plan: Plan, lite: bool) -> Service:
+    """The gateway: ready when all that it depends on is, alive as long as it answers itself."""
+    url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
+    return Service(
+        "gateway",
+        [sys.executable, "-m", "gateway.main"],
+        functools.partial(probes.http, f"{url}/ready"),
+        {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}"},
+        alive=functools.partial(probes.http, f"{url}/health"),
+        env=_environment(plan, lite),
+        cwd=ROOT,
+    )
+
+
+def indexer(plan: Plan, lite: bool) -> Service:
+    """The indexer, which shows that it lives by touching a file."""
+    beat: Path = plan.home / "run" / "indexer.heartbeat"
+    return Service(
+        "indexer",
+        [sys.executable, "-m", "indexer.main"],
+        functools.partial(probes.heartbeat, beat),
+        {},
+        env=_environment(plan, lite),
+        cwd=ROOT,
+        prepare=lambda: beat.unlink(missing_ok=True),
+    )
+
+
+def milvus_lite(plan: Plan) -> Service:
+    """Serve milvus-lite, for platforms that Milvus' wheel is not built for."""
+    uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
+    data = plan.data("milvus-lite")
+    argv = [sys.executable, "-m", "compose.lite", str(data), str(plan.ports["milvus"])]
+    return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT)
+
+
+def _environment(plan: Plan, lite: bool) -> dict[str, str]:
+    environment = {"VISUALSEARCH_HOME": str(plan.home), "VISUALSEARCH_GATEWAY_HOST": LOOPBACK}
+    # The client would otherwise offer milvus-lite a password that it does not know.
+    return {**environment, "VISUALSEARCH_MILVUS_PASSWORD": ""} if lite else environment

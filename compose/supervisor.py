@@ -1,0 +1,271 @@
+"""Keeps the processes of one stack alive: `python -m compose.supervisor --home FOLDER`.
+
+What dies is started again with growing pauses; what lives but fails its probe three times in a row is killed first.
+That also cures Triton when the process of its model is dead, which its own health pages do not show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from compose import apps, carriers, servers
+from compose.state import Ports, credentials, write_private
+
+if TYPE_CHECKING:
+    from compose.servers import Service
+
+READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
+PROBE_TIMEOUT_S = 6.0
+FAILURES = 3
+"""So many failed probes in a row condemn a process that was ready before."""
+START_S = 120.0
+"""A process that is not ready after this long is started anew."""
+BACKOFF_S, MAX_BACKOFF_S, FORGIVEN_S = 0.5, 30.0, 60.0
+LOG_BYTES = 10 * 2**20
+
+
+class Keeper:
+    """Keeps one service alive."""
+
+    def __init__(self, service: Service, home: Path, changed: Any) -> None:  # noqa: ANN401 - a callback
+        self.service = service
+        self.ready = asyncio.Event()
+        self.restarts = 0
+        self.health = "waiting"
+        self._log = home / "logs" / f"{service.name}.log"
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._created = 0.0
+        self._stopping = False
+
+    def entry(self) -> dict[str, Any]:
+        """What the state file tells of this service."""
+        process = self._process
+        alive = process is not None and process.returncode is None
+        return {
+            **self.service.facts,
+            "pid": process.pid if process and alive else None,
+            "created": self._created,
+            "ready": self.ready.is_set(),
+            "restarts": self.restarts,
+            "health": self.health,
+            "note": self.service.note,
+        }
+
+    async def keep(self, needs: list[Keeper]) -> None:
+        """Run the service until ``stop`` is called."""
+        pause = BACKOFF_S
+        for other in needs:
+            await other.ready.wait()
+        while not self._stopping:
+            begin = time.monotonic()
+            try:
+                await self._run_once()
+            except OSError as error:
+                self._say(f"cannot start: {error}")
+            except RuntimeError as error:
+                self._say(str(error))
+            self.ready.clear()
+            if self._stopping:
+                break
+            pause = BACKOFF_S if time.monotonic() - begin > FORGIVEN_S else min(pause * 2, MAX_BACKOFF_S)
+            self.restarts += 1
+            self._changed()
+            await asyncio.sleep(pause)
+
+    async def _run_once(self) -> None:
+        await asyncio.to_thread(self.service.prepare)
+        if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".log.1"))
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.service.argv,
+                cwd=self.service.cwd,
+                env={**os.environ, **self.service.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._created = psutil.Process(self._process.pid).create_time()
+        self._say("starting")
+        watch = asyncio.create_task(self._watch())
+        code = await self._process.wait()
+        watch.cancel()
+        self._kill_group()
+        self._say(f"ended with {code}")
+
+    async def _watch(self) -> None:
+        """Probe the process; return only after having killed it."""
+        begin, failures = time.monotonic(), 0
+        while True:
+            probe = self.service.alive if self.ready.is_set() and self.service.alive else self.service.probe
+            error = await _failure(probe)
+            if error is None:
+                failures = 0
+                if not self.ready.is_set():
+                    self.ready.set()
+                    self._say("ok")
+            else:
+                failures += 1
+                late = not self.ready.is_set() and time.monotonic() - begin > START_S
+                if self.ready.is_set():
+                    self._say(f"failing: {error}")
+                if late or (self.ready.is_set() and failures >= FAILURES):
+                    self._say(f"killed, since it failed: {error}")
+                    self._kill_group()
+                    return
+            await asyncio.sleep(ALIVE_EVERY_S if self.ready.is_set() and not failures else READY_EVERY_S)
+
+    async def stop(self) -> None:
+        """End the process: ask, wait, kill."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        try:
+            process.send_signal(signal.Signals[self.service.stop_signal])
+            await asyncio.wait_for(process.wait(), self.service.stop_s)
+        except (TimeoutError, ProcessLookupError):
+            self._say("did not stop in time")
+        self._kill_group()
+        await process.wait()
+
+    def _kill_group(self) -> None:
+        if self._process is not None:
+            kill_group(self._process.pid)
+
+    def _say(self, health: str) -> None:
+        self.health = health
+        self._changed()
+
+
+async def _failure(probe: Any) -> str | None:  # noqa: ANN401 - a callable
+    """Run a blocking probe; return what went wrong, if anything did."""
+    try:
+        await asyncio.wait_for(asyncio.to_thread(probe), PROBE_TIMEOUT_S)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    return None
+
+
+def kill_group(leader: int) -> None:
+    """Kill a process and all that it started."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+class Supervisor:
+    """All keepers of one stack, and the state file that tells of them."""
+
+    def __init__(self, home: Path, lite: bool, servers_only: bool) -> None:
+        self._home = home
+        for folder in ("run", "logs", "data"):
+            (home / folder).mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        self._phase, self._error = "starting", ""
+        self._servers_only = servers_only
+        folder = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
+        plan = servers.Plan(home, folder, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
+        self._plan = plan
+        heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), servers.milvus(plan)]
+        stores = [*heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
+        self._keepers = {service.name: Keeper(service, home, self.write) for service in stores}
+        self._stores = list(self._keepers)
+        if not servers_only:
+            for service in (apps.indexer(plan, lite), apps.gateway(plan, lite)):
+                self._keepers[service.name] = Keeper(service, home, self.write)
+        write_private(home / "stack.env", apps.addresses(plan, lite))
+
+    def write(self) -> None:
+        """Write the state file, at once or not at all."""
+        state = {
+            "phase": self._phase,
+            "error": self._error,
+            "supervisor": {"pid": os.getpid(), "created": psutil.Process().create_time()},
+            "shm_prefix": self._plan.shm_prefix,
+            "processes": {name: keeper.entry() for name, keeper in self._keepers.items()},
+        }
+        draft = self._home / "run" / "state.draft"
+        draft.write_text(json.dumps(state, indent=1))
+        draft.replace(self._home / "run" / "state.json")
+
+    async def run(self) -> None:
+        """Start everything, keep it, and stop it when told to."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        tasks = [asyncio.create_task(self._keepers[name].keep([])) for name in self._stores]
+        begin = asyncio.create_task(self._begin_apps(tasks))
+        await stop.wait()
+        self._phase = "stopping"
+        self.write()
+        begin.cancel()
+        last_first = [keeper for name, keeper in self._keepers.items() if name not in self._stores]
+        await asyncio.gather(*(keeper.stop() for keeper in last_first))
+        await asyncio.gather(*(self._keepers[name].stop() for name in self._stores))
+        for task in tasks:
+            task.cancel()
+        servers.remove_shared_memory(self._plan.shm_prefix)
+        self._phase = "stopped"
+        self.write()
+
+    async def _begin_apps(self, tasks: list[asyncio.Task[None]]) -> None:
+        for name in self._stores:
+            await self._keepers[name].ready.wait()
+        if not self._servers_only:
+            self._error = await self._initialise()
+            if self._error:
+                self._phase = "failed"
+                self.write()
+                return
+            names = [name for name in self._keepers if name not in self._stores]
+            tasks += [asyncio.create_task(self._keepers[name].keep([])) for name in names]
+            for name in names:
+                await self._keepers[name].ready.wait()
+        self._phase = "ready"
+        self.write()
+
+    async def _initialise(self) -> str:
+        """Make the stores ready; return what went wrong, if anything did."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "visualsearch.cli", "init"),
+            env={**os.environ, "VISUALSEARCH_HOME": str(self._home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        (self._home / "logs" / "init.log").write_bytes(output)
+        return output.decode(errors="replace")[-2000:] if process.returncode else ""
+
+
+def main() -> None:
+    """Supervise until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--lite", action="store_true")
+    parser.add_argument("--servers-only", action="store_true")
+    options = parser.parse_args()
+    if not shutil.which("setpriv") and os.geteuid() == 0:
+        sys.exit("setpriv (of util-linux) is needed to start PostgreSQL as root.")
+    if not options.lite:
+        carriers.check_platform()
+    asyncio.run(Supervisor(options.home, options.lite, options.servers_only).run())
+
+
+if __name__ == "__main__":
+    main()

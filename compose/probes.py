@@ -35,7 +35,9 @@ def triton(address: str, model: str) -> None:
     """Run a tiny inference: the server's own readiness stays green when the model's process is dead."""
     pixels = triton_grpc.InferInput("pixels", [1, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
     pixels.set_data_from_numpy(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8))
-    _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+    answer = _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+    if not np.isfinite(answer.as_numpy("embedding")).all():
+        raise ValueError("the embedding is not finite")
 
 
 def milvus(uri: str, password: str) -> None:

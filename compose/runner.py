@@ -22,9 +22,11 @@ from compose.supervisor import kill_group
 if TYPE_CHECKING:
     from pathlib import Path
 
-UP_S = 300.0
+UP_S = 180.0
 DOWN_S = 45.0
 LOOK_EVERY_S = 0.2
+LINE = 500
+"""Characters of a log's line that are shown: some servers write a stack of calls into one."""
 out = Console(highlight=False)
 
 
@@ -197,4 +199,4 @@ def _follow(files: list[Path]) -> None:
 
 
 def _print_line(name: str, line: str) -> None:
-    sys.stdout.write(f"{name:10}| {line.rstrip()}\n")
+    sys.stdout.write(f"{name:10}| {line.rstrip()[:LINE]}\n")

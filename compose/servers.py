@@ -47,7 +47,8 @@ class Service:
     prepare: Callable[[], None] = lambda: None
     stop_signal: str = "SIGTERM"
     stop_s: float = 10.0
-    needs: tuple[str, ...] = ()
+    patience_s: float = 8.0
+    """A process that was ready and has failed its probe for this long is killed."""
     note: str = ""
 
 
@@ -159,6 +160,8 @@ def milvus(plan: Plan) -> Service:
         cwd=data,
         prepare=lambda: _configure_milvus(plan, carrier, data),
         stop_s=12.0,
+        # After a restart it may be away for as long as its old sessions live.
+        patience_s=40.0,
         note="listens on every network address (this build cannot bind one); its calls need the generated password",
     )
 
@@ -207,6 +210,8 @@ def _milvus_yaml(plan: Plan, template: Path) -> str:
     # What was written becomes visible with the next tick: a fifth of the default wait.
     config["proxy"]["timeTickInterval"] = 50
     config["common"]["gracefulStopTimeout"] = 10
+    # So long the sessions of a killed predecessor are waited for.
+    config["common"]["session"]["ttl"] = 10
     for part in ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"):
         config[part]["ip"] = LOOPBACK
     return yaml.safe_dump(config)
@@ -255,18 +260,14 @@ def postgres(plan: Plan) -> Service:
 
 
 def _as_nobody() -> list[str]:
-    """Words that drop to another user where we are root, keeping the right to enter our own folders."""
+    """Words that drop to another user where we are root, keeping the right to enter our own folders.
+
+    ``no_setuid_fixup`` lets access(2), by which PostgreSQL looks for itself, see that right too.
+    """
     if os.geteuid() != 0:
         return []
-    keep = "+dac_override"
-    return [
-        "setpriv",
-        "--reuid=nobody",
-        "--regid=nogroup",
-        "--clear-groups",
-        f"--inh-caps={keep}",
-        f"--ambient-caps={keep}",
-    ]
+    capabilities = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capabilities]
 
 
 def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]) -> None:
@@ -337,6 +338,8 @@ def s3(plan: Plan) -> Service:
         f"-master.port={ports['weed_master']}",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=256",
+        # The only master need not wait 10 s for another to be elected.
+        "-master.electionTimeout=1s",
         f"-volume.port={ports['weed_volume']}",
         "-volume.max=0",
         "-filer",

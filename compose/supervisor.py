@@ -1,6 +1,6 @@
 """Keeps the processes of one stack alive: `python -m compose.supervisor --home FOLDER`.
 
-What dies is started again with growing pauses; what lives but fails its probe three times in a row is killed first.
+What dies is started again with growing pauses; what lives but keeps failing its probe is killed first.
 That also cures Triton when the process of its model is dead, which its own health pages do not show.
 """
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
-FAILURES = 3
-"""So many failed probes in a row condemn a process that was ready before."""
+INIT_TRIES, INIT_PAUSE_S = 6, 5.0
 START_S = 120.0
 """A process that is not ready after this long is started anew."""
 BACKOFF_S, MAX_BACKOFF_S, FORGIVEN_S = 0.5, 30.0, 60.0
@@ -64,11 +63,9 @@ class Keeper:
             "note": self.service.note,
         }
 
-    async def keep(self, needs: list[Keeper]) -> None:
+    async def keep(self) -> None:
         """Run the service until ``stop`` is called."""
         pause = BACKOFF_S
-        for other in needs:
-            await other.ready.wait()
         while not self._stopping:
             begin = time.monotonic()
             try:
@@ -109,25 +106,21 @@ class Keeper:
 
     async def _watch(self) -> None:
         """Probe the process; return only after having killed it."""
-        begin, failures = time.monotonic(), 0
+        well = time.monotonic()
         while True:
             probe = self.service.alive if self.ready.is_set() and self.service.alive else self.service.probe
             error = await _failure(probe)
             if error is None:
-                failures = 0
-                if not self.ready.is_set():
-                    self.ready.set()
-                    self._say("ok")
-            else:
-                failures += 1
-                late = not self.ready.is_set() and time.monotonic() - begin > START_S
-                if self.ready.is_set():
-                    self._say(f"failing: {error}")
-                if late or (self.ready.is_set() and failures >= FAILURES):
+                well = time.monotonic()
+                self.ready.set()
+                self._say("ok")
+            elif self.ready.is_set() or time.monotonic() - well > START_S:
+                self._say(f"failing: {error}")
+                if time.monotonic() - well > (self.service.patience_s if self.ready.is_set() else START_S):
                     self._say(f"killed, since it failed: {error}")
                     self._kill_group()
                     return
-            await asyncio.sleep(ALIVE_EVERY_S if self.ready.is_set() and not failures else READY_EVERY_S)
+            await asyncio.sleep(READY_EVERY_S if error else ALIVE_EVERY_S)
 
     async def stop(self) -> None:
         """End the process: ask, wait, kill."""
@@ -148,8 +141,9 @@ class Keeper:
             kill_group(self._process.pid)
 
     def _say(self, health: str) -> None:
-        self.health = health
-        self._changed()
+        if health != self.health:
+            self.health = health
+            self._changed()
 
 
 async def _failure(probe: Any) -> str | None:  # noqa: ANN401 - a callable
@@ -209,7 +203,7 @@ class Supervisor:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        tasks = [asyncio.create_task(self._keepers[name].keep([])) for name in self._stores]
+        tasks = [asyncio.create_task(self._keepers[name].keep()) for name in self._stores]
         begin = asyncio.create_task(self._begin_apps(tasks))
         await stop.wait()
         self._phase = "stopping"
@@ -234,23 +228,28 @@ class Supervisor:
                 self.write()
                 return
             names = [name for name in self._keepers if name not in self._stores]
-            tasks += [asyncio.create_task(self._keepers[name].keep([])) for name in names]
+            tasks += [asyncio.create_task(self._keepers[name].keep()) for name in names]
             for name in names:
                 await self._keepers[name].ready.wait()
         self._phase = "ready"
         self.write()
 
     async def _initialise(self) -> str:
-        """Make the stores ready; return what went wrong, if anything did."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "visualsearch.cli", "init"),
-            env={**os.environ, "VISUALSEARCH_HOME": str(self._home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        (self._home / "logs" / "init.log").write_bytes(output)
-        return output.decode(errors="replace")[-2000:] if process.returncode else ""
+        """Make the stores ready, in several tries; return what went wrong, if anything did."""
+        output = b""
+        for number in range(INIT_TRIES):
+            await asyncio.sleep(INIT_PAUSE_S if number else 0)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "visualsearch.cli", "init"),
+                env={**os.environ, "VISUALSEARCH_HOME": str(self._home)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            output, _ = await process.communicate()
+            (self._home / "logs" / "init.log").write_bytes(output)
+            if process.returncode == 0:
+                return ""
+        return output.decode(errors="replace")[-600:]
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Export of encoders to ONNX and their publication into the model repository."""
+"""Makes the encoder that is served: a backbone, a projection to 256 dimensions, one ONNX file, one model card."""

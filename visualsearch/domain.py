@@ -78,8 +78,8 @@ class Prepared:
     """A picture made ready for the encoder.
 
     ``pixels`` is uint8 [224, 224, 3], RGB. ``width`` and ``height`` are those of the whole upright picture, in pixels.
-    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of what was asked for, and of its mirror
-    image.
+    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of what was asked for, and of its
+    mirror image.
     """
 
     pixels: NDArray[np.uint8]

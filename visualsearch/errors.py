@@ -7,7 +7,7 @@ class VisualSearchError(Exception):
     """Base of all errors of this project; its text is a sentence that tells the reader what to do."""
 
 
-class InvalidInput(VisualSearchError):  # noqa: N818 - reads as a fact where it is raised
+class InvalidInput(VisualSearchError):
     """The caller's input cannot be used as it is."""
 
 

@@ -1,0 +1,18 @@
+"""Run every benchmark against the local stack, which is started when it is not up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+STEPS = (
+    ("benchmarks.start",),
+    ("visualsearch.cli", "up", "--detach"),
+    ("visualsearch.cli", "index", "demo/pictures"),
+    ("benchmarks.indexing",),
+    ("benchmarks.search",),
+)
+
+for step in STEPS:
+    print(f"== {' '.join(step)}", flush=True)
+    subprocess.run([sys.executable, "-m", *step], check=True)

@@ -1,0 +1,116 @@
+"""How surely edited pictures find their originals, and pictures their like: the encoder alone, searched exactly.
+
+    python -m benchmarks.golden model_repository/image_encoder/1/model.onnx
+
+Prints the figures as JSON, the form in which they enter the model card.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageEnhance
+
+from demo.build import on_white
+from visualsearch.images import prepare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEMO = Path(__file__).parents[1] / "demo"
+SAMPLE = 100
+SEED = 7
+BATCH = 32
+NEIGHBOURS = 10
+MIN_CLASS = 8
+"""Folders of the package with fewer pictures than this are not asked for."""
+
+
+def encoded(picture: Image.Image, quality: int = 95) -> bytes:
+    """The JPEG file of a picture."""
+    out = BytesIO()
+    picture.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def cropped(picture: Image.Image, chance: random.Random) -> bytes:
+    """60% of the area, anywhere."""
+    share = 0.6**0.5
+    width, height = round(picture.width * share), round(picture.height * share)
+    left, top = chance.randint(0, picture.width - width), chance.randint(0, picture.height - height)
+    return encoded(picture.crop((left, top, left + width, top + height)))
+
+
+EDITS = {
+    "cropped to 60%": cropped,
+    "shrunk to 50%": lambda picture, _: encoded(picture.resize((picture.width // 2, picture.height // 2))),
+    "JPEG quality 30": lambda picture, _: encoded(picture, 30),
+    "brightness x1.3": lambda picture, _: encoded(ImageEnhance.Brightness(picture).enhance(1.3)),
+}
+
+
+class Encoder:
+    """An ONNX file, run in process."""
+
+    def __init__(self, model: Path) -> None:
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    def __call__(self, files: list[bytes]) -> NDArray[np.float32]:
+        """Embed picture files: float32 [n, 256]."""
+        parts = []
+        for start in range(0, len(files), BATCH):
+            pixels = np.stack([prepare(data).pixels for data in files[start : start + BATCH]])
+            parts.append(self.session.run(["embedding"], {"pixels": pixels})[0])
+        return np.concatenate(parts)
+
+
+def found_first(encoder: Encoder, rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> dict[str, int]:
+    """Count, of 100 pictures without a near-duplicate in the corpus, those that each edit of them finds first."""
+    twins = {row["near_duplicate_of"] for row in rows} | {row["file"] for row in rows if row["near_duplicate_of"]}
+    chance = random.Random(SEED)
+    sample = chance.sample([i for i, row in enumerate(rows) if row["file"] not in twins], SAMPLE)
+    counts = {}
+    for name, edit in EDITS.items():
+        queries = []
+        for i in sample:
+            with Image.open(DEMO / rows[i]["file"]) as picture:
+                queries.append(edit(on_white(picture.convert("RGBA")), chance))
+        counts[name] = int(((encoder(queries) @ corpus.T).argmax(1) == sample).sum())
+    return counts
+
+
+def same_folder(rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> float:
+    """Mean share of the 10 nearest that come from the same folder of the package as the picture itself."""
+    folders = np.array([str(Path(row["original"]).parent) for row in rows])
+    asked = [
+        i for i, folder in enumerate(folders) if (folders == folder).sum() >= MIN_CLASS and "unsorted" not in folder
+    ]
+    likeness = corpus @ corpus.T
+    np.fill_diagonal(likeness, -1)
+    nearest = np.argsort(-likeness[asked], axis=1)[:, :NEIGHBOURS]
+    return float((folders[nearest] == folders[asked][:, None]).mean())
+
+
+def measure(model: Path) -> dict[str, object]:
+    """Return the figures of an ONNX file."""
+    with (DEMO / "provenance.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["category"] != "query"]
+    encoder = Encoder(model)
+    corpus = encoder([(DEMO / row["file"]).read_bytes() for row in rows])
+    return {
+        "corpus": f"demo/pictures, {len(rows)} pictures, searched exactly",
+        f"edits that find their original first, of {SAMPLE}": found_first(encoder, rows, corpus),
+        f"same folder among the {NEIGHBOURS} nearest": round(same_folder(rows, corpus), 4),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1])), indent=2))

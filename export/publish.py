@@ -1,0 +1,123 @@
+"""Put an encoder into Triton's model repository, with its model card.
+
+    python -m export.publish encoder.onnx --version 2 --semver 0.2.0 --metrics golden.json
+
+A running Triton sees a version whole or not at all: it is written into a hidden folder that is renamed at the end, and
+config.pbtxt, which names the versions to load, is replaced in one step after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.errors import ConfigurationError, VisualSearchError
+from visualsearch.images import PREPROCESSING, fingerprint
+
+MODEL = "image_encoder"
+_VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")
+_UNIT_TOLERANCE = 1e-3
+
+
+def card(model: bytes, semver: str, about: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the model card of an ONNX file; ``about`` is what ``export.to_onnx`` wrote beside it."""
+    return {
+        "name": MODEL,
+        "semver": semver,
+        "fingerprint": fingerprint(model),
+        "graph_sha256": hashlib.sha256(model).hexdigest(),
+        "preprocessing": PREPROCESSING,
+        "input": {"name": "pixels", "type": "uint8", "shape": ["n", IMAGE_SIDE, IMAGE_SIDE, 3], "order": "RGB"},
+        "output": {"name": "embedding", "type": "float32", "shape": ["n", EMBEDDING_DIM], "length": 1},
+        **about,
+        "metrics": metrics,
+    }
+
+
+def check(model: bytes) -> None:
+    """Run an ONNX file on black and white; raise ``ConfigurationError`` if it is no encoder of ours."""
+    pixels = np.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
+    pixels[1] = 255
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        (embedding,) = session.run(["embedding"], {"pixels": pixels})
+    except Exception as error:  # the runtime's error classes share no public base
+        raise ConfigurationError(f"The file is no encoder that ONNX Runtime can run: {error}") from None
+    if embedding.shape != (2, EMBEDDING_DIM):
+        raise ConfigurationError(
+            f"The encoder gives {embedding.shape} for 2 pictures; it must give (2, {EMBEDDING_DIM})."
+        )
+    if not np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=_UNIT_TOLERANCE):
+        raise ConfigurationError("The encoder's embeddings are not of unit length.")
+
+
+def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
+    """Add a version to the model repository and return its folder. Versions are never overwritten.
+
+    Raises ``ConfigurationError`` if the version exists, the model does not work or config.pbtxt has no version policy.
+    """
+    check(model)
+    config = repository / MODEL / "config.pbtxt"
+    if not config.is_file():
+        raise ConfigurationError(f"{config} is missing; take model_repository/ of a release of this project.")
+    found = _VERSIONS.search(config.read_text())
+    if not found:
+        raise ConfigurationError(f"{config} has no line version_policy: {{ specific: {{ versions: [ 1 ] }} }}.")
+    folder = repository / MODEL / str(version)
+    if folder.exists():
+        raise ConfigurationError(f"Version {version} exists already in {repository}; choose a higher number.")
+    hidden = folder.with_name(f".{version}.writing")
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir()
+    (hidden / "model.onnx").write_bytes(model)
+    (hidden / "card.json").write_text(json.dumps(model_card, indent=2) + "\n")
+    hidden.rename(folder)
+    _name_version(config, version)
+    return folder
+
+
+def _name_version(config: Path, version: int) -> None:
+    """Add a version to those that Triton loads."""
+
+    def added(found: re.Match[str]) -> str:
+        versions = sorted({version, *(int(number) for number in re.findall(r"\d+", found[2]))})
+        return f"{found[1]} {', '.join(map(str, versions))} {found[3]}"
+
+    beside = config.with_name(".config.pbtxt.writing")
+    beside.write_text(_VERSIONS.sub(added, config.read_text()))
+    beside.replace(config)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="export.publish", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("model", type=Path, help="the ONNX file; the JSON file beside it says where it comes from")
+    parser.add_argument("--version", type=int, required=True, help="Triton's version number")
+    parser.add_argument("--semver", required=True, help="the version for people, such as 0.2.0")
+    parser.add_argument("--metrics", type=Path, help="a JSON file of what was measured")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
+    arguments = parser.parse_args(words)
+    model = arguments.model.read_bytes()
+    about = json.loads(arguments.model.with_suffix(".json").read_text())
+    metrics = json.loads(arguments.metrics.read_text()) if arguments.metrics else {}
+    try:
+        folder = publish(model, card(model, arguments.semver, about, metrics), arguments.repository, arguments.version)
+    except VisualSearchError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    print(folder)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

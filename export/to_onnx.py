@@ -1,0 +1,142 @@
+"""Write an encoder as one ONNX file: pixels in, unit vectors out, normalisation inside.
+
+    python -m export.to_onnx encoder.onnx --fit openclipart=FOLDER --fit photos=FOLDER
+    python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG --projection orthogonal
+
+``encoder.json``, beside it, says where the model comes from; ``export.publish`` makes the model card of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import torch
+from torch import nn
+
+from export import backbones, fit, projection
+from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.errors import VisualSearchError
+
+if TYPE_CHECKING:
+    from export.backbones import Backbone
+    from export.projection import Projection
+
+OPSET = 18
+
+
+class Encoder(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
+    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length."""
+
+    def __init__(self, backbone: Backbone, projected: Projection) -> None:
+        super().__init__()
+        self.backbone = backbone.network
+        self.linear = nn.Linear(backbone.features, len(projected.matrix))
+        matrix, mean = torch.from_numpy(projected.matrix), torch.from_numpy(projected.mean)
+        with torch.no_grad():
+            self.linear.weight.copy_(matrix)
+            self.linear.bias.copy_(-matrix @ mean)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256]."""
+        embedding: torch.Tensor = nn.functional.normalize(self.linear(self.backbone(pixels)), dim=1)
+        return embedding
+
+
+def to_onnx(encoder: Encoder) -> bytes:
+    """Return the encoder as an ONNX file: input ``pixels``, output ``embedding``, any number of pictures at once."""
+    two = torch.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            encoder.eval(),
+            (two,),
+            input_names=["pixels"],
+            output_names=["embedding"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    _forget_origin(model)
+    onnx.checker.check_model(model)
+    out = BytesIO()
+    onnx.save(model, out)
+    return out.getvalue()
+
+
+def description(backbone: Backbone, projected: Projection) -> dict[str, Any]:
+    """Return what a model card says of where an encoder comes from."""
+    return {
+        "backbone": {"name": backbone.name, "weights": backbone.weights, "licence": backbone.licence},
+        "projection": {"how": projected.how, "fitted_on": dict(projected.fitted_on)},
+        "torch": torch.__version__.split("+")[0],
+    }
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop names of source files and stack traces: two exports of one encoder are then the same bytes anywhere."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    parts: list[Any] = [*model.graph.node, *model.graph.input, *model.graph.output]
+    parts += [*model.graph.value_info, *model.graph.initializer]
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _projection(arguments: argparse.Namespace, backbone: Backbone) -> Projection:
+    if arguments.projection == "none":
+        return projection.identity(backbone.features)
+    if arguments.projection == "orthogonal":
+        return projection.orthogonal(backbone.features, EMBEDDING_DIM, arguments.seed)
+    return fit.fitted(backbone, dict(arguments.fit), EMBEDDING_DIM, arguments.leave_out)
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} must be NAME=FOLDER, where the folder exists")
+    return name, Path(folder)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="export.to_onnx", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", type=Path, help="the ONNX file to write")
+    parser.add_argument(
+        "--backbone", default=backbones.LITE0, help="%(default)s, or an OpenCLIP model such as ViT-B-32"
+    )
+    parser.add_argument("--pretrained", default="", help="OpenCLIP: a tag, or a file of weights")
+    parser.add_argument("--projection", choices=("pca", "orthogonal", "none"), default="pca")
+    parser.add_argument(
+        "--fit", type=_named_folder, action="append", default=[], help="NAME=FOLDER of pictures for pca"
+    )
+    parser.add_argument(
+        "--leave-out", type=Path, help="a CSV file whose column `original` names pictures not to fit on"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the orthogonal projection")
+    arguments = parser.parse_args(words)
+    try:
+        backbone = backbones.load(arguments.backbone, arguments.pretrained)
+        projected = _projection(arguments, backbone)
+        arguments.out.write_bytes(to_onnx(Encoder(backbone, projected)))
+    except VisualSearchError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    arguments.out.with_suffix(".json").write_text(json.dumps(description(backbone, projected), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Pictures coming in, being shown, and going. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility
+from visualsearch.errors import Forbidden, NotFound, Unavailable
+from visualsearch.images import content_type, thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
+
+    from gateway.access import Caller
+    from gateway.search import ImageSearch
+    from visualsearch.ports import Blobs, Catalog, Events, Vectors
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+
+class Corpus:
+    """The pictures. ``deadline_s`` bounds what the servers behind one call may take together."""
+
+    def __init__(
+        self,
+        search: ImageSearch,
+        vectors: Vectors,
+        catalog: Catalog,
+        events: Events,
+        blobs: Blobs,
+        pool: Executor,
+        deadline_s: float,
+    ) -> None:
+        self._search = search
+        self._vectors = vectors
+        self._catalog = catalog
+        self._events = events
+        self._blobs = blobs
+        self._pool = pool
+        self._deadline_s = deadline_s
+
+    async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
+        """Promise to index a picture: its row, its object and its event are there when this returns.
+
+        Raises what ``images.prepare`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
+        """
+        await self._search.decode(data)
+        kind = content_type(data)
+        key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
+        new = NewImage(self._blobs.uri(key), source, owner, visibility, hashlib.sha256(data).digest())
+        image: Image | None = None
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                image = await self._catalog.promise(new)
+                await self._blobs.put(key, data, kind)
+                await self._events.publish([Event(EventKind.CREATED, image.uri, image.id)])
+        except (TimeoutError, Unavailable) as error:
+            if image is not None:
+                task = asyncio.create_task(self._undo(image, key))
+                task.add_done_callback(lambda done: done.exception())
+            if isinstance(error, Unavailable):
+                raise
+            raise Unavailable("A server behind the gateway", "no answer in time") from None
+        return image
+
+    async def _undo(self, image: Image, key: str) -> None:
+        """Take a promise back that could not be kept; the sweeper finishes what fails here."""
+        try:
+            await self._catalog.forget(image.id)
+            await self._blobs.delete(key)
+            await self._catalog.finish_forgetting(image.id)
+        except (Unavailable, NotFound) as error:
+            log.warning("image %d is not fully taken back: %s", image.id, error)
+
+    async def get(self, image_id: int, caller: Caller, guarded: bool) -> Image:
+        """Return an image that the caller may see; raises ``NotFound``. ``guarded`` says that keys are in use."""
+        image = await self._catalog.get(image_id)
+        hidden = image.visibility is Visibility.PRIVATE and guarded and image.owner != caller.owner
+        if hidden:
+            raise NotFound(f"There is no image {image_id}.")
+        return image
+
+    async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
+        """Return a picture's file, or a thumbnail of it, and its content type."""
+        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+        if size is not None:
+            data = await asyncio.get_running_loop().run_in_executor(self._pool, thumbnail, data, size)
+        return data, content_type(data)
+
+    async def delete(self, image_id: int, owner: str | None, collections: Sequence[str]) -> None:
+        """Remove an image from search, catalog and object store; ``owner`` restricts it to somebody's own."""
+        if owner is not None and (await self._catalog.get(image_id)).owner != owner:
+            raise Forbidden("Only its owner or an administrator may delete this image.")
+        uri = await self._catalog.forget(image_id)
+        for collection in collections:
+            await self._vectors.delete(collection, [image_id])
+        await self._blobs.delete(self._blobs.key(uri))
+        await self._catalog.finish_forgetting(image_id)

@@ -1,0 +1,120 @@
+"""Embed and Search over gRPC, with the standard health and reflection services."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gateway.access import Caller, Role
+from gateway.grpc import visualsearch_pb2 as pb
+from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
+from visualsearch import errors
+from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from numpy.typing import NDArray
+
+    from gateway.service import Gateway
+
+NAME = pb.DESCRIPTOR.services_by_name["VisualSearch"].full_name
+MESSAGE_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
+
+CODES: dict[type[errors.VisualSearchError], grpc.StatusCode] = {
+    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.FingerprintMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.VisualSearchError: grpc.StatusCode.INTERNAL,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Servicer(pb_grpc.VisualSearchServicer):
+    """Answers by the same search as the REST interface."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.Vector:  # noqa: N802 - the contract's name
+        """Embed a picture, or a box inside it."""
+        async with _told(context):
+            self._caller(context)
+            box = request.bbox if request.HasField("bbox") else None
+            region = Box(box.x1, box.y1, box.x2, box.y2) if box else None
+            embedding, release = await self._gateway.search.embed(request.image_bytes, region)
+            return pb.Vector(values=embedding.tolist(), release=release.name)
+
+    async def Search(self, request: pb.SearchRequest, context: Context) -> pb.TopK:  # noqa: N802 - the contract's name
+        """Find the images most similar to an embedding."""
+        async with _told(context):
+            caller = self._caller(context)
+            k = request.k or DEFAULT_K
+            if not 1 <= k <= MAX_K:
+                raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
+            live = await self._gateway.releases.live()
+            if request.vector.release not in {"", live.name}:
+                raise errors.FingerprintMismatch(
+                    f"The vector was made by release {request.vector.release}, and {live.name} is live. Embed it again."
+                )
+            where = self._gateway.filter_for(caller)
+            ranked, release = await self._gateway.search.by_embedding(_unit(request.vector.values), k, where)
+            ids, scores = [one.image_id for one in ranked], [one.score for one in ranked]
+            return pb.TopK(ids=ids, distances=scores, release=release.name)
+
+    def _caller(self, context: Context) -> Caller:
+        headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+        caller = self._gateway.access.caller(headers, Role.READ)
+        address = context.peer().removeprefix("ipv4:").rpartition(":")[0]
+        self._gateway.access.limit(caller.owner or address)
+        return caller
+
+
+def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf container
+    """Return 256 finite numbers as float32 [256] of unit length; raises ``InvalidInput``."""
+    vector = np.array(values, np.float32)
+    length = float(np.linalg.norm(vector)) if len(vector) == EMBEDDING_DIM else 0.0
+    if not np.isfinite(length) or length == 0:
+        raise errors.InvalidInput(f"A vector must have {EMBEDDING_DIM} finite numbers that are not all 0.")
+    unit: NDArray[np.float32] = vector / np.float32(length)
+    return unit
+
+
+@asynccontextmanager
+async def _told(context: Context) -> AsyncIterator[None]:
+    """Turn our errors into gRPC statuses."""
+    try:
+        yield
+    except errors.VisualSearchError as error:
+        code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+        await context.abort(code, str(error))
+
+
+@asynccontextmanager
+async def serve(gateway: Gateway, address: str, shutdown_s: float) -> AsyncIterator[None]:
+    """Serve while the block runs; calls in flight have ``shutdown_s`` seconds to finish."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MESSAGE_BYTES)])
+    pb_grpc.add_VisualSearchServicer_to_server(Servicer(gateway), server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for name in ("", NAME):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield
+    finally:
+        await checks.enter_graceful_shutdown()
+        await server.stop(shutdown_s)

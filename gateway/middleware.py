@@ -1,0 +1,101 @@
+"""What happens around every request: its id, its metrics, and the limit of its body."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from gateway.problems import Problem
+from visualsearch.domain import MAX_UPLOAD_BYTES
+from visualsearch.telemetry import REQUEST_SECONDS, REQUESTS, request_id
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
+"""A picture of the largest size, and the form around it."""
+DRAIN_BYTES = 200 * 1024 * 1024
+"""So much of a body that is too large is still read: a client that is cut off while it sends never sees the answer."""
+SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+class RequestId:
+    """Gives each request an id (the caller's, where it is a sane one) and counts it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        identity = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(identity)
+        begin, status = time.perf_counter(), 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            # The route's template, not the address: ids must not become labels.
+            route = getattr(scope.get("route"), "path", "none")
+            REQUESTS.labels(route, scope["method"], status).inc()
+            REQUEST_SECONDS.labels(route).observe(time.perf_counter() - begin)
+            request_id.reset(token)
+
+
+class BodyLimit:
+    """Answers 413 to a body that is too large, whether its length was announced or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            await self._refuse(scope, receive, send)
+            return
+        seen, refused, started = 0, False, False
+
+        async def limited() -> Message:
+            nonlocal seen, refused
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_BODY_BYTES and not refused:
+                refused = True
+                await self._refuse(scope, receive, send)
+            if refused:
+                return {"type": "http.disconnect"}
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            started = True
+            if not refused:
+                await send(message)
+
+        await self._app(scope, limited, guarded)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        drained, more = 0, True
+        while more and drained < DRAIN_BYTES:
+            message = await receive()
+            drained += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        limit = f"{MAX_UPLOAD_BYTES // 2**20} MB"
+        answer = Problem(
+            413, f"The request is too large: a picture may have {limit}. Send a smaller or stronger compressed one."
+        )
+        await answer(scope, receive, send)

@@ -1,0 +1,105 @@
+"""Errors as problem documents (RFC 9457): the only place that knows which error is which status."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from visualsearch import errors
+from visualsearch.telemetry import SHED, request_id
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1
+
+STATUSES: dict[type[errors.VisualSearchError], int] = {
+    errors.UnsupportedImage: 415,
+    errors.ImageTooLarge: 413,
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.RateLimited: 429,
+    errors.Overloaded: 503,
+    errors.Unavailable: 503,
+    errors.FingerprintMismatch: 503,
+    errors.VisualSearchError: 500,
+}
+HINTS = {
+    404: "There is nothing at this address; /docs lists the calls.",
+    405: "This address does not take that method; /docs lists the calls.",
+    500: "The gateway made a mistake; its log tells more under this request's id.",
+}
+
+
+class Problem(JSONResponse):
+    """A problem document."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> None:
+        body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+        body |= {"detail": detail, "request_id": request_id.get(), **more}
+        extra = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else {}
+        super().__init__(body, status, extra | (headers or {}))
+
+
+def status_of(error: errors.VisualSearchError) -> int:
+    """Return the HTTP status of an error: that of the nearest class which has one."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of an app become a problem document."""
+    app.add_exception_handler(errors.VisualSearchError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unknown)
+
+
+async def _known(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, errors.VisualSearchError)
+    status = status_of(error)
+    headers = {}
+    if isinstance(error, errors.RateLimited):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if status in {429, 503}:
+        SHED.labels(type(error).__name__).inc()
+    return Problem(status, str(error), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, RequestValidationError)
+    sentences = []
+    for one in error.errors():
+        where, *rest = (str(part) for part in one["loc"])
+        name = ".".join(rest) or where
+        sentences.append(f"{name}: {one['msg']}")
+    # An id in the path that is none, or beyond every id, is simply not there.
+    in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in error.errors())
+    status = 404 if in_path else 422
+    lead = "There is no such image" if in_path else "The request does not fit"
+    return Problem(status, f"{lead}: {'; '.join(sentences)}. See /docs for what this call takes.")
+
+
+async def _http(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form that cannot be read
+        return Problem(422, f"The form cannot be read: {error.detail}. Send multipart/form-data; see /docs.")
+    headers = dict(error.headers or {})
+    return Problem(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)
+
+
+async def _unknown(request: Request, error: Exception) -> Problem:
+    log.exception("unexpected error", exc_info=error)
+    return Problem(500, HINTS[500])

@@ -1,0 +1,220 @@
+"""The REST interface: parses, asks, answers. What a search is stands in search.py."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+import prometheus_client
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi.responses import FileResponse
+
+from gateway import schemas
+from gateway.access import Caller, Role
+from gateway.problems import Problem
+from gateway.schemas import MAX_ID, ImageId, Text
+from gateway.search import Wish
+from gateway.service import Gateway
+from visualsearch.domain import (
+    DEFAULT_K,
+    MAX_K,
+    MAX_UPLOAD_BYTES,
+    Interaction,
+    NearDuplicates,
+    SearchAnswer,
+    Visibility,
+)
+from visualsearch.errors import BrokenImage, ImageTooLarge, NotFound
+from visualsearch.images import parse_box
+
+router = APIRouter()
+WEB = FilePath(__file__).parent / "web"
+
+Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
+Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
+CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many results.")]
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _caller(request: Request, needs: Role) -> Caller:
+    """Check key and rate; raises ``Unauthenticated``, ``Forbidden`` and ``RateLimited``."""
+    access = _gateway(request).access
+    caller = access.caller(request.headers, needs)
+    access.limit(caller.owner or (request.client.host if request.client else ""))
+    return caller
+
+
+async def _bytes(image: UploadFile) -> bytes:
+    data = await image.read()
+    if not data:
+        raise BrokenImage("The picture is empty. Send the bytes of a JPEG, PNG or WebP file as 'image'.")
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise ImageTooLarge(f"The picture has {len(data)} bytes; {MAX_UPLOAD_BYTES} (20 MB) are the limit.")
+    return data
+
+
+def _search_answer(answer: SearchAnswer) -> schemas.SearchAnswer:
+    return schemas.SearchAnswer(
+        query_image_id=answer.query_image_id,
+        results=[
+            schemas.Result(
+                id=hit.id,
+                score=hit.score,
+                uri=hit.uri,
+                rank=hit.rank,
+                width=hit.width,
+                height=hit.height,
+                near_duplicates=list(hit.near_duplicates),
+            )
+            for hit in answer.results
+        ],
+        latency_ms=round(answer.latency_ms, 3),
+        timings_ms=schemas.Timings(**{stage: round(ms, 3) for stage, ms in answer.timings_ms.items()}),
+        release=answer.release,
+    )
+
+
+@router.post("/search", summary="Find the most similar pictures")
+async def search(
+    request: Request,
+    image: Picture,
+    bbox: Annotated[str | None, Form(description="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
+    k: Count = DEFAULT_K,
+    user_id: Annotated[int | None, Form(ge=-MAX_ID, le=MAX_ID, description="Who asks, for evaluation.")] = None,
+    near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
+) -> schemas.SearchAnswer:
+    """Search with a picture, or with what is inside a box of it."""
+    caller = _caller(request, Role.READ)
+    gateway = _gateway(request)
+    box = parse_box(bbox) if bbox is not None else None
+    data = await _bytes(image)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller))
+    answer = await gateway.search.by_picture(data, box, wish)
+    gateway.after_search(answer, user_id, box, data)
+    return _search_answer(answer)
+
+
+@router.get("/images/{image_id}/similar", summary="Find pictures similar to one of the corpus")
+async def similar(
+    request: Request,
+    image_id: ImageId,
+    k: CountInQuery = DEFAULT_K,
+    user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,
+    near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
+) -> schemas.SearchAnswer:
+    """Search with a picture that is indexed already; it is itself left out."""
+    caller = _caller(request, Role.READ)
+    gateway = _gateway(request)
+    await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
+    answer = await gateway.search.by_image(image_id, wish)
+    gateway.after_search(answer, user_id, None, None)
+    return _search_answer(answer)
+
+
+@router.post("/images", status_code=202, summary="Index a picture")
+async def accept(
+    request: Request,
+    response: Response,
+    image: Picture,
+    source: Annotated[Text, Form(description="Where it comes from; results can be blocked by it.")] = "upload",
+    visibility: Annotated[Visibility, Form(description="Private pictures are found by their owner alone.")] = (
+        Visibility.PUBLIC
+    ),
+) -> schemas.Accepted:
+    """Accept a picture; it becomes searchable, or is rejected with a reason that GET /images/{id} tells."""
+    caller = _caller(request, Role.WRITE)
+    accepted = await _gateway(request).corpus.accept(await _bytes(image), source, caller.owner, visibility)
+    response.headers["Location"] = f"/images/{accepted.id}"
+    return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
+
+
+@router.get("/images/{image_id}", summary="What is known of a picture")
+async def facts(request: Request, image_id: ImageId) -> schemas.ImageFacts:
+    """Tell an image's size and where it stands: pending, indexed, or rejected with a reason."""
+    gateway = _gateway(request)
+    image = await gateway.corpus.get(image_id, _caller(request, Role.READ), gateway.access.guarded)
+    return schemas.ImageFacts.model_validate(image)
+
+
+@router.get(
+    "/images/{image_id}/content",
+    summary="The picture itself",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
+)
+async def content(
+    request: Request,
+    image_id: ImageId,
+    size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
+) -> Response:
+    """Give the file as it was uploaded, or a thumbnail without its metadata."""
+    gateway = _gateway(request)
+    image = await gateway.corpus.get(image_id, _caller(request, Role.READ), gateway.access.guarded)
+    data, kind = await gateway.corpus.content(image, size)
+    headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type=kind, headers=headers)
+
+
+@router.delete("/images/{image_id}", status_code=204, summary="Delete a picture everywhere")
+async def delete(request: Request, image_id: ImageId) -> Response:
+    """Remove a picture from search, metadata and object store."""
+    gateway = _gateway(request)
+    caller = _caller(request, Role.WRITE)
+    owner = None if caller.role is Role.ADMIN else caller.owner
+    collections = [release.collection for release, _, _ in await gateway.catalog.releases()]
+    await gateway.corpus.delete(image_id, owner, collections)
+    return Response(status_code=204)
+
+
+@router.post("/click", status_code=204, summary="Tell that a result was clicked")
+async def click(request: Request, click: schemas.Click) -> Response:
+    """Write down a click on a result."""
+    _caller(request, Role.READ)
+    catalog = _gateway(request).catalog
+    if not await catalog.was_issued(click.query_image_id):
+        raise NotFound(f"There was no search {click.query_image_id}: send the query_image_id of a search's answer.")
+    await catalog.get(click.displayed_image_id)
+    await catalog.record(
+        [Interaction("click", click.query_image_id, click.displayed_image_id, click.rank, click.user_id)]
+    )
+    return Response(status_code=204)
+
+
+@router.get("/health", summary="The process lives")
+async def health() -> schemas.Health:
+    """Answer without asking any server."""
+    return schemas.Health()
+
+
+@router.get("/ready", summary="Every server behind the gateway works")
+async def ready(request: Request) -> Response:
+    """Run a tiny inference, a query, a statement, a stream write and an object put."""
+    trouble = await _gateway(request).not_ready()
+    if trouble:
+        detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
+        return Problem(503, detail, not_ready=sorted(trouble))
+    return Response('{"ok":true}', media_type="application/json")
+
+
+@router.get("/stats", summary="How much there is, and how far indexing is behind")
+async def stats(request: Request) -> dict[str, Any]:
+    """Count images by status, the stream's lag, rows per collection; name the live release."""
+    _caller(request, Role.READ)
+    return await _gateway(request).stats()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """Expose metrics to Prometheus."""
+    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """Give the page."""
+    return FileResponse(WEB / "index.html")

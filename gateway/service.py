@@ -1,0 +1,152 @@
+"""What the routes and the gRPC servicer stand on: one object per process that holds the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
+from visualsearch.errors import VisualSearchError
+from visualsearch.telemetry import IMAGES, LATER_FAILURES, STAGE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from gateway.access import Access, Caller
+    from gateway.corpus import Corpus
+    from gateway.search import ImageSearch
+    from visualsearch.domain import Box
+    from visualsearch.ports import Blobs, Catalog, Encoder, Events, Vectors
+    from visualsearch.releases import Releases
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 1.5
+MAX_LATER = 1000
+"""So many searches may wait to be written down; beyond, the writing is dropped and counted, never the answer."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Everything that a request may need."""
+
+    encoder: Encoder
+    vectors: Vectors
+    catalog: Catalog
+    events: Events
+    blobs: Blobs
+    releases: Releases
+    search: ImageSearch
+    corpus: Corpus
+    access: Access
+    blocked_sources: frozenset[str] = frozenset()
+    min_side: int = 0
+    store_queries: bool = True
+    _later: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def filter_for(self, caller: Caller) -> Filter:
+        """Say what a caller may be shown."""
+        return Filter(caller.owner, self.blocked_sources, frozenset(), self.min_side)
+
+    def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
+        """Count a search at once, and write it down once the answer has gone."""
+        for stage, milliseconds in answer.timings_ms.items():
+            STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+        if len(self._later) >= MAX_LATER:
+            LATER_FAILURES.labels("dropped").inc()
+            return
+        task = asyncio.create_task(self._write_down(answer, user_id, box, data))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _write_down(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
+        query_id = answer.query_image_id
+        key = f"queries/{query_id}" if data is not None and self.store_queries else ""
+        shown = [Interaction("impression", query_id, hit.id, hit.rank, user_id) for hit in answer.results]
+        try:
+            await self.catalog.record(shown)
+            if data is not None:
+                await self.catalog.record_query(query_id, answer.release, user_id, str(box or ""), key)
+            if key and data is not None:
+                await self.blobs.put(key, data)
+        except VisualSearchError as error:
+            LATER_FAILURES.labels("impressions").inc()
+            log.warning("search %d could not be written down: %s", query_id, error)
+
+    async def drain(self) -> None:
+        """Wait until everything that was put off is written."""
+        if self._later:
+            await asyncio.wait(self._later, timeout=5)
+
+    async def not_ready(self) -> dict[str, str]:
+        """Ask every server for a little real work; return what is wrong by server."""
+        checks = {
+            "triton": self._check_encoder(),
+            "milvus": self._check_vectors(),
+            "postgres": self.catalog.check(),
+            "valkey": self.events.check(),
+            "s3": self.blobs.check(),
+        }
+        results = await asyncio.gather(*(_trouble(check) for check in checks.values()))
+        return {name: trouble for name, trouble in zip(checks, results, strict=True) if trouble}
+
+    async def _check_encoder(self) -> None:
+        release = await self.releases.live()
+        await self.encoder.check(release.model_version)
+
+    async def _check_vectors(self) -> None:
+        release = await self.releases.live()
+        await self.vectors.check(release.collection)
+
+    async def stats(self) -> dict[str, Any]:
+        """Count what there is; what cannot be counted now is null, with the reason under ``errors``."""
+        parts = {
+            "images": self._image_counts(),
+            "stream": self._stream(),
+            "collections": self._collections(),
+            "live_release": self._live(),
+        }
+        results = await asyncio.gather(*(_part(part) for part in parts.values()))
+        answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
+        answer["errors"] = [trouble for _, trouble in results if trouble]
+        return answer
+
+    async def _image_counts(self) -> dict[str, int]:
+        counts = await self.catalog.counts()
+        for status, number in counts.items():
+            IMAGES.labels(status.value).set(number)
+        return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
+
+    async def _stream(self) -> dict[str, Any]:
+        return asdict(await self.events.state())
+
+    async def _collections(self) -> dict[str, int]:
+        names = await self.vectors.collections()
+        return dict(zip(names, await asyncio.gather(*map(self.vectors.count, names)), strict=True))
+
+    async def _live(self) -> dict[str, Any]:
+        release = await self.releases.live()
+        return asdict(release)
+
+
+async def _trouble(check: Awaitable[None]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            await check
+    except TimeoutError:
+        return f"no answer within {CHECK_S} s"
+    except VisualSearchError as error:
+        return str(error)
+    return ""
+
+
+async def _part(part: Awaitable[Any]) -> tuple[Any, str]:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return await part, ""
+    except TimeoutError:
+        return None, f"no answer within {CHECK_S} s"
+    except VisualSearchError as error:
+        return None, str(error)

@@ -1,0 +1,77 @@
+"""The indexer's process: `python -m indexer.main`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from indexer.ingest import Ingest
+from indexer.sweeper import Sweeper
+from indexer.worker import Worker
+from visualsearch.releases import Releases
+from visualsearch.settings import Settings
+from visualsearch.telemetry import configure_logging
+from visualsearch.wiring import open_stores
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+"""Nobody waits for the indexer, so it can be more patient than a request."""
+GRACE_S = 8.0
+"""Time to finish what is in hand after a signal, before it is handed back to the stream."""
+
+
+async def run(settings: Settings) -> None:
+    """Index until SIGTERM or SIGINT; the batches in hand are finished first, if that is soon."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    heartbeat = settings.home / "run" / "indexer.heartbeat"
+    heartbeat.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
+        async with open_stores(settings, CALL_TIMEOUT_S) as stores:
+            releases = Releases(stores.catalog)
+            ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
+            worker = Worker(
+                f"{socket.gethostname()}-{os.getpid()}",
+                stores.events,
+                stores.catalog,
+                releases,
+                ingest,
+                batch=settings.index_batch,
+                stale_after_s=settings.stale_after_s,
+                max_deliveries=settings.max_deliveries,
+                beat=heartbeat.touch,
+            )
+            sweeper = Sweeper(
+                stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
+            )
+            work = asyncio.gather(worker.run(stop), sweeper.run(stop))
+            await _first(work, stop)
+            try:
+                await asyncio.wait_for(work, GRACE_S)
+            except TimeoutError:
+                log.warning("stopped with batches unfinished: they stay pending and will be delivered again")
+
+
+async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
+    """Wait for a signal, or for work that ends by itself because it failed."""
+    signalled = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+
+
+def main() -> None:
+    """Read the settings and index."""
+    settings = Settings.load()
+    configure_logging(settings.log_level, settings.log_format)
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Reads deliveries, has them ingested, and settles each: acknowledged, buried, or left for another try."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from visualsearch.domain import DeadLetter, Delivery, Outcome, Rejected, Retry, Status
+from visualsearch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.ingest import Ingest
+    from visualsearch.domain import Release
+    from visualsearch.ports import Catalog, Events
+    from visualsearch.releases import Releases
+
+log = logging.getLogger(__name__)
+
+BLOCK_S = 1.0
+BEAT_EVERY_S = 1.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 10.0
+IN_FLIGHT = 2
+"""Batches at a time: the next is decoded while this one is embedded and written."""
+
+
+class Worker:
+    """One member of the consumer group."""
+
+    def __init__(
+        self,
+        name: str,
+        events: Events,
+        catalog: Catalog,
+        releases: Releases,
+        ingest: Ingest,
+        *,
+        batch: int,
+        stale_after_s: float,
+        max_deliveries: int,
+        beat: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._events = events
+        self._catalog = catalog
+        self._releases = releases
+        self._ingest = ingest
+        self._batch = batch
+        self._stale_after_s = stale_after_s
+        self._max_deliveries = max_deliveries
+        self._beat = beat
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; the batches in hand are finished first, or left pending when this is cancelled."""
+        heart = asyncio.create_task(self._keep_beating())
+        working: set[asyncio.Task[bool]] = set()
+        try:
+            await self._work(stop, working)
+            await asyncio.gather(*working)
+        finally:
+            for task in (heart, *working):
+                task.cancel()
+
+    async def _work(self, stop: asyncio.Event, working: set[asyncio.Task[bool]]) -> None:
+        pause = FIRST_PAUSE_S
+        while not stop.is_set():
+            if len(working) >= IN_FLIGHT:
+                await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED, timeout=BLOCK_S)
+            done = {task for task in working if task.done()}
+            working -= done
+            if any(not task.result() for task in done):
+                pause = await self._rest(pause, stop)
+            elif done:
+                pause = FIRST_PAUSE_S
+            if len(working) < IN_FLIGHT:
+                deliveries = await self._read()
+                if deliveries is None:
+                    pause = await self._rest(pause, stop)
+                elif deliveries:
+                    working.add(asyncio.create_task(self._handle(deliveries)))
+
+    async def _keep_beating(self) -> None:
+        """Show that the loop lives, also while it waits for a server."""
+        while True:
+            self._beat()
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _read(self) -> list[Delivery] | None:
+        """Read the next deliveries; None while the stream is away."""
+        try:
+            return await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
+        except Unavailable as error:
+            log.warning("no events: %s", error)
+            return None
+
+    async def _rest(self, pause: float, stop: asyncio.Event) -> float:
+        """Wait while a server is away, each time longer, with jitter so that indexers do not come back as one."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return min(pause * 2, MAX_PAUSE_S)
+
+    async def _handle(self, deliveries: list[Delivery]) -> bool:
+        """Ingest and settle one batch; False if any of it failed for want of a server."""
+        try:
+            release = await self._releases.live()
+            outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], release)
+            await self._settle(deliveries, outcomes, release)
+        except Unavailable as error:
+            log.warning("%d events are left pending: %s", len(deliveries), error)
+            return False
+        return not any(isinstance(outcome, Retry) for outcome in outcomes)
+
+    async def _settle(self, deliveries: list[Delivery], outcomes: list[Outcome], release: Release) -> None:
+        done: list[str] = []
+        worn_out: list[tuple[Delivery, str]] = []
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            if isinstance(outcome, Retry):
+                log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
+                if delivery.deliveries >= self._max_deliveries:
+                    worn_out.append((delivery, outcome.reason))
+            elif isinstance(outcome, Rejected) and outcome.image_id is None:
+                await self._bury(delivery, outcome.reason)  # no row can tell the reason
+            else:
+                done.append(delivery.entry_id)
+        await self._events.acknowledge(done)
+        # While a server is away every event fails, however often, and none of them is to blame.
+        if worn_out and await self._ingest.healthy(release):
+            for delivery, reason in worn_out:
+                await self._bury(delivery, reason)
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        """Give an event up, visibly: in the catalog first, for the stream forgets it with the last step."""
+        letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
+        await self._catalog.bury(letter)
+        image = await self._catalog.by_uri(delivery.event.uri)
+        if image is not None and image.status is Status.PENDING:
+            await self._catalog.mark_rejected(image.id, f"Given up on: {reason}")
+        await self._events.bury(delivery, reason)

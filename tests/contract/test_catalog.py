@@ -1,0 +1,277 @@
+"""The catalog's contract, kept by the fake and by Postgres alike."""
+
+import asyncio
+import socket
+import uuid
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from tests.fakes.catalog import FakeCatalog
+from visualsearch.catalog import PostgresCatalog
+from visualsearch.domain import (
+    DeadLetter,
+    Described,
+    Event,
+    EventKind,
+    Interaction,
+    NewImage,
+    Release,
+    Status,
+    Visibility,
+)
+from visualsearch.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.migrations import migrate
+
+ONE, OTHER = b"1" * 32, b"2" * 32
+RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
+
+
+@pytest.fixture(scope="session")
+def database(stack):
+    """A migrated database of the tests' own: (dsn, password)."""
+    password = stack.postgres_password.get_secret_value()
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stack.postgres_dsn, password=password, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        dsn = f"{stack.postgres_dsn.rsplit('/', 1)[0]}/{name}"
+        migrate(dsn, password)
+        yield dsn, password
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def catalog(request):
+    if request.param == "fake":
+        yield FakeCatalog()
+        return
+    dsn, password = request.getfixturevalue("database")
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        server.execute(
+            "TRUNCATE images, interactions, queries, deletions, dead_letters, not_duplicates, releases CASCADE"
+        )
+    postgres = PostgresCatalog(dsn, password, 5.0)
+    yield postgres
+    await postgres.close()
+
+
+async def test_a_new_image_is_pending_and_can_be_read_back(catalog):
+    new = NewImage("s3://images/ü.jpg", "web", "ada", Visibility.PRIVATE, ONE)
+    image = await catalog.promise(new)
+    assert (image.uri, image.source, image.owner, image.visibility, image.content_hash) == (
+        new.uri,
+        "web",
+        "ada",
+        Visibility.PRIVATE,
+        ONE,
+    )
+    assert (image.status, image.reason, image.width, image.height) == (Status.PENDING, None, None, None)
+    assert abs((datetime.now(UTC) - image.created_at).total_seconds()) < 60
+    assert await catalog.get(image.id) == image
+    assert await catalog.by_uri(new.uri) == image
+    assert await catalog.by_ids([image.id, 10**12]) == {image.id: image}
+
+
+async def test_what_is_not_there_is_said_not_to_be(catalog):
+    assert await catalog.by_uri("s3://images/none") is None
+    assert await catalog.by_ids([]) == {}
+    for image_id in (10**12, 2**63, -1):
+        with pytest.raises(NotFound, match=str(image_id)):
+            await catalog.get(image_id)
+
+
+async def test_a_uri_keeps_its_id_and_promises_at_once_agree(catalog):
+    images = await asyncio.gather(*(catalog.promise(NewImage("s3://images/a")) for _ in range(8)))
+    assert len({image.id for image in images}) == 1
+
+
+async def test_a_promise_of_the_same_content_leaves_an_indexed_image_alone(catalog):
+    image = await indexed(catalog, "s3://images/a", ONE)
+    assert (await catalog.promise(NewImage(image.uri, content_hash=ONE))).status is Status.INDEXED
+    assert (await catalog.promise(NewImage(image.uri, content_hash=OTHER))).status is Status.PENDING
+
+
+async def test_a_promise_of_unknown_content_makes_an_image_pending_again(catalog):
+    image = await indexed(catalog, "s3://images/a", ONE)
+    assert (await catalog.promise(NewImage(image.uri))).status is Status.PENDING
+
+
+async def test_a_rejected_image_gets_another_try_by_a_new_promise(catalog):
+    image = await catalog.promise(NewImage("s3://images/a", content_hash=ONE))
+    await catalog.mark_rejected(image.id, "It is broken.")
+    assert (await catalog.get(image.id)).reason == "It is broken."
+    again = await catalog.promise(NewImage("s3://images/a", content_hash=ONE))
+    assert (again.id, again.status, again.reason) == (image.id, Status.PENDING, None)
+
+
+async def test_describing_and_indexing_can_be_repeated(catalog):
+    image = await catalog.promise(NewImage("s3://images/a"))
+    for _ in range(2):
+        await catalog.describe([Described(image.id, 640, 480, 2**64 - 1, ONE)])
+        assert await catalog.mark_indexed([image.id], "v1") == [image.id]
+    found = await catalog.get(image.id)
+    assert (found.width, found.height, found.content_hash, found.status) == (640, 480, ONE, Status.INDEXED)
+
+
+async def test_images_deleted_while_they_were_indexed_are_told(catalog):
+    kept, gone = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "ab"]
+    await catalog.forget(gone.id)
+    await catalog.describe([Described(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
+    assert await catalog.mark_indexed([kept.id, gone.id], "v1") == [kept.id]
+    await catalog.mark_rejected(gone.id, "late")
+    assert await catalog.by_uri(gone.uri) is None
+
+
+async def test_a_forgotten_image_is_unfinished_until_it_is_finished(catalog):
+    image = await indexed(catalog, "s3://images/a", ONE)
+    assert not await catalog.is_forgotten(image.uri)
+    assert await catalog.forget(image.id) == image.uri
+    assert await catalog.is_forgotten(image.uri)
+    assert await catalog.forget(image.id) == image.uri, "an unfinished deletion can be taken up again"
+    assert (image.id, image.uri) in await catalog.unfinished_forgetting(0, 10)
+    assert await catalog.unfinished_forgetting(60, 10) == []
+    await catalog.finish_forgetting(image.id)
+    assert await catalog.unfinished_forgetting(0, 10) == []
+    with pytest.raises(NotFound):
+        await catalog.forget(image.id)
+    with pytest.raises(NotFound):
+        await catalog.get(image.id)
+
+
+async def test_a_forgotten_uri_begins_anew_under_another_id(catalog):
+    old = await catalog.promise(NewImage("s3://images/a"))
+    await catalog.forget(old.id)
+    new = await catalog.promise(NewImage("s3://images/a"))
+    assert new.id != old.id
+    assert not await catalog.is_forgotten("s3://images/a")
+
+
+async def test_what_waits_for_long_is_listed_oldest_first_and_then_given_time(catalog):
+    images = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "abc"]
+    await catalog.mark_rejected(images[0].id, "broken")
+    assert await catalog.waiting(60, 10) == []
+    assert await catalog.waiting(0, 1) == [images[1]]
+    assert {image.id for image in await catalog.waiting(0, 10)} == {images[1].id, images[2].id}
+
+
+async def test_images_are_counted_by_status_zeros_included(catalog):
+    await indexed(catalog, "s3://images/a", ONE)
+    await catalog.promise(NewImage("s3://images/b"))
+    assert await catalog.counts() == {Status.PENDING: 1, Status.INDEXED: 1, Status.REJECTED: 0}
+
+
+async def test_ids_of_queries_and_images_never_meet(catalog):
+    image = await catalog.promise(NewImage("s3://images/a"))
+    ids = await catalog.allocate_query_ids(100)
+    later = await catalog.promise(NewImage("s3://images/b"))
+    assert len({*ids, image.id, later.id}) == 102
+    assert all([await catalog.was_issued(one) for one in (image.id, ids[0], ids[-1], later.id)])
+    assert not any([await catalog.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
+
+
+async def test_queries_and_interactions_are_written(catalog):
+    (query,) = await catalog.allocate_query_ids(1)
+    for _ in range(2):
+        await catalog.record_query(query, "v1", None, "1,2,3,4", "queries/1")
+    await catalog.record([])
+    await catalog.record([Interaction("impression", query, 1, 1), Interaction("click", query, 1, 1, user_id=7)])
+
+
+async def test_pairs_that_are_no_duplicates_are_only_those_among_the_asked(catalog):
+    assert await catalog.not_duplicates([1, 2, 3]) == set()
+
+
+async def test_a_dead_letter_is_kept_once(catalog):
+    event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
+    for _ in range(2):
+        await catalog.bury(DeadLetter("1-1", event, "why", 5, datetime.now(UTC)))
+
+
+async def test_only_one_release_is_live_and_names_are_taken_once(catalog):
+    assert await catalog.live_release() is None
+    await catalog.add_release(RELEASE, "live")
+    await catalog.add_release(RELEASE, "retired")
+    await catalog.add_release(Release("v2", 2, "", "images_v2", "hnsw"), "live")
+    assert await catalog.live_release() == RELEASE
+    assert [(release, state) for release, state, _ in await catalog.releases()] == [(RELEASE, "live")]
+
+
+async def test_a_check_of_what_works_is_silent(catalog):
+    await catalog.check()
+
+
+async def test_a_server_that_is_away_is_unavailable():
+    fake = FakeCatalog()
+    fake.down = True
+    real = PostgresCatalog("postgresql://nobody@127.0.0.1:1/none", "", 0.5)
+    for catalog in (fake, real):
+        with pytest.raises(Unavailable, match="Postgres"):
+            await catalog.check()
+        await catalog.close()
+
+
+async def test_a_server_that_never_answers_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
+        port = server.getsockname()[1]
+        catalog = PostgresCatalog(f"postgresql://nobody@127.0.0.1:{port}/none", "", 0.3)
+        with pytest.raises(Unavailable, match="Postgres"):
+            await catalog.check()
+        await catalog.close()
+
+
+@pytest.mark.stack
+async def test_columns_are_those_that_were_promised(database):
+    dsn, password = database
+    catalog = PostgresCatalog(dsn, password, 5.0)
+    image = await indexed(catalog, f"s3://images/{uuid.uuid4()}", ONE)
+    await catalog.record([Interaction("click", image.id, image.id, 3, user_id=7)])
+    await catalog.close()
+    with psycopg.connect(dsn, password=password) as server:
+        phash = server.execute("SELECT phash FROM image_hash WHERE image_id = %s", [image.id]).fetchone()
+        clicks = "SELECT user_id, rank, type FROM interactions WHERE displayed_image_id = %s AND ts <= now()"
+        assert phash == ((5).to_bytes(8, "big"),)
+        assert server.execute(clicks, [image.id]).fetchall() == [(7, 3, "click")]
+
+
+@pytest.mark.stack
+async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
+    catalog = PostgresCatalog(*database, 5.0)
+    with pytest.raises(InvalidInput):
+        await catalog.by_uri("s3://images/\x00")
+    await catalog.close()
+
+
+@pytest.mark.stack
+async def test_connections_that_the_server_has_closed_are_replaced(database):
+    dsn, password = database
+    catalog = PostgresCatalog(dsn, password, 5.0)
+    await catalog.check()
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    await catalog.check()
+    await catalog.close()
+
+
+@pytest.mark.stack
+async def test_a_call_given_up_leaves_the_catalog_usable(database):
+    dsn, password = database
+    catalog = PostgresCatalog(dsn, password, 0.5, connections=1)
+    with psycopg.connect(dsn, password=password) as server:
+        server.execute("LOCK TABLE images")
+        with pytest.raises(Unavailable):
+            await catalog.counts()
+    await asyncio.sleep(0.5)
+    await catalog.counts()
+    await catalog.close()
+
+
+async def indexed(catalog, uri, content_hash):
+    """An image that is searchable."""
+    image = await catalog.promise(NewImage(uri, content_hash=content_hash))
+    await catalog.describe([Described(image.id, 640, 480, 5, content_hash)])
+    await catalog.mark_indexed([image.id], "v1")
+    return await catalog.get(image.id)

@@ -1,0 +1,186 @@
+"""The catalog in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from visualsearch.domain import Image, Release, Status
+from visualsearch.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
+
+
+class FakeCatalog:
+    """Tables are plain attributes, for tests to look at. While ``down`` is set every call raises ``Unavailable``."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.images: dict[int, Image] = {}
+        self.promised_at: dict[int, datetime] = {}
+        self.phashes: dict[int, int] = {}
+        self.indexed_in: dict[int, str] = {}
+        self.deletions: dict[int, tuple[str, bool, datetime]] = {}
+        self.queries: dict[int, tuple[str, int | None, str, str]] = {}
+        self.interactions: list[Interaction] = []
+        self.pairs: set[tuple[int, int]] = set()
+        self.letters: dict[str, DeadLetter] = {}
+        self.release_rows: dict[str, tuple[Release, str, datetime]] = {}
+        self._last_id = 0
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("Postgres")
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def promise(self, new: NewImage) -> Image:
+        old = await self.by_uri(new.uri)
+        if old is None:
+            image = Image(
+                self._next_id(),
+                new.uri,
+                None,
+                None,
+                datetime.now(UTC),
+                Status.PENDING,
+                source=new.source,
+                owner=new.owner,
+                visibility=new.visibility,
+                content_hash=new.content_hash,
+            )
+        else:
+            same = new.content_hash is not None and old.content_hash == new.content_hash
+            kept = old.status is Status.INDEXED and same
+            image = replace(old, status=Status.INDEXED if kept else Status.PENDING, reason=None)
+        self.images[image.id] = image
+        self.promised_at[image.id] = datetime.now(UTC)
+        return image
+
+    async def get(self, image_id: int) -> Image:
+        self._up()
+        if image_id not in self.images:
+            raise NotFound(f"There is no image {image_id}.")
+        return self.images[image_id]
+
+    async def by_uri(self, uri: str) -> Image | None:
+        self._up()
+        return next((image for image in self.images.values() if image.uri == uri), None)
+
+    async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
+        self._up()
+        return {image_id: self.images[image_id] for image_id in image_ids if image_id in self.images}
+
+    async def describe(self, described: Sequence[Described]) -> None:
+        self._up()
+        for one in described:
+            if one.image_id in self.images:
+                self.images[one.image_id] = replace(
+                    self.images[one.image_id], width=one.width, height=one.height, content_hash=one.content_hash
+                )
+                self.phashes[one.image_id] = one.phash
+
+    async def mark_indexed(self, image_ids: Sequence[int], release: str) -> list[int]:
+        self._up()
+        there = [image_id for image_id in image_ids if image_id in self.images]
+        for image_id in there:
+            self.images[image_id] = replace(self.images[image_id], status=Status.INDEXED, reason=None)
+            self.indexed_in[image_id] = release
+        return there
+
+    async def mark_rejected(self, image_id: int, reason: str) -> None:
+        self._up()
+        if image_id in self.images:
+            self.images[image_id] = replace(self.images[image_id], status=Status.REJECTED, reason=reason)
+
+    async def forget(self, image_id: int) -> str:
+        self._up()
+        if image_id in self.images:
+            self.phashes.pop(image_id, None)
+            self.deletions[image_id] = (self.images.pop(image_id).uri, False, datetime.now(UTC))
+        uri, done, _ = self.deletions.get(image_id, ("", True, None))
+        if done:
+            raise NotFound(f"There is no image {image_id}.")
+        return uri
+
+    async def finish_forgetting(self, image_id: int) -> None:
+        self._up()
+        if image_id in self.deletions:
+            uri, _, at = self.deletions[image_id]
+            self.deletions[image_id] = (uri, True, at)
+
+    async def unfinished_forgetting(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
+        self._up()
+        before = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        found = sorted((at, i, uri) for i, (uri, done, at) in self.deletions.items() if not done and at < before)
+        return [(i, uri) for _, i, uri in found[:limit]]
+
+    async def is_forgotten(self, uri: str) -> bool:
+        gone = await self.by_uri(uri) is None
+        return gone and any(uri == deleted for deleted, _, _ in self.deletions.values())
+
+    async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
+        self._up()
+        now = datetime.now(UTC)
+        before = now - timedelta(seconds=older_than_s)
+        pending = [image for image in self.images.values() if image.status is Status.PENDING]
+        late = sorted((image for image in pending if self.promised_at[image.id] < before), key=lambda i: i.created_at)
+        self.promised_at |= {image.id: now for image in late[:limit]}
+        return late[:limit]
+
+    async def counts(self) -> dict[Status, int]:
+        self._up()
+        return {status: sum(image.status is status for image in self.images.values()) for status in Status}
+
+    async def allocate_query_ids(self, count: int) -> list[int]:
+        self._up()
+        return [self._next_id() for _ in range(count)]
+
+    async def was_issued(self, query_image_id: int) -> bool:
+        self._up()
+        return 1 <= query_image_id <= self._last_id
+
+    async def record_query(
+        self, query_image_id: int, release: str, user_id: int | None, box: str, blob_key: str
+    ) -> None:
+        self._up()
+        self.queries.setdefault(query_image_id, (release, user_id, box, blob_key))
+
+    async def record(self, interactions: Sequence[Interaction]) -> None:
+        self._up()
+        self.interactions += interactions
+
+    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
+        self._up()
+        asked = set(image_ids)
+        return {pair for pair in self.pairs if asked.issuperset(pair)}
+
+    async def bury(self, letter: DeadLetter) -> None:
+        self._up()
+        self.letters.setdefault(letter.entry_id, letter)
+
+    async def releases(self) -> list[tuple[Release, str, datetime]]:
+        self._up()
+        return sorted(self.release_rows.values(), key=lambda row: row[2], reverse=True)
+
+    async def live_release(self) -> Release | None:
+        self._up()
+        return next((release for release, state, _ in self.release_rows.values() if state == "live"), None)
+
+    async def add_release(self, release: Release, state: str) -> None:
+        taken = state == "live" and await self.live_release() is not None
+        self._up()
+        if not taken:
+            self.release_rows.setdefault(release.name, (release, state, datetime.now(UTC)))
+
+    async def check(self) -> None:
+        self._up()
+
+    async def close(self) -> None:
+        pass

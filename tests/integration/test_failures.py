@@ -1,0 +1,94 @@
+"""What callers see while a server is away: a 503 that says so within two seconds, and an answer when it is back."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+import httpx
+import orjson
+import pytest
+
+from tests.integration.test_rest import indexed, jpeg, search, upload, wait_until_settled
+
+pytestmark = pytest.mark.stack
+
+PATIENCE_S = 2.5
+"""The promise is 2 s; decoding and this machine's other work may add to it."""
+
+
+def pids(running, name: str) -> list[int]:
+    process = orjson.loads(running.command("status", "--json").stdout)[name]
+    return process.get("pids") or [process["pid"]]
+
+
+@contextmanager
+def paused(running, name: str):
+    """A server that accepts connections and never answers: the worst way of being away."""
+    stopped = pids(running, name)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:  # the supervisor took it for dead, which is its right
+                continue
+
+
+def wait_until_ready(api, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if api.get("/ready").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"not ready after {seconds} s: {api.get('/ready').text}")
+
+
+def assert_unavailable(answer, begin):
+    assert time.monotonic() - begin < PATIENCE_S
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["triton", "milvus", "postgres"])
+def test_a_search_says_that_a_server_is_away_and_recovers(running, api, name):
+    indexed(api, jpeg(70))
+    with paused(running, name):
+        begin = time.monotonic()
+        assert_unavailable(search(api, jpeg(70)), begin)
+        begin = time.monotonic()
+        ready = api.get("/ready")
+        assert ready.status_code == 503
+        assert name in ready.json()["detail"].lower()
+        assert time.monotonic() - begin < PATIENCE_S
+        assert api.get("/health").json() == {"ok": True}
+    wait_until_ready(api)
+    assert search(api, jpeg(70), k=1).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey", "s3"])
+def test_an_upload_says_that_a_server_is_away_and_recovers(running, api, name):
+    with paused(running, name):
+        begin = time.monotonic()
+        assert_unavailable(upload(api, jpeg(71)), begin)
+    wait_until_ready(api)
+    indexed(api, jpeg(71))
+
+
+@pytest.mark.parametrize("name", ["triton", "milvus", "postgres", "valkey", "s3", "indexer", "gateway"])
+def test_what_is_killed_comes_back_and_accepted_uploads_are_indexed(running, api, name):
+    accepted = [upload(api, jpeg(seed)).json()["id"] for seed in range(72, 76)]
+    for pid in pids(running, name):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    wait_until_ready(api)
+    for image_id in accepted:
+        assert wait_until_settled(api, image_id, 90)["status"] == "indexed"

@@ -1,0 +1,310 @@
+"""Metadata, promises and interactions, in Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from visualsearch.domain import Image, Release, Status, Visibility
+from visualsearch.errors import InvalidInput, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from datetime import datetime
+
+    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
+
+COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash"
+Row = dict[str, Any]
+
+
+class PostgresCatalog:
+    """The catalog. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+
+    def __init__(self, dsn: str, password: str, timeout_s: float, connections: int = 8) -> None:
+        self._timeout_s = timeout_s
+        options: dict[str, Any] = {
+            "autocommit": True,
+            "row_factory": dict_row,
+            "connect_timeout": 2,
+            # A server that was stopped without a word is noticed by the kernel, not after its hours of patience.
+            "tcp_user_timeout": 2000,
+            "options": "-c statement_timeout=30000",
+        }
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+            dsn,
+            kwargs=options | ({"password": password} if password else {}),
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=timeout_s,
+            reconnect_timeout=5,
+            check=AsyncConnectionPool.check_connection,
+        )
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self._calls: set[asyncio.Task[list[Row]]] = set()
+
+    async def _within_deadline(self, work: Coroutine[None, None, list[Row]]) -> list[Row]:
+        """Wait for work no longer than the deadline, and turn the vendor's errors into ours.
+
+        Late work is cancelled but not waited for: the driver asks the server to stop first, and takes ten seconds to
+        give up on one that does not answer.
+        """
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._forget_call)
+        try:
+            await asyncio.wait([call], timeout=self._timeout_s)
+            if call.done():
+                return call.result()
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise Unavailable("Postgres", str(error)[:200]) from None
+        except psycopg.DataError as error:
+            raise InvalidInput(f"Postgres cannot store a value: {str(error)[:200]}") from None
+        finally:
+            call.cancel()
+        raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s")
+
+    def _forget_call(self, call: asyncio.Task[list[Row]]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # looked at, so that nothing is logged about a call that was given up
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        if not self._opened:
+            async with self._opening:
+                await self._pool.open()
+                self._opened = True
+        async with self._pool.connection() as connection:
+            yield connection
+
+    async def _rows(self, query: str, *values: object) -> list[Row]:
+        async def work() -> list[Row]:
+            async with self._connection() as connection:
+                cursor = await connection.execute(query, values)
+                return await cursor.fetchall() if cursor.description else []
+
+        return await self._within_deadline(work())
+
+    # Images
+
+    async def promise(self, new: NewImage) -> Image:
+        """Write a pending row, or return the row that the uri has already (set back to pending if content differs)."""
+        rows = await self._rows(
+            f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash) VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT (uri) DO UPDATE SET
+              promised_at = now(),
+              status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
+                       THEN 'indexed' ELSE 'pending' END,
+              reason = NULL
+            RETURNING {COLUMNS}""",  # noqa: S608 - our own words
+            *(new.uri, new.source, new.owner, new.visibility, new.content_hash),
+        )
+        return _image(rows[0])
+
+    async def get(self, image_id: int) -> Image:
+        """Return one image; raises ``NotFound``."""
+        found = await self.by_ids([image_id])
+        if image_id not in found:
+            raise NotFound(f"There is no image {image_id}.")
+        return found[image_id]
+
+    async def by_uri(self, uri: str) -> Image | None:
+        """Return the image of a uri, if there is one."""
+        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
+        return _image(rows[0]) if rows else None
+
+    async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
+        """Return images by id, for those that are there."""
+        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
+        return {row["id"]: _image(row) for row in rows}
+
+    async def describe(self, described: Sequence[Described]) -> None:
+        """Write size, content hash and pHash of images, before their vectors are written."""
+        columns = [
+            [one.image_id for one in described],
+            [one.width for one in described],
+            [one.height for one in described],
+            [one.content_hash for one in described],
+            [one.phash.to_bytes(8, "big") for one in described],
+        ]
+        await self._rows(
+            """WITH new AS (
+              SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::bytea[])
+                AS new (id, width, height, content_hash, phash)
+            ), there AS (
+              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash
+              FROM new WHERE images.id = new.id RETURNING images.id, new.phash
+            )
+            INSERT INTO image_hash (image_id, phash) SELECT id, phash FROM there
+            ON CONFLICT (image_id) DO UPDATE SET phash = excluded.phash""",
+            *columns,
+        )
+
+    async def mark_indexed(self, image_ids: Sequence[int], release: str) -> list[int]:
+        """Say that images are searchable in a release; return the ids that still exist (others were deleted)."""
+        rows = await self._rows(
+            """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
+            WHERE id = ANY(%s) RETURNING id""",
+            *(release, list(image_ids)),
+        )
+        return [row["id"] for row in rows]
+
+    async def mark_rejected(self, image_id: int, reason: str) -> None:
+        """Say that an image will never be searchable, and why."""
+        await self._rows("UPDATE images SET status = 'rejected', reason = %s WHERE id = %s", reason, image_id)
+
+    async def forget(self, image_id: int) -> str:
+        """Delete an image's rows, leave a tombstone, return its uri; raises ``NotFound``."""
+        rows = await self._rows(
+            """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
+            INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
+            ON CONFLICT (image_id) DO NOTHING RETURNING uri""",
+            image_id,
+        )
+        rows = rows or await self._rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
+        if not rows:
+            raise NotFound(f"There is no image {image_id}.")
+        uri: str = rows[0]["uri"]
+        return uri
+
+    async def finish_forgetting(self, image_id: int) -> None:
+        """Say that vector and object of a forgotten image are gone too."""
+        await self._rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
+
+    async def unfinished_forgetting(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
+        """List (id, uri) of deletions whose vector or object may still be there."""
+        rows = await self._rows(
+            """SELECT image_id, uri FROM deletions WHERE NOT done AND deleted_at < now() - make_interval(secs => %s)
+            ORDER BY deleted_at LIMIT %s""",
+            *(older_than_s, limit),
+        )
+        return [(row["image_id"], row["uri"]) for row in rows]
+
+    async def is_forgotten(self, uri: str) -> bool:
+        """Say whether the uri's last image was deleted."""
+        rows = await self._rows(
+            """SELECT 1 FROM deletions WHERE uri = %s
+            AND NOT EXISTS (SELECT 1 FROM images WHERE images.uri = deletions.uri) LIMIT 1""",
+            uri,
+        )
+        return bool(rows)
+
+    async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
+        """List images that have been pending for too long, oldest first, and start their wait anew."""
+        rows = await self._rows(
+            f"""WITH late AS (
+              SELECT id FROM images WHERE status = 'pending' AND promised_at < now() - make_interval(secs => %s)
+              ORDER BY promised_at LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            UPDATE images SET promised_at = now() FROM late WHERE images.id = late.id
+            RETURNING {", ".join(f"images.{column}" for column in COLUMNS.split(", "))}""",  # noqa: S608
+            *(older_than_s, limit),
+        )
+        return [_image(row) for row in rows]
+
+    async def counts(self) -> dict[Status, int]:
+        """Count images by status."""
+        rows = await self._rows("SELECT status, count(*) AS number FROM images GROUP BY status")
+        found = {row["status"]: row["number"] for row in rows}
+        return {status: found.get(status, 0) for status in Status}
+
+    # Queries and interactions
+
+    async def allocate_query_ids(self, count: int) -> list[int]:
+        """Take ids for queries out of the sequence that images have theirs from, so that the two never meet."""
+        rows = await self._rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
+        return [row["id"] for row in rows]
+
+    async def was_issued(self, query_image_id: int) -> bool:
+        """Say whether an id was ever given to an image or a query."""
+        rows = await self._rows("SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id)
+        issued: bool = rows[0]["issued"]
+        return issued
+
+    async def record_query(
+        self, query_image_id: int, release: str, user_id: int | None, box: str, blob_key: str
+    ) -> None:
+        """Remember what was asked."""
+        await self._rows(
+            """INSERT INTO queries (id, release, user_id, box, blob_key) VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT DO NOTHING""",
+            *(query_image_id, release, user_id, box, blob_key),
+        )
+
+    async def record(self, interactions: Sequence[Interaction]) -> None:
+        """Write impressions and clicks."""
+        columns = [
+            [one.user_id for one in interactions],
+            [one.query_image_id for one in interactions],
+            [one.displayed_image_id for one in interactions],
+            [one.rank for one in interactions],
+            [one.type for one in interactions],
+        ]
+        await self._rows(
+            """INSERT INTO interactions (user_id, query_image_id, displayed_image_id, rank, type)
+            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])""",
+            *columns,
+        )
+
+    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
+        """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""
+        ids = list(image_ids)
+        query = "SELECT low_id, high_id FROM not_duplicates WHERE low_id = ANY(%s) AND high_id = ANY(%s)"
+        return {(row["low_id"], row["high_id"]) for row in await self._rows(query, ids, ids)}
+
+    # Dead letters and releases
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter where a person can query it."""
+        event = letter.event
+        await self._rows(
+            """INSERT INTO dead_letters (entry_id, kind, uri, image_id, reason, deliveries, died_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (entry_id) DO NOTHING""",
+            *(letter.entry_id, event.kind, event.uri, event.image_id, letter.reason, letter.deliveries, letter.died_at),
+        )
+
+    async def releases(self) -> list[tuple[Release, str, datetime]]:
+        """All releases with their state and when it began, newest first."""
+        rows = await self._rows("SELECT * FROM releases ORDER BY since DESC, name")
+        return [(_release(row), row["state"], row["since"]) for row in rows]
+
+    async def live_release(self) -> Release | None:
+        """The release that answers."""
+        rows = await self._rows("SELECT * FROM releases WHERE state = 'live'")
+        return _release(rows[0]) if rows else None
+
+    async def add_release(self, release: Release, state: str) -> None:
+        """Write a release; no-op where its name is taken."""
+        await self._rows(
+            """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
+            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
+            *(Jsonb(dict(release.search_params)), state),
+        )
+
+    async def check(self) -> None:
+        """Run one statement; raise ``Unavailable`` if it fails."""
+        await self._rows("SELECT 1")
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._opened:
+            await self._pool.close(timeout=1)
+
+
+def _image(row: Row) -> Image:
+    return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})
+
+
+def _release(row: Row) -> Release:
+    names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
+    return Release(**{name: row[name] for name in names})

@@ -1,0 +1,250 @@
+"""The `visualsearch` command."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from visualsearch.errors import VisualSearchError
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from visualsearch.client import Client
+    from visualsearch.domain import Box
+    from visualsearch.wiring import Stores
+
+COMMAND_TIMEOUT_S = 30.0
+"""A command can wait longer for a server than a request can."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+images = typer.Typer(no_args_is_help=True, help="One image of the corpus.")
+release = typer.Typer(no_args_is_help=True, help="Which model version and collection answer.")
+dead_letters = typer.Typer(no_args_is_help=True, help="Events that the indexers have given up on.")
+app.add_typer(images, name="images")
+app.add_typer(release, name="release")
+app.add_typer(dead_letters, name="dead-letters")
+
+out = Console()
+
+T = TypeVar("T")
+
+
+def _with_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
+    """Run work on the stores that the settings name."""
+    from visualsearch.wiring import open_stores
+
+    async def run() -> T:
+        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S) as stores:
+            return await work(stores)
+
+    return asyncio.run(run())
+
+
+@app.command()
+def up(
+    *,
+    detach: Annotated[bool, typer.Option(help="Return when all is ready; the servers go on.")] = False,
+    lite: Annotated[bool, typer.Option(help="ONNX Runtime in process and milvus-lite, for other platforms.")] = False,
+) -> None:
+    """Start the local servers, the indexer and the gateway; what they hold is kept from one start to the next."""
+    from compose import runner
+
+    raise typer.Exit(runner.up(Settings.load().home, detach=detach, lite=lite))
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started."""
+    from compose import runner
+
+    raise typer.Exit(runner.down(Settings.load().home))
+
+
+@app.command()
+def status(*, json: Annotated[bool, typer.Option("--json", help="One object per process.")] = False) -> None:
+    """Say what runs: pid, port, uptime, memory, health."""
+    from compose import runner
+
+    home = Settings.load().home
+    if not json:
+        runner.print_status(home)
+        return
+    sys.stdout.write(orjson.dumps(runner.status(home), option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="A process, such as milvus; all of them when left out.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
+) -> None:
+    """Show what the processes have written."""
+    from compose import runner
+
+    runner.logs(Settings.load().home, name, lines, follow)
+
+
+@app.command()
+def init() -> None:
+    """Make the stores ready: schema, bucket, stream group, collection and first release. Harmless when done before."""
+    from visualsearch.bootstrap import initialise
+    from visualsearch.migrations import migrate
+
+    settings = Settings.load()
+    migrate(settings.postgres_dsn, settings.postgres_password.get_secret_value())
+    live = _with_stores(lambda stores: initialise(stores, settings))
+    out.print(f"Release {live.name} is live: model version {live.model_version}, collection {live.collection}.")
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(exists=True, readable=True, help="A folder of pictures, or one picture.")],
+) -> None:
+    """Index pictures: into the object store, onto the stream, and searchable. Unchanged files are skipped."""
+    from indexer.progress import index_with_bar
+
+    summary = _with_stores(lambda stores: index_with_bar(stores, folder, out))
+    raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)
+
+
+@app.command()
+def search(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JPEG, PNG or WebP.")],
+    bbox: Annotated[str | None, typer.Option(help="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many results, 1 to 200.")] = 10,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG.")] = None,
+    near_duplicates: Annotated[str, typer.Option(help="collapse or keep.")] = "collapse",
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as it came.")] = False,
+) -> None:
+    """Find the pictures most similar to a file, or to a box inside it."""
+    from visualsearch.client import Client
+    from visualsearch.images import parse_box
+
+    box = parse_box(bbox) if bbox else None
+    with Client(Settings.load().url) as client:
+        answer = client.search(file, bbox=bbox, k=k, near_duplicates=near_duplicates)
+        if json:
+            sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
+        else:
+            out.print(_results_table(answer))
+        if sheet:
+            _write_sheet(client, file, box, answer, sheet)
+            Console(stderr=True).print(f"Contact sheet: {sheet}")
+
+
+def _results_table(answer: dict[str, Any]) -> Table:
+    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
+    table = Table(caption=f"{answer['latency_ms']:.1f} ms ({timings}) by release {answer['release']}")
+    for heading, justify in (
+        ("rank", "right"),
+        ("score", "right"),
+        ("id", "right"),
+        ("uri", "left"),
+        ("size", "right"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("near-duplicates", overflow="fold")
+    for hit in answer["results"]:
+        table.add_row(
+            str(hit["rank"]),
+            f"{hit['score']:.4f}",
+            str(hit["id"]),
+            hit["uri"],
+            f"{hit['width']}x{hit['height']}",
+            " ".join(map(str, hit["near_duplicates"])),
+        )
+    return table
+
+
+def _write_sheet(client: Client, file: Path, box: Box | None, answer: dict[str, Any], sheet: Path) -> None:
+    from visualsearch.sheet import TILE, Tile, contact_sheet
+
+    tiles = [
+        Tile(client.content(hit["id"], TILE), hit["rank"], hit["score"], len(hit["near_duplicates"]))
+        for hit in answer["results"]
+    ]
+    title = f"{file.name}: {len(tiles)} most similar, {answer['latency_ms']:.0f} ms, release {answer['release']}"
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(file, box, tiles, title).save(sheet)
+
+
+@images.command("get")
+def images_get(image_id: Annotated[int, typer.Argument(help="The image's id.")]) -> None:
+    """Show what is known of an image."""
+    from visualsearch.client import Client
+
+    with Client(Settings.load().url) as client:
+        sys.stdout.write(orjson.dumps(client.image(image_id), option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+@images.command("delete")
+def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id.")]) -> None:
+    """Delete an image from search, metadata and the object store."""
+    from visualsearch.client import Client
+
+    with Client(Settings.load().url) as client:
+        client.delete(image_id)
+    out.print(f"Image {image_id} is deleted.")
+
+
+@release.command("list")
+def release_list() -> None:
+    """List releases, the newest first."""
+    table = Table()
+    for heading in ("name", "state", "since", "model version", "collection", "profile", "fingerprint"):
+        table.add_column(heading, overflow="fold")
+    for one, state, since in _with_stores(lambda stores: stores.catalog.releases()):
+        version = str(one.model_version)
+        table.add_row(one.name, state, f"{since:%F %T}", version, one.collection, one.profile, one.fingerprint[:12])
+    out.print(table)
+
+
+@dead_letters.command("list")
+def dead_letters_list(
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 100,
+) -> None:
+    """List the events that were given up on, with the reason."""
+    table = Table()
+    for heading in ("entry", "died", "deliveries", "uri", "reason"):
+        table.add_column(heading, overflow="fold")
+    for letter in _with_stores(lambda stores: stores.events.dead_letters(limit)):
+        died = f"{letter.died_at:%F %T}"
+        table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
+    out.print(table)
+
+
+@dead_letters.command("retry")
+def dead_letters_retry(
+    entries: Annotated[list[str] | None, typer.Argument(help="Entries to retry; all of them when left out.")] = None,
+) -> None:
+    """Put dead letters back on the stream."""
+    revived = _with_stores(lambda stores: stores.events.revive(entries or []))
+    out.print(f"{revived} events are on the stream again.")
+
+
+def main() -> None:
+    """Run the command; an error that the project knows becomes one sentence and exit status 1."""
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what we tell anyway
+    try:
+        app()
+    except VisualSearchError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

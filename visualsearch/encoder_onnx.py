@@ -1,0 +1,56 @@
+"""The encoder in process, by ONNX Runtime: for platforms that Triton's wheel does not serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+
+from visualsearch.domain import IMAGE_SIDE
+from visualsearch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class OnnxEncoder:
+    """Embeds pictures with ``<model>/<version>/model.onnx``, one batch at a time, off the event loop."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self._thread = ThreadPoolExecutor(1, "encoder")
+        self._session = cache(self._load)
+
+    async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, pixels, model_version)
+
+    def _run(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        embedding: NDArray[np.float32] = self._session(model_version).run(["embedding"], {"pixels": pixels})[0]
+        return embedding
+
+    def _load(self, model_version: int) -> onnxruntime.InferenceSession:
+        file = self._model / str(model_version) / "model.onnx"
+        if not file.exists():
+            raise Unavailable("The encoder", f"there is no model version {model_version}")
+        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+    async def check(self, model_version: int) -> None:
+        """Embed one grey picture; raise ``Unavailable`` if that fails."""
+        await self.encode(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version)
+
+    async def fingerprint(self, model_version: int) -> str:
+        """Say which graph and preprocessing a version is, or ``""`` where no card tells."""
+        card = self._model / str(model_version) / "card.json"
+        return str(json.loads(card.read_text())["fingerprint"]) if card.exists() else ""
+
+    async def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False)

@@ -1,0 +1,213 @@
+"""The stream of indexing events, in Valkey or Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError, ResponseError
+
+from visualsearch.domain import DeadLetter, Delivery, Event, EventKind, StreamState
+from visualsearch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+STREAM = "visualsearch:events"
+GROUP = "indexers"
+DEAD = "visualsearch:dead"
+PROBE = "visualsearch:probe"
+PAGE = 1000
+ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+ID = re.compile(r"[0-9]{0,18}")
+"""An image's id, which fits 64 bits, or none."""
+
+
+class RedisEvents:
+    """Events in one stream, read by one consumer group, the hopeless ones in a second stream.
+
+    Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    def __init__(self, url: str, password: str, timeout_s: float) -> None:
+        # Annotated as unions of all that every version of the protocol answers, which no caller could use.
+        self._redis: Any = aioredis.Redis.from_url(
+            url,
+            password=password or None,
+            decode_responses=True,
+            # Bytes that are no text must not keep the entries beside them from being read.
+            encoding_errors="replace",
+            socket_connect_timeout=timeout_s,
+        )
+        self._timeout_s = timeout_s
+
+    async def ensure_group(self) -> None:
+        """Create stream and consumer group; no-op where they exist."""
+        async with self._deadline():
+            try:
+                await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Append events."""
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for event in events:
+                pipe.xadd(STREAM, _fields(event))
+            await pipe.execute()
+
+    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Delivery]:
+        """Hand out up to ``count`` events: first those another consumer has held for too long, then new ones.
+
+        The group is made anew where the server has lost it. A stream entry of unknown form is delivered as an event
+        without a uri, for the worker to bury.
+        """
+        try:
+            async with self._deadline():
+                stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
+                entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
+                if entries:
+                    deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])
+                    return [Delivery(i, _event(f), deliveries.get(i, 1)) for i, f in entries]
+            async with self._deadline(block_s):
+                fresh = await self._redis.xreadgroup(
+                    GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
+                )
+        except _GroupGone:
+            await self.ensure_group()
+            return []
+        return [Delivery(i, _event(f), 1) for _, batch in fresh or [] for i, f in batch]
+
+    async def _deliveries(self, consumer: str, entry_ids: list[str]) -> dict[str, int]:
+        """Say how often entries were delivered."""
+        pending = await self._redis.xpending_range(
+            STREAM, GROUP, min=entry_ids[0], max=entry_ids[-1], count=PAGE, consumername=consumer
+        )
+        return {entry["message_id"]: entry["times_delivered"] for entry in pending}
+
+    async def acknowledge(self, entry_ids: Sequence[str]) -> None:
+        """Say that entries are done with."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.xack(STREAM, GROUP, *entry_ids)
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        """Move an entry to the dead-letter stream and acknowledge it, in one step."""
+        extra = {"reason": reason, "deliveries": str(delivery.deliveries), "died_at": datetime.now(UTC).isoformat()}
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(DEAD, {**_fields(delivery.event), **extra})
+            pipe.xack(STREAM, GROUP, delivery.entry_id)
+            await pipe.execute()
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        async with self._deadline():
+            entries = await self._redis.xrevrange(DEAD, count=limit)
+        return [_dead_letter(entry_id, fields) for entry_id, fields in entries]
+
+    async def revive(self, entry_ids: Sequence[str]) -> int:
+        """Put dead letters back on the stream (all of them where none is named); return how many."""
+        if entry_ids:
+            return await self._revive([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
+        revived = 0
+        # Up to the newest of now: what is buried again meanwhile stays buried.
+        newest = await self.dead_letters(1)
+        while newest and (now := await self._revive([("-", newest[0].entry_id)])):
+            revived += now
+        return revived
+
+    async def _revive(self, spans: Sequence[tuple[str, str]]) -> int:
+        """Revive the dead letters of these spans of ids, up to a page of each; return how many."""
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for first, last in spans:
+                for entry_id, fields in await self._redis.xrange(DEAD, first, last, count=PAGE):
+                    pipe.xadd(STREAM, _fields(_event(fields)))
+                    pipe.xdel(DEAD, entry_id)
+            return len(await pipe.execute()) // 2
+
+    async def state(self) -> StreamState:
+        """Say how far indexing is behind."""
+        async with self._deadline():
+            if not await self._redis.exists(STREAM):
+                return StreamState(0, 0, await self._redis.xlen(DEAD), 0.0)
+            groups = {group["name"]: group for group in await self._redis.xinfo_groups(STREAM)}
+            group: dict[str, Any] = groups.get(GROUP, {"lag": None, "pending": 0, "last-delivered-id": "0-0"})
+            dead = await self._redis.xlen(DEAD)
+            oldest = await self._oldest(str(group["last-delivered-id"]))
+        return StreamState(group["lag"], group["pending"], dead, oldest)
+
+    async def _oldest(self, last_delivered: str) -> float:
+        """Age in seconds of the oldest entry that nobody has acknowledged."""
+        waiting = [entry_id for entry_id, _ in await self._redis.xrange(STREAM, min=f"({last_delivered}", count=1)]
+        try:
+            pending = await self._redis.xpending(STREAM, GROUP)
+        except ResponseError:  # no group: then everything waits
+            pending = {"min": None}
+        if pending["min"]:
+            waiting.append(str(pending["min"]))
+        begun = min((int(entry_id.split("-")[0]) for entry_id in waiting), default=0)
+        return max(0.0, time.time() - begun / 1000) if begun else 0.0
+
+    async def trim(self) -> int:
+        """Drop entries that the group has acknowledged; return how many."""
+        async with self._deadline():
+            if not await self._redis.exists(STREAM):
+                return 0
+            groups = [group for group in await self._redis.xinfo_groups(STREAM) if group["name"] == GROUP]
+            if not groups:
+                return 0
+            pending = await self._redis.xpending(STREAM, GROUP)
+            # What is pending stays, and so does everything after it; else all up to the last that was delivered goes.
+            keep_from = pending["min"] or groups[0]["last-delivered-id"]
+            trimmed: int = await self._redis.xtrim(STREAM, minid=keep_from, approximate=False)
+        return trimmed
+
+    async def check(self) -> None:
+        """Write once to a stream; raise ``Unavailable`` if it fails."""
+        async with self._deadline():
+            await self._redis.xadd(PROBE, {"at": str(time.time())}, maxlen=1)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._redis.aclose()
+
+    @asynccontextmanager
+    async def _deadline(self, more_s: float = 0.0) -> AsyncIterator[None]:
+        """Bound a call in time, and turn the vendor's errors into ours."""
+        try:
+            async with asyncio.timeout(self._timeout_s + more_s):
+                yield
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                raise _GroupGone from None
+            raise Unavailable("Valkey", str(error)) from None
+        except (RedisError, TimeoutError, OSError) as error:
+            raise Unavailable("Valkey", str(error)) from None
+
+
+class _GroupGone(Exception):
+    """The server has lost the consumer group, as after a flush."""
+
+
+def _fields(event: Event) -> dict[str, str]:
+    image_id = "" if event.image_id is None else str(event.image_id)
+    return {"kind": event.kind.value, "uri": event.uri, "image_id": image_id, "etag": event.etag}
+
+
+def _event(fields: dict[str, str]) -> Event:
+    """Read an event; one of unknown form becomes an event without a uri."""
+    kind, uri, image_id = fields.get("kind", ""), fields.get("uri", ""), fields.get("image_id", "")
+    if kind not in set(EventKind) or "\x00" in uri or not ID.fullmatch(image_id):
+        return Event(EventKind.CREATED, "")
+    return Event(EventKind(kind), uri, int(image_id) if image_id else None, fields.get("etag", ""))
+
+
+def _dead_letter(entry_id: str, fields: dict[str, str]) -> DeadLetter:
+    died_at = datetime.fromisoformat(fields["died_at"])
+    return DeadLetter(entry_id, _event(fields), fields["reason"], int(fields["deliveries"]), died_at)

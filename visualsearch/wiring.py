@@ -1,0 +1,77 @@
+"""Builds the adapters out of the settings, in one place for the three processes that need them.
+
+Only the composition roots (gateway/main.py, indexer/main.py, visualsearch/cli.py) may import this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from visualsearch.blobs import S3Blobs
+from visualsearch.catalog import PostgresCatalog
+from visualsearch.encoder import TritonEncoder
+from visualsearch.events import RedisEvents
+from visualsearch.vectors import MilvusVectors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from visualsearch.ports import Blobs, Catalog, Encoder, Events
+    from visualsearch.settings import Settings
+
+CALL_TIMEOUT_S = 1.5
+"""Longest wait for one call of a server: under the 2 s within which a caller must learn that it is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything outside the process."""
+
+    encoder: Encoder
+    vectors: MilvusVectors
+    catalog: Catalog
+    events: Events
+    blobs: Blobs
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> AsyncIterator[Stores]:
+    """Connect to every server and close the connections at the end."""
+    stores = Stores(
+        _encoder(settings, timeout_s),
+        MilvusVectors(
+            settings.milvus_uri,
+            settings.milvus_user,
+            settings.milvus_password.get_secret_value(),
+            settings.collection_config,
+            timeout_s,
+        ),
+        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
+        RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
+        S3Blobs(
+            settings.s3_url,
+            settings.s3_bucket,
+            settings.s3_region,
+            settings.s3_access_key.get_secret_value(),
+            settings.s3_secret_key.get_secret_value(),
+            timeout_s,
+        ),
+    )
+    try:
+        yield stores
+    finally:
+        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs)
+        await asyncio.gather(*(one.close() for one in everything))
+
+
+def _encoder(settings: Settings, timeout_s: float) -> Encoder:
+    model = settings.model_repository / settings.model_name
+    if settings.encoder == "onnx":
+        # Only here: whoever is served by Triton need not load ONNX Runtime.
+        from visualsearch.encoder_onnx import OnnxEncoder
+
+        return OnnxEncoder(model)
+    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model)

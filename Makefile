@@ -59,5 +59,14 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/serving.stamp
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# torch without a hash: its CPU and CUDA builds share a version, and whichever pip finds will do.
+$(TRAIN)/train.stamp: requirements/train.lock requirements/dev.lock | $(VENV)/bin/python
+	$(BIN)/python -m venv $(TRAIN)
+	$(TRAIN)/bin/python -m pip install -q --require-hashes -r requirements/dev.lock
+	$(TRAIN)/bin/python -m pip install -q torch==2.13.0
+	$(TRAIN)/bin/python -m pip install -q --no-deps --require-hashes -r requirements/train.lock
+	$(TRAIN)/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
 lock: ## Resolve the dependencies anew (needs uv)
 	requirements/lock

@@ -65,7 +65,8 @@ def milvus_lite(plan: Plan) -> Service:
     """Serve milvus-lite, for platforms that Milvus' wheel is not built for."""
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     data = plan.data("milvus-lite")
-    argv = [sys.executable, "-m", "compose.lite", str(data), str(plan.ports["milvus"])]
+    port = str(plan.ports["milvus"])
+    argv = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(data), "--host", LOOPBACK, "--port", port]
     return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from compose import carriers
 from compose.servers import remove_shared_memory
 from compose.state import process_of, read_state
 from compose.supervisor import kill_group
+from visualsearch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +57,8 @@ def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = Fal
 def _start(home: Path, lite: bool, servers_only: bool) -> None:
     if not lite:
         carriers.check_platform()
+    elif importlib.util.find_spec("milvus_lite") is None:
+        raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
     carriers.ensure(_carriers(home), lite)
     down(home, quiet=True)  # what a supervisor that was killed has left
     (home / "run" / "state.json").unlink(missing_ok=True)

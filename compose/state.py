@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,7 @@ class Ports:
         for number in wanted:
             hold = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             holds.append(hold)
-            try:
-                hold.bind(f"\0visualsearch-port-{number}")
-            except OSError:
-                break
-            if not _is_free(number):
+            if not _hold(hold, number) or not _is_free(number):
                 break
         else:
             self._holds += holds
@@ -100,6 +97,17 @@ class Ports:
         for hold in holds:
             hold.close()
         return False
+
+
+def _hold(hold: socket.socket, port: int) -> bool:
+    """Bind a port's name; False if another stack has it. Elsewhere than on Linux there are no abstract names."""
+    if sys.platform != "linux":
+        return True
+    try:
+        hold.bind(f"\0visualsearch-port-{port}")
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

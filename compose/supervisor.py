@@ -47,7 +47,7 @@ class Keeper:
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._created = 0.0
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def entry(self) -> dict[str, Any]:
         """What the state file tells of this service."""
@@ -66,7 +66,7 @@ class Keeper:
     async def keep(self) -> None:
         """Run the service until ``stop`` is called."""
         pause = BACKOFF_S
-        while not self._stopping:
+        while not self._stopping.is_set():
             begin = time.monotonic()
             try:
                 await self._run_once()
@@ -75,7 +75,7 @@ class Keeper:
             except RuntimeError as error:
                 self._say(str(error))
             self.ready.clear()
-            if self._stopping:
+            if self._stopping.is_set():
                 break
             pause = BACKOFF_S if time.monotonic() - begin > FORGIVEN_S else min(pause * 2, MAX_BACKOFF_S)
             self.restarts += 1
@@ -124,7 +124,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """End the process: ask, wait, kill."""
-        self._stopping = True
+        self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -173,8 +173,8 @@ class Supervisor:
         home.chmod(0o700)
         self._phase, self._error = "starting", ""
         self._servers_only = servers_only
-        folder = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
-        plan = servers.Plan(home, folder, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
+        unpacked = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
+        plan = servers.Plan(home, unpacked, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
         self._plan = plan
         heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), servers.milvus(plan)]
         stores = [*heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]

@@ -84,7 +84,7 @@ class Corpus:
         image = await self._catalog.get(image_id)
         hidden = image.visibility is Visibility.PRIVATE and guarded and image.owner != caller.owner
         if hidden:
-            raise NotFound(f"There is no image {image_id}.")
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return image
 
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:

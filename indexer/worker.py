@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_S = 1.0
 BEAT_EVERY_S = 1.0
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 10.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0
 IN_FLIGHT = 2
 """Batches at a time: the next is decoded while this one is embedded and written."""
 

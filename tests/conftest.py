@@ -64,6 +64,9 @@ def running(tmp_path_factory: pytest.TempPathFactory):
     """The stack that most tests share, with its command; started once, stopped at the end."""
     if sys.platform != "linux":
         missing("Linux")
+    if kept := os.environ.get("VISUALSEARCH_TEST_HOME"):  # a stack that somebody has up already, for quick turns
+        yield Stack(Path(kept))
+        return
     stack = Stack(tmp_path_factory.mktemp("stack") / "state")
     up = stack.command("up", "--detach", timeout_s=UP_TIMEOUT_S)
     if up.returncode:

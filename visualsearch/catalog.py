@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +14,7 @@ from visualsearch.domain import Image, Release, Status, Visibility
 from visualsearch.errors import InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
     from datetime import datetime
 
     from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
@@ -59,7 +58,9 @@ class PostgresCatalog:
         """
         call = asyncio.create_task(work)
         self._calls.add(call)
-        call.add_done_callback(self._forget_call)
+        call.add_done_callback(self._calls.discard)
+        # Looked at, so that nothing is logged about a call that was given up.
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait([call], timeout=self._timeout_s)
             if call.done():
@@ -72,23 +73,13 @@ class PostgresCatalog:
             call.cancel()
         raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s")
 
-    def _forget_call(self, call: asyncio.Task[list[Row]]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled():
-            call.exception()  # looked at, so that nothing is logged about a call that was given up
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
-        if not self._opened:
-            async with self._opening:
-                await self._pool.open()
-                self._opened = True
-        async with self._pool.connection() as connection:
-            yield connection
-
     async def _rows(self, query: str, *values: object) -> list[Row]:
         async def work() -> list[Row]:
-            async with self._connection() as connection:
+            async with self._opening:
+                if not self._opened:
+                    await self._pool.open()
+                    self._opened = True
+            async with self._pool.connection() as connection:
                 cursor = await connection.execute(query, values)
                 return await cursor.fetchall() if cursor.description else []
 
@@ -114,7 +105,7 @@ class PostgresCatalog:
         """Return one image; raises ``NotFound``."""
         found = await self.by_ids([image_id])
         if image_id not in found:
-            raise NotFound(f"There is no image {image_id}.")
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return found[image_id]
 
     async def by_uri(self, uri: str) -> Image | None:
@@ -172,7 +163,7 @@ class PostgresCatalog:
         )
         rows = rows or await self._rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
         if not rows:
-            raise NotFound(f"There is no image {image_id}.")
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         uri: str = rows[0]["uri"]
         return uri
 
@@ -209,7 +200,7 @@ class PostgresCatalog:
             RETURNING {", ".join(f"images.{column}" for column in COLUMNS.split(", "))}""",  # noqa: S608
             *(older_than_s, limit),
         )
-        return [_image(row) for row in rows]
+        return sorted((_image(row) for row in rows), key=lambda image: image.id)
 
     async def counts(self) -> dict[Status, int]:
         """Count images by status."""

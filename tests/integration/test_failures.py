@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 import orjson
+import psutil
 import pytest
 
 from tests.integration.test_rest import indexed, jpeg, search, upload, wait_until_settled
@@ -25,7 +26,8 @@ def pids(running, name: str) -> list[int]:
 @contextmanager
 def paused(running, name: str):
     """A server that accepts connections and never answers: the worst way of being away."""
-    stopped = pids(running, name)
+    leaders = [psutil.Process(pid) for pid in pids(running, name)]
+    stopped = [process.pid for leader in leaders for process in (leader, *leader.children(recursive=True))]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -22,14 +22,27 @@ TORCH = {"torch", "torchvision", "open_clip"}
 
 def imports(file: Path) -> set[str]:
     """Dotted names that a file imports, wherever in it."""
+    return names_in(ast.parse(file.read_text()))
+
+
+def names_in(tree: ast.Module) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module in OURS}
     return names
+
+
+def run_time_imports(file: Path) -> set[str]:
+    """The same without what is imported for the type checker alone."""
+    tree = ast.parse(file.read_text())
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    return names_in(tree)
 
 
 def foreign(names: set[str]) -> set[str]:
@@ -81,12 +94,16 @@ def test_nothing_that_serves_knows_torch(folder):
         assert not foreign(imports(file)) & TORCH, file
 
 
-def test_only_composition_roots_build_adapters_out_of_settings():
-    roots = {"gateway/main.py", "indexer/main.py", "visualsearch/stores.py", "visualsearch/cli.py"}
-    for folder in ("visualsearch", "gateway", "indexer"):
+def test_adapters_are_built_in_one_place_that_only_the_composition_roots_use():
+    roots = {"gateway/main.py", "indexer/main.py", "visualsearch/cli.py"}
+    for folder in ("visualsearch", "gateway", "indexer", "compose", "training", "export"):
         for file in sources(folder):
-            built = {name for name in ours(imports(file)) if name.split(".")[1] in ADAPTERS}
-            assert not built or str(file.relative_to(ROOT)) in roots, file
+            name = str(file.relative_to(ROOT))
+            used = {
+                module.split(".")[1] for module in ours(run_time_imports(file)) if module.startswith("visualsearch.")
+            }
+            assert not used & set(ADAPTERS) or name == "visualsearch/wiring.py", file
+            assert "wiring" not in used or name in roots, file
 
 
 def test_the_milvus_folder_holds_no_python():

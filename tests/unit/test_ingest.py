@@ -1,0 +1,206 @@
+"""What becomes of events: one outcome each, and rows, vectors and objects that agree."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tests.pictures import jpeg
+from tests.unit.indexing import RELEASE, Indexing
+from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Indexed, Rejected, Retry, Status
+from visualsearch.errors import Overloaded
+
+
+@pytest.fixture
+def world():
+    with ThreadPoolExecutor(2) as pool:
+        yield Indexing(pool)
+
+
+async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
+    event = await world.upload("a.jpg", jpeg(1))
+    assert await world.index(event) == [Indexed(event.image_id)]
+    image, row = world.catalog.images[event.image_id], world.vectors.searchable[event.image_id]
+    assert (image.status, image.width, image.height) == (Status.INDEXED, 320, 240)
+    assert (row.source, row.owner, row.min_side) == ("web", "ada", 240)
+    assert row.phash == world.catalog.phashes[image.id]
+    assert world.catalog.indexed_in[image.id] == RELEASE.name
+
+
+async def test_a_batch_is_embedded_in_one_call_and_answered_in_order(world):
+    events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(5)]
+    assert await world.index(*events) == [Indexed(event.image_id) for event in events]
+    assert world.encoder.batches == [5]
+
+
+async def test_an_empty_batch_is_no_work(world):
+    assert await world.index() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture", "not a JPEG"),
+        (jpeg(1)[:3000], "damaged"),
+        (jpeg(1) + bytes(MAX_UPLOAD_BYTES), "bytes"),
+        (jpeg(1, 12, 12), "16"),
+    ],
+)
+async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_goes_on(world, data, reason):
+    good, bad, other = [await world.upload(*one) for one in (("a", jpeg(1)), ("b", data), ("c", jpeg(2)))]
+    outcomes = await world.index(good, bad, other)
+    assert outcomes[::2] == [Indexed(good.image_id), Indexed(other.image_id)]
+    assert isinstance(outcomes[1], Rejected)
+    row = world.catalog.images[bad.image_id]
+    assert row.status is Status.REJECTED
+    assert reason in row.reason
+    assert set(world.vectors.searchable) == {good.image_id, other.image_id}
+
+
+async def test_a_promise_whose_object_is_missing_is_rejected(world):
+    event = await world.upload("a", jpeg(1))
+    await world.blobs.delete("a")
+    (outcome,) = await world.index(event)
+    assert isinstance(outcome, Rejected)
+    assert world.catalog.images[event.image_id].status is Status.REJECTED
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf, 0.0, 2.0])
+async def test_an_embedding_that_is_none_is_rejected_alone(world, spoilt):
+    def spoil(embeddings):
+        embeddings[0] *= np.float32(spoilt)
+        return embeddings
+
+    world.encoder.spoil = spoil
+    bad, good = [await world.upload(name, jpeg(number)) for number, name in enumerate("ab")]
+    with np.errstate(invalid="ignore"):
+        outcomes = await world.index(bad, good)
+    assert isinstance(outcomes[0], Rejected)
+    assert outcomes[1] == Indexed(good.image_id)
+    assert set(world.vectors.written) == {good.image_id}
+
+
+@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "blobs"])
+async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server):
+    event = await world.upload("a", jpeg(1))
+    getattr(world, server).down = True
+    (outcome,) = await world.index(event)
+    assert isinstance(outcome, Retry)
+    assert not await world.ingest.healthy(RELEASE)
+    getattr(world, server).down = False
+    assert world.catalog.images[event.image_id].status is Status.PENDING
+    assert await world.ingest.healthy(RELEASE)
+    assert await world.index(event) == [Indexed(event.image_id)]
+
+
+@pytest.mark.parametrize("error", [Overloaded("Too much."), RuntimeError("a bug")])
+async def test_what_the_encoder_cannot_do_now_is_to_be_tried_again(world, error):
+    def spoil(embeddings):
+        raise error
+
+    world.encoder.spoil = spoil
+    assert isinstance((await world.index(await world.upload("a", jpeg(1))))[0], Retry)
+
+
+async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
+    events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(3)]
+    bad = world.catalog.images[events[1].image_id]
+
+    def spoil(embeddings):
+        if world.encoder.batches[-1] > 1 or len(world.encoder.batches) == 3:
+            raise RuntimeError("a bug")
+        return embeddings
+
+    world.encoder.spoil = spoil
+    first, second, third = await world.index(*events)
+    assert (first, third) == (Indexed(events[0].image_id), Indexed(events[2].image_id))
+    assert isinstance(second, Retry)
+    assert world.catalog.images[bad.id].status is Status.PENDING
+
+
+async def test_unchanged_content_is_no_work(world):
+    event = await world.upload("a", jpeg(1))
+    await world.index(event)
+    assert await world.index(event) == [Indexed(event.image_id)]
+    assert world.encoder.batches == [1]
+
+
+async def test_changed_content_is_indexed_anew_under_the_same_id(world):
+    event = await world.upload("a", jpeg(1))
+    await world.index(event)
+    before = world.vectors.searchable[event.image_id].phash
+    await world.blobs.put("a", jpeg(2))
+    assert await world.index(world.bare("a")) == [Indexed(event.image_id)]
+    assert world.vectors.searchable[event.image_id].phash != before
+
+
+async def test_several_events_of_one_image_are_done_once(world):
+    event = await world.upload("a", jpeg(1))
+    assert await world.index(event, world.bare("a"), event) == [Indexed(event.image_id)] * 3
+    assert world.encoder.batches == [1]
+
+
+async def test_an_object_that_nobody_promised_is_indexed_too(world):
+    await world.blobs.put("a", jpeg(1))
+    (outcome,) = await world.index(world.bare("a"))
+    assert world.catalog.images[outcome.image_id].status is Status.INDEXED
+
+
+async def test_an_object_that_is_gone_before_anybody_knew_it_leaves_no_row(world):
+    (outcome,) = await world.index(world.bare("a"))
+    assert isinstance(outcome, Rejected)
+    assert outcome.image_id is None
+    assert not world.catalog.images
+
+
+async def test_a_deleted_object_takes_its_image_along(world):
+    event = await world.upload("a", jpeg(1))
+    await world.index(event)
+    await world.blobs.delete("a")
+    assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)]
+    assert not world.catalog.images
+    assert not world.vectors.searchable
+    assert await world.catalog.unfinished_forgetting(0, 10) == []
+    assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(0)]
+
+
+async def test_a_deletion_told_late_leaves_the_object_that_is_there_again(world):
+    event = await world.upload("a", jpeg(1))
+    assert await world.index(event, world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)] * 2
+    assert event.image_id in world.vectors.searchable
+
+
+async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
+    event = await world.upload("a", jpeg(1))
+    await world.catalog.forget(event.image_id)
+    assert await world.index(event) == [Indexed(event.image_id)]
+    await world.blobs.delete("a")
+    assert await world.index(world.bare("a")) == [Indexed(0)]
+    assert not world.catalog.images
+    assert not world.vectors.written
+
+
+async def test_a_uri_that_was_deleted_and_used_again_is_a_new_image(world):
+    event = await world.upload("a", jpeg(1))
+    await world.catalog.forget(event.image_id)
+    (outcome,) = await world.index(world.bare("a"))
+    assert isinstance(outcome, Indexed)
+    assert outcome.image_id not in {0, event.image_id}
+    assert outcome.image_id in world.vectors.searchable
+
+
+async def test_an_image_deleted_while_it_is_indexed_leaves_no_vector(world):
+    event = await world.upload("a", jpeg(1))
+    world.vectors.before_settling = lambda: world.catalog.images.clear()
+    assert await world.index(event) == [Indexed(event.image_id)]
+    assert not world.vectors.searchable
+
+
+@pytest.mark.parametrize("uri", ["", "s3://other/a", "s3://images/", "s3://images/a/../b", "s3://images/%00"])
+async def test_an_event_of_no_object_of_ours_is_rejected_without_a_row(world, uri):
+    for kind in EventKind:
+        (outcome,) = await world.index(Event(kind, uri, 1))
+        assert isinstance(outcome, Rejected)
+        assert outcome.image_id is None
+    assert not world.catalog.images

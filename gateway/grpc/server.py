@@ -105,7 +105,7 @@ async def _told(context: Context) -> AsyncIterator[None]:
 async def serve(gateway: Gateway, address: str, shutdown_s: float) -> AsyncIterator[None]:
     """Serve while the block runs; calls in flight have ``shutdown_s`` seconds to finish."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MESSAGE_BYTES)])
-    pb_grpc.add_VisualSearchServicer_to_server(Servicer(gateway), server)
+    pb_grpc.add_VisualSearchServicer_to_server(Servicer(gateway), server)  # type: ignore[no-untyped-call]
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for name in ("", NAME):

@@ -30,10 +30,13 @@ def addresses(plan: Plan, lite: bool) -> str:
         "S3_URL": f"http://{LOOPBACK}:{ports['s3']}",
         "S3_BUCKET": BUCKET,
     }
+    if lite:
+        # The client would otherwise offer milvus-lite a password that it does not know.
+        values["MILVUS_PASSWORD"] = ""
     return "".join(f"VISUALSEARCH_{name}={value}\n" for name, value in values.items())
 
 
-def gateway(plan: Plan, lite: bool) -> Service:
+def gateway(plan: Plan) -> Service:
     """The gateway: ready when all that it depends on is, alive as long as it answers itself."""
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
     return Service(
@@ -42,12 +45,12 @@ def gateway(plan: Plan, lite: bool) -> Service:
         functools.partial(probes.http, f"{url}/ready"),
         {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}"},
         alive=functools.partial(probes.http, f"{url}/health"),
-        env=_environment(plan, lite),
+        env=_environment(plan),
         cwd=ROOT,
     )
 
 
-def indexer(plan: Plan, lite: bool) -> Service:
+def indexer(plan: Plan) -> Service:
     """The indexer, which shows that it lives by touching a file."""
     beat: Path = plan.home / "run" / "indexer.heartbeat"
     return Service(
@@ -55,7 +58,7 @@ def indexer(plan: Plan, lite: bool) -> Service:
         [sys.executable, "-m", "indexer.main"],
         functools.partial(probes.heartbeat, beat),
         {},
-        env=_environment(plan, lite),
+        env=_environment(plan),
         cwd=ROOT,
         prepare=lambda: beat.unlink(missing_ok=True),
     )
@@ -70,7 +73,5 @@ def milvus_lite(plan: Plan) -> Service:
     return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT)
 
 
-def _environment(plan: Plan, lite: bool) -> dict[str, str]:
-    environment = {"VISUALSEARCH_HOME": str(plan.home), "VISUALSEARCH_GATEWAY_HOST": LOOPBACK}
-    # The client would otherwise offer milvus-lite a password that it does not know.
-    return {**environment, "VISUALSEARCH_MILVUS_PASSWORD": ""} if lite else environment
+def _environment(plan: Plan) -> dict[str, str]:
+    return {"VISUALSEARCH_HOME": str(plan.home), "VISUALSEARCH_GATEWAY_HOST": LOOPBACK}

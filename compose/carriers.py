@@ -6,25 +6,22 @@ imports from.
 
 from __future__ import annotations
 
-import fcntl
+import ctypes.util
 import lzma
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
+from compose.state import locked
 from visualsearch.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LOCK = Path(__file__).with_name("carriers.lock")
 
@@ -37,12 +34,22 @@ PARTS = {
 }
 """What is unpacked of each wheel; files below ``include/`` and static libraries are left out."""
 
+SHARED_FOLDERS, OWN_FOLDERS = b"/run/milvus/tmp/milvus", b"run/runtime" * 2
+"""Milvus keeps its pid in one of two fixed folders, which on one machine belong to the first user who starts it. In the
+program's table of texts they stand side by side; texts of the same length make them a folder in its working folder."""
+
 MIN_GLIBC = (2, 35)
 WAY_OUT = "Start with `visualsearch up --lite`: ONNX Runtime in process and milvus-lite instead of Triton and Milvus."
 
 
-def check_platform() -> None:
-    """Raise ``ConfigurationError`` where the servers' wheels do not run."""
+def check_platform(lite: bool = False) -> None:
+    """Raise ``ConfigurationError`` where the servers do not run."""
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        raise ConfigurationError(
+            "PostgreSQL does not run as root, and setpriv (package util-linux) is needed to start it as nobody."
+        )
+    if lite:
+        return
     machine = f"{platform.system()} {platform.machine()}"
     if machine != "Linux x86_64":
         raise ConfigurationError(f"Triton and Milvus come for Linux x86_64, and this is {machine}. {WAY_OUT}")
@@ -51,6 +58,19 @@ def check_platform() -> None:
         raise ConfigurationError(
             f"Triton needs glibc 2.35 or newer, and this is {name or 'no glibc'} {version}. {WAY_OUT}"
         )
+
+    library = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    found = any((folder / library).exists() for folder in python_libraries())
+    if not found and not ctypes.util.find_library(library.removeprefix("lib").removesuffix(".so.1.0")):
+        raise ConfigurationError(
+            f"Triton needs {library}, which this Python came without: on Debian and Ubuntu install the package "
+            f"{library.removesuffix('.so.1.0')}; a Python built from source needs --enable-shared. {WAY_OUT}"
+        )
+
+
+def python_libraries() -> tuple[Path, Path]:
+    """Where this Python's shared library may lie; the first is wrong in a Python that was moved after its build."""
+    return Path(sysconfig.get_config_var("LIBDIR")), Path(sys.base_prefix) / "lib"
 
 
 def ensure(folder: Path, lite: bool = False) -> Path:
@@ -61,18 +81,11 @@ def ensure(folder: Path, lite: bool = False) -> Path:
     """
     wanted = [name for name in PARTS if not (lite and name in {"nvidia_pytriton", "milvus"})]
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         missing = [name for name in wanted if not (folder / name).exists()]
         if missing:
             _fetch_and_unpack(folder, missing)
     return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch_and_unpack(folder: Path, names: list[str]) -> None:
@@ -115,8 +128,17 @@ def _unpack(wheel: Path, parts: tuple[str, ...], into: Path) -> None:
             with archive.open(member) as packed, target.open("wb") as unpacked:
                 plain = lzma.LZMAFile(packed) if name.endswith(".lzma") else packed  # noqa: SIM115 - ends with packed
                 shutil.copyfileobj(plain, unpacked)
+            if name == "milvus/data/bin/milvus.lzma":
+                _give_own_folders(target)
             # Everything may be run by the user that Postgres drops to, and by nobody be changed.
             executable = member.external_attr >> 16 & 0o111 or name.endswith(".lzma")
             target.chmod(0o755 if executable else 0o644)
     for folder, _, _ in os.walk(into):
         Path(folder).chmod(0o755)
+
+
+def _give_own_folders(program: Path) -> None:
+    code = program.read_bytes()
+    if code.count(SHARED_FOLDERS) != 1:
+        raise ConfigurationError("The Milvus that was fetched is not the one that this version of visual-search knows.")
+    program.write_bytes(code.replace(SHARED_FOLDERS, OWN_FOLDERS))

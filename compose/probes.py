@@ -14,6 +14,7 @@ import redis
 import tritonclient.grpc as triton_grpc
 from obstore.store import S3Store
 from pymilvus import MilvusClient, MilvusException
+from tritonclient.utils import InferenceServerException
 
 from visualsearch.domain import IMAGE_SIDE
 from visualsearch.releases import LIVE_ALIAS
@@ -26,6 +27,10 @@ HEARTBEAT_S = 10.0
 """An indexer that has not touched its heartbeat for this long hangs."""
 
 
+class Broken(Exception):
+    """The process lives, and will not work again before it is started anew."""
+
+
 @cache
 def _triton(address: str) -> Any:  # noqa: ANN401 - the client has no types
     return triton_grpc.InferenceServerClient(address)
@@ -35,7 +40,12 @@ def triton(address: str, model: str) -> None:
     """Run a tiny inference: the server's own readiness stays green when the model's process is dead."""
     pixels = triton_grpc.InferInput("pixels", [1, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
     pixels.set_data_from_numpy(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8))
-    answer = _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+    try:
+        answer = _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+    except InferenceServerException as error:
+        if "Stub process" in str(error):
+            raise Broken("the process of the model is dead") from None
+        raise
     if not np.isfinite(answer.as_numpy("embedding")).all():
         raise ValueError("the embedding is not finite")
 

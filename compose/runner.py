@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psutil
 from rich.console import Console
@@ -17,8 +18,8 @@ from rich.table import Table
 
 from compose import carriers
 from compose.servers import remove_shared_memory
-from compose.state import process_of, read_state
-from compose.supervisor import kill_group
+from compose.state import locked, process_of, read_state
+from compose.supervisor import kill_tree
 from visualsearch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,43 +30,53 @@ DOWN_S = 45.0
 LOOK_EVERY_S = 0.2
 LINE = 500
 """Characters of a log's line that are shown: some servers write a stack of calls into one."""
+ADDRESSES = ("url", "uri", "dsn")
+"""What `status` calls the address of a process."""
 out = Console(highlight=False)
 
 
 def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = False) -> int:
     """Start a stack, or find it running; return 0 when all is ready.
 
-    Without ``detach`` it stays until interrupted, and stops the stack then. Raises ``ConfigurationError`` on a platform
-    that the servers do not serve.
+    Without ``detach`` a stack that this call started stays until interrupted, and is stopped then. Raises
+    ``ConfigurationError`` on a platform that the servers do not serve.
     """
-    if process_of(read_state(home).get("supervisor")):
-        out.print("Already up.")
-    else:
-        _start(home, lite, servers_only)
-    code = _wait_until_ready(home)
-    if code or detach:
-        return code
-    out.print("Ctrl-C stops it.")
+    with locked(home / "run" / "up.lock"):
+        running = process_of(read_state(home).get("supervisor")) is not None
+        if running:
+            out.print("Already up.")
+        else:
+            _start(home, lite, servers_only)
+    return _wait_until_ready(home) if detach or running else _stay(home)
+
+
+def _stay(home: Path) -> int:
+    """Wait for Ctrl-C or SIGTERM, or for the stack's own end; then stop it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = 0
     try:
-        while process_of(read_state(home).get("supervisor")):
+        code = _wait_until_ready(home)
+        if code == 0:
+            out.print("Ctrl-C stops it.")
+        while code == 0 and process_of(read_state(home).get("supervisor")):
             time.sleep(1)
     except KeyboardInterrupt:
         out.print("Stopping.")
-    return down(home)
+    return down(home) or code
 
 
 def _start(home: Path, lite: bool, servers_only: bool) -> None:
-    if not lite:
-        carriers.check_platform()
-    elif importlib.util.find_spec("milvus_lite") is None:
+    """Start a supervisor; return when it has written its state, from where on `down` finds it."""
+    carriers.check_platform(lite)
+    if lite and importlib.util.find_spec("milvus_lite") is None:
         raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
     carriers.ensure(_carriers(home), lite)
-    down(home, quiet=True)  # what a supervisor that was killed has left
+    _stop(home)  # what a supervisor that was killed has left
     (home / "run" / "state.json").unlink(missing_ok=True)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     options = ["--lite"] * lite + ["--servers-only"] * servers_only
     with (home / "logs" / "supervisor.log").open("ab") as log:
-        subprocess.Popen(  # noqa: S603 - our own words
+        supervisor = subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-m", "compose.supervisor", "--home", str(home), *options],
             env={**os.environ, "VISUALSEARCH_CARRIERS": str(_carriers(home))},
             stdin=subprocess.DEVNULL,
@@ -73,6 +84,8 @@ def _start(home: Path, lite: bool, servers_only: bool) -> None:
             stderr=log,
             start_new_session=True,
         )
+    while not read_state(home) and supervisor.poll() is None:
+        time.sleep(LOOK_EVERY_S)
 
 
 def _carriers(home: Path) -> Path:
@@ -91,8 +104,10 @@ def _wait_until_ready(home: Path) -> int:
         if state.get("phase") == "ready":
             out.print(f"All is ready: {state['processes'].get('gateway', {}).get('url', 'servers only')}")
             return 0
-        gone = state and not process_of(state.get("supervisor"))
-        if state.get("phase") == "failed" or gone or (not state and time.monotonic() - begin > DOWN_S):
+        if state.get("phase") in {"stopping", "stopped"}:
+            out.print("It was stopped before it was ready.")
+            return 1
+        if state.get("phase") == "failed" or not process_of(state.get("supervisor")):
             break
         time.sleep(LOOK_EVERY_S)
     _explain(home)
@@ -110,8 +125,15 @@ def _explain(home: Path) -> None:
         logs(home, "supervisor", 10, follow=False)
 
 
-def down(home: Path, *, quiet: bool = False) -> int:
+def down(home: Path) -> int:
     """Stop every process of a stack, those that a killed supervisor left behind too; the data stays."""
+    with locked(home / "run" / "up.lock"):
+        out.print("Stopped; the data stays." if _stop(home) else "Nothing was running.")
+    return 0
+
+
+def _stop(home: Path) -> bool:
+    """Stop all; say whether anything ran."""
     state = read_state(home)
     supervisor = process_of(state.get("supervisor"))
     if supervisor:
@@ -121,16 +143,13 @@ def down(home: Path, *, quiet: bool = False) -> int:
         except psutil.TimeoutExpired:
             supervisor.kill()
         state = read_state(home)
-    for entry in state.get("processes", {}).values():
-        orphan = process_of(entry)
-        if orphan:
-            kill_group(orphan.pid)
-            orphan.wait(DOWN_S)
+    orphans = [orphan for entry in state.get("processes", {}).values() if (orphan := process_of(entry))]
+    for orphan in orphans:
+        kill_tree(orphan.pid)
+    psutil.wait_procs(orphans, DOWN_S)
     if state:
         remove_shared_memory(state["shm_prefix"])
-    if not quiet:
-        out.print("Stopped; the data stays." if supervisor else "Nothing was running.")
-    return 0
+    return bool(supervisor or orphans)
 
 
 def status(home: Path) -> dict[str, Any]:
@@ -142,7 +161,7 @@ def status(home: Path) -> dict[str, Any]:
         process = process_of(entry)
         facts = {key: value for key, value in entry.items() if key not in {"created", "note"}}
         facts |= {"pid": process.pid if process else None, "ready": bool(entry["ready"] and process)}
-        facts |= {"uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
+        facts |= {"port": _port(facts), "uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
         if process:
             facts["uptime_s"] = round(time.time() - process.create_time(), 1)
             facts["memory_mb"] = round(_memory(process) / 1e6, 1)
@@ -150,13 +169,20 @@ def status(home: Path) -> dict[str, Any]:
     return described
 
 
+def _port(facts: dict[str, Any]) -> int | None:
+    address = next((facts[key] for key in ADDRESSES if key in facts), "")
+    return urlsplit(address).port
+
+
 def _memory(process: psutil.Process) -> int:
+    """Bytes of a process and its children; what several of them share is divided among them, where the system tells."""
     total = 0
     for member in (process, *process.children(recursive=True)):
         try:
-            total += member.memory_info().rss
-        except psutil.NoSuchProcess:
+            memory = member.memory_full_info()
+        except psutil.Error:
             continue
+        total += getattr(memory, "pss", memory.rss)
     return total
 
 
@@ -170,7 +196,7 @@ def print_status(home: Path) -> None:
     for heading in ("process", "ready", "pid", "address", "uptime", "memory", "restarts", "health"):
         table.add_column(heading, overflow="fold")
     for name, facts in described.items():
-        address = next((str(facts[key]) for key in ("url", "uri", "dsn") if key in facts), "")
+        address = next((str(facts[key]) for key in ADDRESSES if key in facts), "")
         ready = "[green]yes[/]" if facts["ready"] else "[red]no[/]"
         numbers = (f"{facts['uptime_s']:.0f} s", f"{facts['memory_mb']:.0f} MB", str(facts["restarts"]))
         table.add_row(name, ready, str(facts["pid"] or "-"), address, *numbers, facts["health"])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
+import psutil
 
 from compose import probes
+from compose.carriers import python_libraries
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 BUCKET = "images"
 MODEL = "image_encoder"
+KILL_S = 5.0
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Service:
     facts: dict[str, str]
     """What `status` tells of it."""
     alive: Callable[[], None] | None = None
-    """A probe that does not depend on other servers, asked once the process has been ready."""
+    """A probe that does not depend on other servers; while it succeeds, a failing ``probe`` is no reason to kill."""
     env: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     prepare: Callable[[], None] = lambda: None
@@ -98,7 +99,7 @@ def triton(plan: Plan) -> Service:
         f"--http-restricted-api=model-repository:admin-key={key}",
         f"--backend-config=python,shm-region-prefix-name={plan.shm_prefix}",
     ]
-    library_path = f"{carrier / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
+    library_path = ":".join(map(str, (carrier / "nvidia_pytriton.libs", *python_libraries())))
     venv = Path(sys.prefix)
     return Service(
         "triton",
@@ -131,102 +132,6 @@ def remove_shared_memory(prefix: str) -> None:
     """Remove this stack's shared memory; a killed Triton leaves it behind."""
     for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the one place where it can lie
         left.unlink(missing_ok=True)
-
-
-def milvus(plan: Plan) -> Service:
-    """Milvus standalone with embedded etcd, local storage and rocksmq.
-
-    ``localStorage.path`` must be relative: with an absolute one a search that returns vectors deletes their binlogs.
-    """
-    carrier = plan.carriers / "milvus" / "milvus" / "data"
-    data = plan.data("milvus")
-    uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
-    password = plan.secrets["MILVUS_PASSWORD"]
-    env = {
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "DEPLOY_MODE": "STANDALONE",
-        "METRICS_PORT": str(plan.ports["milvus_metrics"]),
-        "MILVUSCONF": str(data / "configs"),
-        "MILVUS_RUN_DIR": str(data / "run"),
-        "LD_LIBRARY_PATH": str(carrier / "bin"),
-    }
-    return Service(
-        "milvus",
-        [str(carrier / "bin" / "milvus"), "run", "standalone"],
-        functools.partial(probes.milvus, uri, password),
-        {"uri": uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
-        env=env,
-        cwd=data,
-        prepare=lambda: _configure_milvus(plan, carrier, data),
-        stop_s=12.0,
-        # After a restart it may be away for as long as its old sessions live.
-        patience_s=40.0,
-        note="listens on every network address (this build cannot bind one); its calls need the generated password",
-    )
-
-
-def _configure_milvus(plan: Plan, carrier: Path, data: Path) -> None:
-    configs = data / "configs"
-    configs.mkdir(exist_ok=True)
-    etcd_client, etcd_peer = (f"http://{LOOPBACK}:{plan.ports[name]}" for name in ("etcd", "etcd_peer"))
-    etcd = {
-        "name": "embedded",
-        "data-dir": "etcd",
-        "listen-client-urls": etcd_client,
-        "advertise-client-urls": etcd_client,
-        "listen-peer-urls": etcd_peer,
-        "initial-advertise-peer-urls": etcd_peer,
-        "initial-cluster": f"embedded={etcd_peer}",
-        "auto-compaction-mode": "revision",
-        "auto-compaction-retention": "1000",
-        "log-level": "warn",
-    }
-    (configs / "embedEtcd.yaml").write_text(yaml.safe_dump(etcd))
-    (configs / "milvus.yaml").write_text(_milvus_yaml(plan, carrier / "config.yaml.template"))
-    shutil.copy2(carrier / "glog.conf", configs)
-
-
-def _milvus_yaml(plan: Plan, template: Path) -> str:
-    values = {
-        "etcd_port": plan.ports["etcd"],
-        "etcd_data_dir": "etcd",
-        "local_storage_dir": "data",
-        "rocksmq_data_dir": "rocksmq",
-        "system_log_path": '""',
-        "authorization_enabled": "true",
-        "proxy_port": plan.ports["milvus"],
-        **{f"{name}_port": plan.ports[name] for name in _MILVUS_PARTS},
-    }
-
-    def fill(field: re.Match[str]) -> str:
-        name, _, default = field[1].partition(":")
-        return str(values.get(name.split("(")[0].strip(), default.strip()))
-
-    config = yaml.safe_load(re.sub(r"\{\{(.*?)\}\}", fill, template.read_text()))
-    config["etcd"]["endpoints"] = f"{LOOPBACK}:{plan.ports['etcd']}"
-    config["etcd"]["config"] = {"path": str(plan.data("milvus") / "configs" / "embedEtcd.yaml")}
-    config["log"]["level"] = "warn"
-    # What was written becomes visible with the next tick: a fifth of the default wait.
-    config["proxy"]["timeTickInterval"] = 50
-    config["common"]["gracefulStopTimeout"] = 10
-    # So long the sessions of a killed predecessor are waited for.
-    config["common"]["session"]["ttl"] = 10
-    for part in ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"):
-        config[part]["ip"] = LOOPBACK
-    return yaml.safe_dump(config)
-
-
-_MILVUS_PARTS = (
-    "root_coord",
-    "proxy_internal",
-    "query_coord",
-    "query_node",
-    "index_coord",
-    "index_node",
-    "data_coord",
-    "data_node",
-)
 
 
 def postgres(plan: Plan) -> Service:
@@ -273,7 +178,7 @@ def _as_nobody() -> list[str]:
 def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]) -> None:
     cluster = data / "cluster"
     if (cluster / "PG_VERSION").exists():
-        (cluster / "postmaster.pid").unlink(missing_ok=True)
+        _bury_predecessor(cluster)
         return
     shutil.rmtree(cluster, ignore_errors=True)
     secret = data / "password"
@@ -290,6 +195,21 @@ def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]
         secret.unlink()
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr.strip()[-600:]}")
+
+
+def _bury_predecessor(cluster: Path) -> None:
+    """End what a killed server has left: its children, which have groups of their own, and its pid file.
+
+    PostgreSQL does not start while a child of its predecessor is there, nor while the old pid is in use, by whomever.
+    """
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith("postgres") and process.cwd() == str(cluster.resolve()):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, KILL_S)
+    (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
 def valkey(plan: Plan) -> Service:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import socket
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from visualsearch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECRETS = (
     "S3_ACCESS_KEY",
@@ -56,7 +61,7 @@ TRIES = 2000
 
 @dataclass(slots=True)
 class Ports:
-    """The ports of one stack, held against other stacks for as long as this object lives.
+    """The ports of one stack, held against other stacks until ``release``.
 
     A port is held by a Unix socket in the abstract namespace, which the kernel frees when the process dies.
     """
@@ -81,6 +86,11 @@ class Ports:
                 raise ConfigurationError(f"No free port for {name} was found from {usual} on.")
         remembered.write_text(json.dumps(ports.numbers, indent=1))
         return ports
+
+    def release(self) -> None:
+        """Let other stacks have the ports."""
+        while self._holds:
+            self._holds.pop().close()
 
     def _take(self, name: str, port: int) -> bool:
         wanted = [port, port + GRPC_OFFSET] if name in WITH_GRPC else [port]
@@ -119,6 +129,15 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time do what follows; the kernel lets go when that process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def credentials(path: Path) -> dict[str, str]:

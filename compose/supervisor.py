@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from compose import apps, carriers, servers
+from compose import apps, milvus_server, probes, servers
 from compose.state import Ports, credentials, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from compose.servers import Service
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
@@ -32,13 +34,17 @@ INIT_TRIES, INIT_PAUSE_S = 6, 5.0
 START_S = 120.0
 """A process that is not ready after this long is started anew."""
 BACKOFF_S, MAX_BACKOFF_S, FORGIVEN_S = 0.5, 30.0, 60.0
+DOUBTS = 2
+"""Failures in a row after which a process no longer counts as ready: one may be a hiccup."""
+TEXT = 300
+"""Characters of an error that are told."""
 LOG_BYTES = 10 * 2**20
 
 
 class Keeper:
     """Keeps one service alive."""
 
-    def __init__(self, service: Service, home: Path, changed: Any) -> None:  # noqa: ANN401 - a callback
+    def __init__(self, service: Service, home: Path, changed: Callable[[], None]) -> None:
         self.service = service
         self.ready = asyncio.Event()
         self.restarts = 0
@@ -70,11 +76,8 @@ class Keeper:
             begin = time.monotonic()
             try:
                 await self._run_once()
-            except OSError as error:
-                self._say(f"cannot start: {error}")
-            except RuntimeError as error:
-                self._say(str(error))
-            self.ready.clear()
+            except Exception as error:
+                self._say(f"cannot start: {error}", ready=False)
             if self._stopping.is_set():
                 break
             pause = BACKOFF_S if time.monotonic() - begin > FORGIVEN_S else min(pause * 2, MAX_BACKOFF_S)
@@ -84,6 +87,8 @@ class Keeper:
 
     async def _run_once(self) -> None:
         await asyncio.to_thread(self.service.prepare)
+        if self._stopping.is_set():
+            return
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as log:
@@ -97,29 +102,33 @@ class Keeper:
                 start_new_session=True,
             )
         self._created = psutil.Process(self._process.pid).create_time()
-        self._say("starting")
+        self._say("starting", ready=False)
         watch = asyncio.create_task(self._watch())
-        code = await self._process.wait()
-        watch.cancel()
-        self._kill_group()
-        self._say(f"ended with {code}")
+        try:
+            code = await self._process.wait()
+        finally:
+            watch.cancel()
+            self._kill()
+        self._say(f"ended with {code}", ready=False)
 
     async def _watch(self) -> None:
         """Probe the process; return only after having killed it."""
-        well = time.monotonic()
+        well, failures, patience = time.monotonic(), 0, START_S
         while True:
-            probe = self.service.alive if self.ready.is_set() and self.service.alive else self.service.probe
-            error = await _failure(probe)
+            error = await _failure(self.service.probe)
             if error is None:
+                failures, patience = 0, self.service.patience_s
+                self._say("ok", ready=True)
+            else:
+                failures += 1
+                if self.ready.is_set() and failures >= DOUBTS:
+                    self._say(f"failing: {error!r}"[:TEXT], ready=False)
+            if error is None or (self.service.alive and await _failure(self.service.alive) is None):
                 well = time.monotonic()
-                self.ready.set()
-                self._say("ok")
-            elif self.ready.is_set() or time.monotonic() - well > START_S:
-                self._say(f"failing: {error}")
-                if time.monotonic() - well > (self.service.patience_s if self.ready.is_set() else START_S):
-                    self._say(f"killed, since it failed: {error}")
-                    self._kill_group()
-                    return
+            elif isinstance(error, probes.Broken) or time.monotonic() - well > patience:
+                self._say(f"killed, since it failed: {error!r}"[:TEXT], ready=False)
+                self._kill()
+                return
             await asyncio.sleep(READY_EVERY_S if error else ALIVE_EVERY_S)
 
     async def stop(self) -> None:
@@ -133,34 +142,43 @@ class Keeper:
             await asyncio.wait_for(process.wait(), self.service.stop_s)
         except (TimeoutError, ProcessLookupError):
             self._say("did not stop in time")
-        self._kill_group()
+        self._kill()
         await process.wait()
 
-    def _kill_group(self) -> None:
+    def _kill(self) -> None:
         if self._process is not None:
-            kill_group(self._process.pid)
+            kill_tree(self._process.pid)
 
-    def _say(self, health: str) -> None:
+    def _say(self, health: str, ready: bool | None = None) -> None:
+        if ready is True:
+            self.ready.set()
+        elif ready is False:
+            self.ready.clear()
         if health != self.health:
             self.health = health
             self._changed()
 
 
-async def _failure(probe: Any) -> str | None:  # noqa: ANN401 - a callable
+async def _failure(probe: Callable[[], None]) -> Exception | None:
     """Run a blocking probe; return what went wrong, if anything did."""
     try:
         await asyncio.wait_for(asyncio.to_thread(probe), PROBE_TIMEOUT_S)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"[:300]
+        return error
     return None
 
 
-def kill_group(leader: int) -> None:
-    """Kill a process and all that it started."""
+def kill_tree(leader: int) -> None:
+    """Kill a process and all that it started: its group, and its children with groups of their own."""
     try:
+        children = psutil.Process(leader).children(recursive=True)
+    except psutil.NoSuchProcess:
+        children = []
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
 
 
 class Supervisor:
@@ -176,12 +194,12 @@ class Supervisor:
         unpacked = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
         plan = servers.Plan(home, unpacked, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
         self._plan = plan
-        heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), servers.milvus(plan)]
+        heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), milvus_server.milvus(plan)]
         stores = [*heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
         self._keepers = {service.name: Keeper(service, home, self.write) for service in stores}
         self._stores = list(self._keepers)
         if not servers_only:
-            for service in (apps.indexer(plan, lite), apps.gateway(plan, lite)):
+            for service in (apps.indexer(plan), apps.gateway(plan)):
                 self._keepers[service.name] = Keeper(service, home, self.write)
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
@@ -195,14 +213,16 @@ class Supervisor:
             "processes": {name: keeper.entry() for name, keeper in self._keepers.items()},
         }
         draft = self._home / "run" / "state.draft"
-        draft.write_text(json.dumps(state, indent=1))
-        draft.replace(self._home / "run" / "state.json")
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed the folder; we can still stop in order
+            draft.write_text(json.dumps(state, indent=1))
+            draft.replace(self._home / "run" / "state.json")
 
     async def run(self) -> None:
         """Start everything, keep it, and stop it when told to."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        self.write()
         tasks = [asyncio.create_task(self._keepers[name].keep()) for name in self._stores]
         begin = asyncio.create_task(self._begin_apps(tasks))
         await stop.wait()
@@ -214,7 +234,9 @@ class Supervisor:
         await asyncio.gather(*(self._keepers[name].stop() for name in self._stores))
         for task in tasks:
             task.cancel()
+        await asyncio.gather(begin, *tasks, return_exceptions=True)
         servers.remove_shared_memory(self._plan.shm_prefix)
+        self._plan.ports.release()
         self._phase = "stopped"
         self.write()
 
@@ -245,7 +267,11 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            output, _ = await process.communicate()
+            try:
+                output, _ = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
             (self._home / "logs" / "init.log").write_bytes(output)
             if process.returncode == 0:
                 return ""
@@ -259,10 +285,6 @@ def main() -> None:
     parser.add_argument("--lite", action="store_true")
     parser.add_argument("--servers-only", action="store_true")
     options = parser.parse_args()
-    if not shutil.which("setpriv") and os.geteuid() == 0:
-        sys.exit("setpriv (of util-linux) is needed to start PostgreSQL as root.")
-    if not options.lite:
-        carriers.check_platform()
     asyncio.run(Supervisor(options.home, options.lite, options.servers_only).run())
 
 

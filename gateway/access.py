@@ -74,18 +74,21 @@ class Access:
             raise Forbidden(f"This API key may not do that: it needs the role {needs.name.lower()}.")
         return known[0]
 
-    def limit(self, who: str) -> None:
-        """Take one request out of a caller's allowance; raises ``RateLimited``."""
-        if not self._rate or (_is_loopback(who) and not self._limit_loopback):
+    def limit(self, caller: Caller, address: str) -> None:
+        """Take one request out of the allowance of a key's owner, or of an address; raises ``RateLimited``."""
+        if not self._rate or (_is_loopback(address) and not self._limit_loopback):
             return
+        who = f"owner {caller.owner}" if caller.owner else address
         now, burst = time.monotonic(), max(1.0, self._rate)
         allowance, last = self._buckets.pop(who, (burst, now))
         allowance = min(burst, allowance + (now - last) * self._rate)
-        self._buckets[who] = (max(0.0, allowance - 1), now)
+        refused = allowance < 1
+        self._buckets[who] = (allowance if refused else allowance - 1, now)
         if len(self._buckets) > CALLERS:
             self._buckets.popitem(last=False)
-        if allowance < 1:
-            raise RateLimited(f"At most {self._rate:g} requests a second are answered. Slow down.", 1 / self._rate)
+        if refused:
+            wait_s = (1 - allowance) / self._rate
+            raise RateLimited(f"At most {self._rate:g} requests a second are answered. Slow down.", wait_s)
 
 
 def _parse(entry: str) -> tuple[str, Caller]:

@@ -8,15 +8,14 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+from gateway.access import Caller, Role
 from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility
 from visualsearch.errors import Forbidden, NotFound, Unavailable
 from visualsearch.images import content_type, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Executor
 
-    from gateway.access import Caller
     from gateway.search import ImageSearch
     from visualsearch.ports import Blobs, Catalog, Events, Vectors
 
@@ -35,7 +34,6 @@ class Corpus:
         catalog: Catalog,
         events: Events,
         blobs: Blobs,
-        pool: Executor,
         deadline_s: float,
     ) -> None:
         self._search = search
@@ -43,7 +41,7 @@ class Corpus:
         self._catalog = catalog
         self._events = events
         self._blobs = blobs
-        self._pool = pool
+        self._undoing: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
 
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
@@ -64,7 +62,8 @@ class Corpus:
         except (TimeoutError, Unavailable) as error:
             if image is not None:
                 task = asyncio.create_task(self._undo(image, key))
-                task.add_done_callback(lambda done: done.exception())
+                self._undoing.add(task)
+                task.add_done_callback(self._undoing.discard)
             if isinstance(error, Unavailable):
                 raise
             raise Unavailable("A server behind the gateway", "no answer in time") from None
@@ -91,12 +90,15 @@ class Corpus:
         """Return a picture's file, or a thumbnail of it, and its content type."""
         data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
         if size is not None:
-            data = await asyncio.get_running_loop().run_in_executor(self._pool, thumbnail, data, size)
+            data = await self._search.in_thread(thumbnail, data, size)
         return data, content_type(data)
 
-    async def delete(self, image_id: int, owner: str | None, collections: Sequence[str]) -> None:
-        """Remove an image from search, catalog and object store; ``owner`` restricts it to somebody's own."""
-        if owner is not None and (await self._catalog.get(image_id)).owner != owner:
+    async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
+        """Remove an image from search, catalog and object store.
+
+        Raises ``NotFound``, and ``Forbidden`` unless it is the caller's own or the caller is an administrator.
+        """
+        if caller.role < Role.ADMIN and (await self.get(image_id, caller, guarded=True)).owner != caller.owner:
             raise Forbidden("Only its owner or an administrator may delete this image.")
         uri = await self._catalog.forget(image_id)
         for collection in collections:

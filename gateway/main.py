@@ -56,7 +56,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gatew
         deadline_s=deadline_s,
         max_waiting=settings.max_waiting,
     )
-    corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, pool, deadline_s)
+    corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
         stores.encoder,

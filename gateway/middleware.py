@@ -1,18 +1,21 @@
-"""What happens around every request: its id, its metrics, and the limit of its body."""
+"""What happens around every request: its id, its metrics, the limit of its body, and an answer in any case."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
 from typing import TYPE_CHECKING
 
-from gateway.problems import Problem
+from gateway.problems import HINTS, Problem
 from visualsearch.domain import MAX_UPLOAD_BYTES
 from visualsearch.telemetry import REQUEST_SECONDS, REQUESTS, request_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
 """A picture of the largest size, and the form around it."""
@@ -22,7 +25,7 @@ SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class RequestId:
-    """Gives each request an id (the caller's, where it is a sane one) and counts it."""
+    """Gives each request an id (the caller's, where it is a sane one), counts it, and answers what nobody foresaw."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +37,7 @@ class RequestId:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         identity = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id.set(identity)
-        begin, status = time.perf_counter(), 500
+        begin, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -45,6 +48,11 @@ class RequestId:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            # Here and not in a handler of the framework's: that would answer outside of this, without the id.
+            log.exception("unexpected error")
+            if not status:
+                await Problem(500, HINTS[500])(scope, receive, send_with_id)
         finally:
             # The route's template, not the address: ids must not become labels.
             route = getattr(scope.get("route"), "path", "none")
@@ -73,7 +81,7 @@ class BodyLimit:
             nonlocal seen, refused
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MAX_BODY_BYTES and not refused:
+            if seen > MAX_BODY_BYTES and not refused and not started:
                 refused = True
                 await self._refuse(scope, receive, send)
             if refused:

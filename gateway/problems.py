@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gateway import schemas
 from visualsearch import errors
 from visualsearch.telemetry import SHED, request_id
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
-
-log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
 
@@ -39,6 +37,17 @@ HINTS = {
     500: "The gateway made a mistake; its log tells more under this request's id.",
 }
 
+MEANINGS = {
+    401: "An API key that is known is needed.",
+    403: "The API key may not do this.",
+    404: "Nothing has that id.",
+    413: "The file is over 20 MB, or the picture over 50 megapixels.",
+    415: "By its content the file is no JPEG, PNG or WebP picture.",
+    422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
+    429: "The caller asks more often than it may; Retry-After says when to ask again.",
+    503: "A server behind the gateway is away or has too much to do; Retry-After says when to ask again.",
+}
+
 
 class Problem(JSONResponse):
     """A problem document."""
@@ -57,12 +66,32 @@ def status_of(error: errors.VisualSearchError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
+def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe these statuses for the OpenAPI document."""
+    content = {Problem.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
+
+
 def install(app: FastAPI) -> None:
-    """Let every error of an app become a problem document."""
+    """Let every error of an app become a problem document, and its OpenAPI document tell so."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        known = document["components"]["schemas"]
+        known["Problem"] = schemas.Problem.model_json_schema()
+        # The framework's own form of a validation error is never sent.
+        for name in ("HTTPValidationError", "ValidationError"):
+            known.pop(name, None)
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     app.add_exception_handler(errors.VisualSearchError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
 
 
 async def _known(request: Request, error: Exception) -> Problem:
@@ -94,12 +123,8 @@ async def _invalid(request: Request, error: Exception) -> Problem:
 
 async def _http(request: Request, error: Exception) -> Problem:
     assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form that cannot be read
-        return Problem(422, f"The form cannot be read: {error.detail}. Send multipart/form-data; see /docs.")
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form or JSON that cannot be read
+        what = str(error.detail).rstrip(".")
+        return Problem(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
     headers = dict(error.headers or {})
     return Problem(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)
-
-
-async def _unknown(request: Request, error: Exception) -> Problem:
-    log.exception("unexpected error", exc_info=error)
-    return Problem(500, HINTS[500])

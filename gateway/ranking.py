@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,43 +18,59 @@ if TYPE_CHECKING:
 def rank(
     candidates: Candidates,
     near_duplicates: NearDuplicates,
+    limit: int,
     not_duplicates: Collection[tuple[int, int]] = (),
 ) -> list[Ranked]:
-    """Rank candidates by score, best first.
+    """Rank candidates by score, best first, up to ``limit`` places.
 
     With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``NEAR_DUPLICATE_DISTANCE``
     bits of a better one's is folded into the best such; a folded one draws no further ones in. ``not_duplicates`` holds
     pairs (lower id, higher id) that never fold.
     """
-    ids: list[int] = candidates.ids.tolist()
-    scores: list[float] = candidates.scores.tolist()
     if near_duplicates is NearDuplicates.KEEP:
-        return [Ranked(image_id, score) for image_id, score in zip(ids, scores, strict=True)]
-    leader_of = _leaders(candidates.phashes, candidates.phashes_mirrored)
-    for place in np.flatnonzero(leader_of != np.arange(len(ids))).tolist():
-        pair = ids[place], ids[leader_of[place]]
-        if (min(pair), max(pair)) in not_duplicates:
-            leader_of[place] = place
-    folded: dict[int, list[int]] = {}
-    for place, leader in enumerate(leader_of.tolist()):
-        folded.setdefault(leader, [])
-        if leader != place:
-            folded[leader].append(ids[place])
-    return [Ranked(ids[leader], scores[leader], tuple(members)) for leader, members in sorted(folded.items())]
+        pairs = zip(candidates.ids[:limit].tolist(), candidates.scores[:limit].tolist(), strict=True)
+        return [Ranked(image_id, score) for image_id, score in pairs]
+    ids, apart = candidates.ids, _by_id(not_duplicates)
+    waiting = np.ones(len(ids), bool)
+    ranking: list[Ranked] = []
+    # Only leaders that are shown draw members: the time goes with the places asked for, not with the candidates.
+    while len(ranking) < limit and waiting.any():
+        leader = int(waiting.argmax())
+        waiting[leader] = False
+        near = waiting & _near(candidates, leader)
+        image_id = int(ids[leader])
+        if image_id in apart:
+            near &= ~np.isin(ids, apart[image_id])
+        waiting &= ~near
+        ranking.append(Ranked(image_id, float(candidates.scores[leader]), tuple(ids[near].tolist())))
+    return ranking
 
 
-def _leaders(phashes: NDArray[np.uint64], mirrored: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Say for each of n candidates (in order of score) which one leads it, int64 [n]; leaders lead themselves."""
-    count = len(phashes)
-    leader = np.full(count, -1, np.int64)
-    for place in range(count):
-        if leader[place] >= 0:
-            continue
-        leader[place] = place
-        rest = slice(place + 1, count)
-        near = np.minimum(
-            np.bitwise_count(phashes[rest] ^ phashes[place]), np.bitwise_count(mirrored[rest] ^ phashes[place])
-        )
-        followers = leader[rest]
-        followers[(near <= NEAR_DUPLICATE_DISTANCE) & (followers < 0)] = place
-    return leader
+def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
+    """Return the candidates that are none of these images."""
+    keep = ~np.isin(candidates.ids, list(image_ids))
+    return Candidates(
+        candidates.ids[keep],
+        candidates.scores[keep],
+        candidates.phashes[keep],
+        candidates.phashes_mirrored[keep],
+        candidates.exhausted,
+    )
+
+
+def _near(candidates: Candidates, leader: int) -> NDArray[np.bool_]:
+    """Say which candidates look like one of them or like its mirror image, bool [n]."""
+    phash = candidates.phashes[leader]
+    bits = np.minimum(
+        np.bitwise_count(candidates.phashes ^ phash), np.bitwise_count(candidates.phashes_mirrored ^ phash)
+    )
+    near: NDArray[np.bool_] = bits <= NEAR_DUPLICATE_DISTANCE
+    return near
+
+
+def _by_id(pairs: Collection[tuple[int, int]]) -> dict[int, list[int]]:
+    apart: dict[int, list[int]] = defaultdict(list)
+    for low, high in pairs:
+        apart[low].append(high)
+        apart[high].append(low)
+    return dict(apart)

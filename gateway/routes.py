@@ -6,12 +6,13 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import prometheus_client
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBearer
 
 from gateway import schemas
 from gateway.access import Caller, Role
-from gateway.problems import Problem
+from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
 from gateway.search import Wish
 from gateway.service import Gateway
@@ -24,11 +25,14 @@ from visualsearch.domain import (
     SearchAnswer,
     Visibility,
 )
-from visualsearch.errors import BrokenImage, ImageTooLarge, NotFound
+from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput, NotFound
 from visualsearch.images import parse_box
 
 router = APIRouter()
 WEB = FilePath(__file__).parent / "web"
+BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")
+NEVER_EMPTY = ("bbox", "k", "near_duplicates", "user_id")
+"""Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
 
 Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
 Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
@@ -40,12 +44,34 @@ def _gateway(request: Request) -> Gateway:
     return gateway
 
 
-def _caller(request: Request, needs: Role) -> Caller:
-    """Check key and rate; raises ``Unauthenticated``, ``Forbidden`` and ``RateLimited``."""
-    access = _gateway(request).access
-    caller = access.caller(request.headers, needs)
-    access.limit(caller.owner or (request.client.host if request.client else ""))
-    return caller
+def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
+    """Return a dependency that checks key and rate before anything else of the request is looked at."""
+
+    async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
+        access = _gateway(request).access
+        caller = access.caller(request.headers, role)
+        access.limit(caller, request.client.host if request.client else "")
+        return caller
+
+    return Depends(caller)
+
+
+Reader = Annotated[Caller, needs(Role.READ)]
+Writer = Annotated[Caller, needs(Role.WRITE)]
+
+
+async def plain_form(request: Request) -> None:
+    """Refuse a form that gives a field twice, or empty where that means nothing."""
+    form = await request.form()
+    for name in form:
+        values = form.getlist(name)
+        if len(values) > 1:
+            raise InvalidInput(f"The form has {len(values)} fields named '{name[:40]}': send one.")
+        if name in NEVER_EMPTY and values == [""]:
+            raise InvalidInput(f"The field '{name}' is empty: give it a value, or leave it out.")
+
+
+PlainForm = Depends(plain_form)
 
 
 async def _bytes(image: UploadFile) -> bytes:
@@ -78,9 +104,15 @@ def _search_answer(answer: SearchAnswer) -> schemas.SearchAnswer:
     )
 
 
-@router.post("/search", summary="Find the most similar pictures")
+@router.post(
+    "/search",
+    summary="Find the most similar pictures",
+    dependencies=[PlainForm],
+    responses=failures(401, 403, 413, 415, 422, 429, 503),
+)
 async def search(
     request: Request,
+    caller: Reader,
     image: Picture,
     bbox: Annotated[str | None, Form(description="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
     k: Count = DEFAULT_K,
@@ -88,7 +120,6 @@ async def search(
     near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
 ) -> schemas.SearchAnswer:
     """Search with a picture, or with what is inside a box of it."""
-    caller = _caller(request, Role.READ)
     gateway = _gateway(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
@@ -98,27 +129,38 @@ async def search(
     return _search_answer(answer)
 
 
-@router.get("/images/{image_id}/similar", summary="Find pictures similar to one of the corpus")
+@router.get(
+    "/images/{image_id}/similar",
+    summary="Find pictures similar to one of the corpus",
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
 async def similar(
     request: Request,
+    caller: Reader,
     image_id: ImageId,
     k: CountInQuery = DEFAULT_K,
     user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,
     near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
 ) -> schemas.SearchAnswer:
     """Search with a picture that is indexed already; it is itself left out."""
-    caller = _caller(request, Role.READ)
     gateway = _gateway(request)
-    await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
-    answer = await gateway.search.by_image(image_id, wish)
+    answer = await gateway.search.by_image(image, wish)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)
 
 
-@router.post("/images", status_code=202, summary="Index a picture")
+@router.post(
+    "/images",
+    status_code=202,
+    summary="Index a picture",
+    dependencies=[PlainForm],
+    responses=failures(401, 403, 413, 415, 422, 429, 503),
+)
 async def accept(
     request: Request,
+    caller: Writer,
     response: Response,
     image: Picture,
     source: Annotated[Text, Form(description="Where it comes from; results can be blocked by it.")] = "upload",
@@ -127,17 +169,16 @@ async def accept(
     ),
 ) -> schemas.Accepted:
     """Accept a picture; it becomes searchable, or is rejected with a reason that GET /images/{id} tells."""
-    caller = _caller(request, Role.WRITE)
     accepted = await _gateway(request).corpus.accept(await _bytes(image), source, caller.owner, visibility)
     response.headers["Location"] = f"/images/{accepted.id}"
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
 
 
-@router.get("/images/{image_id}", summary="What is known of a picture")
-async def facts(request: Request, image_id: ImageId) -> schemas.ImageFacts:
+@router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
+async def facts(request: Request, caller: Reader, image_id: ImageId) -> schemas.ImageFacts:
     """Tell an image's size and where it stands: pending, indexed, or rejected with a reason."""
     gateway = _gateway(request)
-    image = await gateway.corpus.get(image_id, _caller(request, Role.READ), gateway.access.guarded)
+    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     return schemas.ImageFacts.model_validate(image)
 
 
@@ -145,40 +186,50 @@ async def facts(request: Request, image_id: ImageId) -> schemas.ImageFacts:
     "/images/{image_id}/content",
     summary="The picture itself",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
+    responses=failures(401, 403, 404, 422, 429, 503)
+    | {200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
 )
 async def content(
     request: Request,
+    caller: Reader,
     image_id: ImageId,
     size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
 ) -> Response:
     """Give the file as it was uploaded, or a thumbnail without its metadata."""
     gateway = _gateway(request)
-    image = await gateway.corpus.get(image_id, _caller(request, Role.READ), gateway.access.guarded)
+    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     data, kind = await gateway.corpus.content(image, size)
     headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
     return Response(data, media_type=kind, headers=headers)
 
 
-@router.delete("/images/{image_id}", status_code=204, summary="Delete a picture everywhere")
-async def delete(request: Request, image_id: ImageId) -> Response:
+@router.delete(
+    "/images/{image_id}",
+    status_code=204,
+    summary="Delete a picture everywhere",
+    responses=failures(401, 403, 404, 429, 503),
+)
+async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
     """Remove a picture from search, metadata and object store."""
     gateway = _gateway(request)
-    caller = _caller(request, Role.WRITE)
-    owner = None if caller.role is Role.ADMIN else caller.owner
     collections = [release.collection for release, _, _ in await gateway.catalog.releases()]
-    await gateway.corpus.delete(image_id, owner, collections)
+    await gateway.corpus.delete(image_id, caller, collections)
     return Response(status_code=204)
 
 
-@router.post("/click", status_code=204, summary="Tell that a result was clicked")
-async def click(request: Request, click: schemas.Click) -> Response:
+@router.post(
+    "/click",
+    status_code=204,
+    summary="Tell that a result was clicked",
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
+async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
     """Write down a click on a result."""
-    _caller(request, Role.READ)
-    catalog = _gateway(request).catalog
+    gateway = _gateway(request)
+    catalog = gateway.catalog
     if not await catalog.was_issued(click.query_image_id):
         raise NotFound(f"There was no search {click.query_image_id}: send the query_image_id of a search's answer.")
-    await catalog.get(click.displayed_image_id)
+    await gateway.corpus.get(click.displayed_image_id, caller, gateway.access.guarded)
     await catalog.record(
         [Interaction("click", click.query_image_id, click.displayed_image_id, click.rank, click.user_id)]
     )
@@ -191,20 +242,32 @@ async def health() -> schemas.Health:
     return schemas.Health()
 
 
-@router.get("/ready", summary="Every server behind the gateway works")
+@router.get(
+    "/ready",
+    summary="Every server behind the gateway works",
+    response_model=schemas.Health,
+    responses=failures(503),
+)
 async def ready(request: Request) -> Response:
     """Run a tiny inference, a query, a statement, a stream write and an object put."""
     trouble = await _gateway(request).not_ready()
     if trouble:
         detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
         return Problem(503, detail, not_ready=sorted(trouble))
-    return Response('{"ok":true}', media_type="application/json")
+    return JSONResponse({"ok": True})
 
 
-@router.get("/stats", summary="How much there is, and how far indexing is behind")
-async def stats(request: Request) -> dict[str, Any]:
-    """Count images by status, the stream's lag, rows per collection; name the live release."""
-    _caller(request, Role.READ)
+@router.get(
+    "/stats",
+    summary="How much there is, and how far indexing is behind",
+    response_model=schemas.Stats,
+    responses=failures(401, 403, 429),
+)
+async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
+    """Count images by status, the stream's lag, rows per collection; name the live release.
+
+    What cannot be counted now is null, and ``errors`` says why.
+    """
     return await _gateway(request).stats()
 
 

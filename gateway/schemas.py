@@ -6,13 +6,32 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 MAX_ID = 2**63 - 1
 MAX_RANK = 2**31 - 1
 
 ImageId = Annotated[int, Path(ge=-MAX_ID, le=MAX_ID, description="The image's id.")]
 Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+EXAMPLE: JsonValue = {
+    "query_image_id": 999,
+    "results": [
+        {
+            "id": 42,
+            "score": 0.93,
+            "uri": "s3://images/uploads/42.jpg",
+            "rank": 1,
+            "width": 640,
+            "height": 480,
+            "near_duplicates": [57],
+        }
+    ],
+    "latency_ms": 31.5,
+    "timings_ms": {"decode": 3.1, "embed": 20.4, "ann": 6.2, "rank": 1.8},
+    "release": "v1_ivf_pq",
+}
 
 
 class Result(BaseModel):
@@ -38,6 +57,8 @@ class Timings(BaseModel):
 
 class SearchAnswer(BaseModel):
     """Results, best first. ``query_image_id`` names the query in clicks."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     query_image_id: int
     results: list[Result]
@@ -71,10 +92,54 @@ class ImageFacts(BaseModel):
 class Click(BaseModel):
     """Somebody clicked a result of a search."""
 
-    user_id: Annotated[int, Field(ge=-MAX_ID, le=MAX_ID)]
-    query_image_id: Annotated[int, Field(ge=-MAX_ID, le=MAX_ID)]
-    displayed_image_id: Annotated[int, Field(ge=-MAX_ID, le=MAX_ID)]
-    rank: Annotated[int, Field(ge=1, le=MAX_RANK)]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": 7, "query_image_id": 999, "displayed_image_id": 42, "rank": 1}]}
+    )
+
+    user_id: Annotated[int, Field(strict=True, ge=-MAX_ID, le=MAX_ID)]
+    query_image_id: Annotated[int, Field(strict=True, ge=-MAX_ID, le=MAX_ID)]
+    displayed_image_id: Annotated[int, Field(strict=True, ge=-MAX_ID, le=MAX_ID)]
+    rank: Annotated[int, Field(strict=True, ge=1, le=MAX_RANK)]
+
+
+class Stream(BaseModel):
+    """How far indexing is behind; ``lag`` is null where the server cannot tell."""
+
+    lag: int | None
+    pending: int
+    dead_letters: int
+    oldest_pending_s: float
+
+
+class Release(BaseModel):
+    """Which model and which collection answer."""
+
+    name: str
+    model_version: int
+    fingerprint: str
+    collection: str
+    profile: str
+    search_params: dict[str, int]
+
+
+class Stats(BaseModel):
+    """What there is; a part is null when its server does not answer, and ``errors`` says why."""
+
+    images: dict[str, int] | None
+    stream: Stream | None
+    collections: dict[str, int] | None
+    live_release: Release | None
+    errors: list[str]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457); ``detail`` says what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str
 
 
 class Health(BaseModel):

@@ -7,15 +7,15 @@ import time
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from gateway.ranking import rank
-from visualsearch.domain import Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
+from gateway.ranking import rank, without
+from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
 
     import numpy as np
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
     from visualsearch.releases import Releases
 
+T = TypeVar("T")
+
 MIN_CANDIDATES = 200
 """k': so many are fetched and scored exactly, however few are asked for."""
 MAX_CANDIDATES = 16_384
-SPARE = 10
+"""Milvus gives no more rows in one answer."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
 
@@ -108,25 +110,24 @@ class ImageSearch:
             query_id = await self._query_id()
             return await self._answer(query_id, embedding, release, wish, watch)
 
-    async def by_image(self, image_id: int, wish: Wish) -> SearchAnswer:
-        """Search with a picture of the corpus; it is itself left out. Raises ``NotFound`` where it is not indexed."""
+    async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
+        """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
+        if image.status is not Status.INDEXED:
+            raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         watch = Stopwatch()
         async with self._deadline():
             release = await self._releases.live()
             async with watch.stage("embed"):
-                stored = await self._vectors.fetch(release.collection, [image_id])
-            if image_id not in stored:
-                raise NotFound(f"Image {image_id} is not indexed (yet); GET /images/{image_id} tells its status.")
-            return await self._answer(image_id, stored[image_id], release, wish, watch)
+                stored = await self._vectors.fetch(release.collection, [image.id])
+                if image.id not in stored:  # indexed, but not by the release that is live now
+                    data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                    stored[image.id] = await self._embed(await self.decode(data), release)
+            return await self._answer(image.id, stored[image.id], release, wish, watch)
 
-    async def by_embedding(self, embedding: NDArray[np.float32], k: int, where: Filter) -> tuple[list[Ranked], Release]:
-        """Find the k nearest to float32 [256] of unit length, near-duplicates kept."""
+    async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
+        """Search with float32 [256] of unit length that this release's encoder made."""
         async with self._deadline():
-            release = await self._releases.live()
-            found = await self._vectors.nearest(
-                release.collection, embedding, max(k, MIN_CANDIDATES), release.search_params, where
-            )
-        return rank(found, NearDuplicates.KEEP)[:k], release
+            return await self._best(embedding, release, wish, Stopwatch())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
@@ -137,11 +138,15 @@ class ImageSearch:
 
     async def decode(self, data: bytes, box: Box | None = None) -> Prepared:
         """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
+        return await self.in_thread(prepare, data, box)
+
+    async def in_thread(self, work: Callable[..., T], *values: object) -> T:
+        """Do work on a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
         if self._waiting >= self._max_waiting:
             raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data, box)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *values)
         finally:
             self._waiting -= 1
 
@@ -171,45 +176,47 @@ class ImageSearch:
     async def _answer(
         self, query_id: int, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> SearchAnswer:
+        results = await self._best(embedding, release, wish, watch)
+        return SearchAnswer(query_id, tuple(results), watch.total, watch.stages, release.name)
+
+    async def _best(
+        self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
+    ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
         count = max(MIN_CANDIDATES, 4 * wish.k)
         while True:
             async with watch.stage("ann"):
-                found = await self._vectors.nearest(
-                    release.collection, embedding, count, release.search_params, wish.where
-                )
+                found = await self._nearest(embedding, count, release, wish.where)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:
-                break
+                return results
             count = min(2 * count, MAX_CANDIDATES)
-        return SearchAnswer(query_id, tuple(results[: wish.k]), watch.total, watch.stages, release.name)
+
+    async def _nearest(self, embedding: NDArray[np.float32], count: int, release: Release, where: Filter) -> Candidates:
+        try:
+            return await self._vectors.nearest(release.collection, embedding, count, release.search_params, where)
+        except NotFound as error:  # of the collection: nothing that the caller asked for
+            raise Unavailable(f"Release {release.name}", str(error)) from None
 
     async def _results(self, found: Candidates, wish: Wish) -> list[Result]:
-        """Rank candidates and join them with their rows; what has no row (any more) is dropped."""
+        """Rank candidates and join them with their rows.
+
+        What has no row (any more) neither shows nor folds anything into itself: the others are ranked again without it.
+        """
         pairs: set[tuple[int, int]] = set()
         if wish.near_duplicates is NearDuplicates.COLLAPSE:
             pairs = await self._catalog.not_duplicates(found.ids.tolist())
-        ranked = [one for one in rank(found, wish.near_duplicates, pairs) if one.image_id != wish.left_out]
-        there: list[tuple[Ranked, Image]] = []
-        # A few more than k, for those that were deleted a moment ago; the rest only if that was not enough.
-        for some in (ranked[: wish.k + SPARE], ranked[wish.k + SPARE :]):
-            if len(there) < wish.k and some:
-                images = await self._catalog.by_ids([one.image_id for one in some])
-                rows = ((one, images.get(one.image_id)) for one in some)
-                there += [(one, row) for one, row in rows if row and row.status is Status.INDEXED]
-        return [
-            Result(
-                one.image_id,
-                one.score,
-                row.uri,
-                place,
-                row.width or 0,
-                row.height or 0,
-                tuple(member for member in one.near_duplicates if member != wish.left_out),
-            )
-            for place, (one, row) in enumerate(there, 1)
-        ]
+        rows: dict[int, Image] = {}
+        gone = set() if wish.left_out is None else {wish.left_out}
+        while True:
+            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs)
+            unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
+            if not unknown:
+                return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
+            images = await self._catalog.by_ids(sorted(unknown))
+            rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
+            gone |= unknown - rows.keys()
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
@@ -218,3 +225,7 @@ class ImageSearch:
                 yield
         except TimeoutError:
             raise Unavailable("A server behind the gateway", f"no answer within {self._deadline_s:.1f} s") from None
+
+
+def _result(one: Ranked, row: Image, place: int) -> Result:
+    return Result(one.image_id, one.score, row.uri, place, row.width or 0, row.height or 0, one.near_duplicates)

@@ -5,6 +5,7 @@ A release is resolved once per request, so that one answer never mixes two.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ LIVE_ALIAS = "images_live"
 CACHE_S = 1.0
 """How long a resolved release may be used before the catalog is asked again."""
 
+REFRESH_S = 0.3
+"""How long a known release waits for a newer one: a hanging catalog must not hang what needs no catalog."""
+
 
 class Releases:
     """The live release, cached for a second so that a request does not pay a query for it."""
@@ -37,12 +41,13 @@ class Releases:
         Raises ``Unavailable`` when none is known.
         """
         if self._live is None or time.monotonic() >= self._until:
+            self._until = time.monotonic() + CACHE_S
             try:
-                self._live = await self._catalog.live_release() or self._live
-            except Unavailable:
+                async with asyncio.timeout(REFRESH_S if self._live else None):
+                    self._live = await self._catalog.live_release() or self._live
+            except (Unavailable, TimeoutError):
                 if self._live is None:
                     raise
-            self._until = time.monotonic() + CACHE_S
         if self._live is None:
             raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
         return self._live

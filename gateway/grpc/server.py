@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import grpc
 import numpy as np
@@ -13,8 +14,9 @@ from grpc_reflection.v1alpha import reflection
 from gateway.access import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
+from gateway.search import Wish
 from visualsearch import errors
-from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box
+from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box, NearDuplicates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,32 +65,33 @@ class Servicer(pb_grpc.VisualSearchServicer):
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
-            live = await self._gateway.releases.live()
-            if request.vector.release not in {"", live.name}:
+            release = await self._gateway.releases.live()
+            if request.vector.release not in {"", release.name}:
                 raise errors.FingerprintMismatch(
-                    f"The vector was made by release {request.vector.release}, and {live.name} is live. Embed it again."
+                    f"The vector was made by release {request.vector.release}, and {release.name} is live. "
+                    "Embed it again."
                 )
-            where = self._gateway.filter_for(caller)
-            ranked, release = await self._gateway.search.by_embedding(_unit(request.vector.values), k, where)
-            ids, scores = [one.image_id for one in ranked], [one.score for one in ranked]
+            wish = Wish(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
+            results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, wish)
+            ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)
 
     def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         caller = self._gateway.access.caller(headers, Role.READ)
-        address = context.peer().removeprefix("ipv4:").rpartition(":")[0]
-        self._gateway.access.limit(caller.owner or address)
+        # Such as ipv4:127.0.0.1:1234 and ipv6:%5B::1%5D:1234.
+        address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
+        self._gateway.access.limit(caller, address)
         return caller
 
 
 def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf container
     """Return 256 finite numbers as float32 [256] of unit length; raises ``InvalidInput``."""
-    vector = np.array(values, np.float32)
+    vector = np.array(values, np.float64)
     length = float(np.linalg.norm(vector)) if len(vector) == EMBEDDING_DIM else 0.0
     if not np.isfinite(length) or length == 0:
         raise errors.InvalidInput(f"A vector must have {EMBEDDING_DIM} finite numbers that are not all 0.")
-    unit: NDArray[np.float32] = vector / np.float32(length)
-    return unit
+    return (vector / length).astype(np.float32)
 
 
 @asynccontextmanager

@@ -97,3 +97,17 @@ def test_down_leaves_no_process_and_no_shared_memory(second):
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not list(Path("/dev/shm").glob(f"{state['shm_prefix']}*"))
     assert second.command("status").stdout.count("yes") == 0
+
+
+def test_lite_answers_without_triton_and_milvus(tmp_path):
+    pytest.importorskip("milvus_lite")
+    lite = Stack(tmp_path / "lite")
+    try:
+        up = lite.command("up", "--lite", "--detach")
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert "triton" not in status(lite)
+        assert lite.command("index", "demo/queries").returncode == 0
+        answer = lite.command("search", "demo/queries/tiger.jpg", "-k", "1", "--json")
+        assert "queries/tiger.jpg" in orjson.loads(answer.stdout)["results"][0]["uri"]
+    finally:
+        lite.command("down")

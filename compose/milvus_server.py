@@ -1,0 +1,111 @@
+"""Milvus standalone as a plain process: embedded etcd, local storage, rocksmq."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import yaml
+
+from compose import probes
+from compose.servers import LOOPBACK, Plan, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = (
+    "root_coord",
+    "proxy_internal",
+    "query_coord",
+    "query_node",
+    "index_coord",
+    "index_node",
+    "data_coord",
+    "data_node",
+)
+"""The parts whose inner ports are ours to choose."""
+
+
+def milvus(plan: Plan) -> Service:
+    """Milvus standalone with embedded etcd, local storage and rocksmq.
+
+    ``localStorage.path`` must be relative: with an absolute one a search that returns vectors deletes their binlogs.
+    """
+    carrier = plan.carriers / "milvus" / "milvus" / "data"
+    data = plan.data("milvus")
+    uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
+    password = plan.secrets["MILVUS_PASSWORD"]
+    env = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "DEPLOY_MODE": "STANDALONE",
+        "METRICS_PORT": str(plan.ports["milvus_metrics"]),
+        "MILVUSCONF": str(data / "configs"),
+        "LD_LIBRARY_PATH": str(carrier / "bin"),
+    }
+    return Service(
+        "milvus",
+        [str(carrier / "bin" / "milvus"), "run", "standalone"],
+        functools.partial(probes.milvus, uri, password),
+        {"uri": uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
+        env=env,
+        cwd=data,
+        prepare=lambda: _configure(plan, carrier, data),
+        stop_s=12.0,
+        # After a restart it may be away for as long as its old sessions live.
+        patience_s=40.0,
+        note="listens on every network address (this build cannot bind one); its calls need the generated password",
+    )
+
+
+def _configure(plan: Plan, carrier: Path, data: Path) -> None:
+    configs = data / "configs"
+    configs.mkdir(exist_ok=True)
+    etcd_client, etcd_peer = (f"http://{LOOPBACK}:{plan.ports[name]}" for name in ("etcd", "etcd_peer"))
+    etcd = {
+        "name": "embedded",
+        "data-dir": "etcd",
+        "listen-client-urls": etcd_client,
+        "advertise-client-urls": etcd_client,
+        "listen-peer-urls": etcd_peer,
+        "initial-advertise-peer-urls": etcd_peer,
+        "initial-cluster": f"embedded={etcd_peer}",
+        "auto-compaction-mode": "revision",
+        "auto-compaction-retention": "1000",
+        "log-level": "warn",
+    }
+    (configs / "embedEtcd.yaml").write_text(yaml.safe_dump(etcd))
+    (configs / "milvus.yaml").write_text(_main_config(plan, carrier / "config.yaml.template"))
+    shutil.copy2(carrier / "glog.conf", configs)
+
+
+def _main_config(plan: Plan, template: Path) -> str:
+    values = {
+        "etcd_port": plan.ports["etcd"],
+        "etcd_data_dir": "etcd",
+        "local_storage_dir": "data",
+        "rocksmq_data_dir": "rocksmq",
+        "system_log_path": '""',
+        "authorization_enabled": "true",
+        "proxy_port": plan.ports["milvus"],
+        **{f"{name}_port": plan.ports[name] for name in PARTS},
+    }
+
+    def fill(field: re.Match[str]) -> str:
+        name, _, default = field[1].partition(":")
+        return str(values.get(name.split("(")[0].strip(), default.strip()))
+
+    config = yaml.safe_load(re.sub(r"\{\{(.*?)\}\}", fill, template.read_text()))
+    config["etcd"]["endpoints"] = f"{LOOPBACK}:{plan.ports['etcd']}"
+    config["etcd"]["config"] = {"path": str(plan.data("milvus") / "configs" / "embedEtcd.yaml")}
+    config["log"]["level"] = "warn"
+    # What was written becomes visible with the next tick: a fifth of the default wait.
+    config["proxy"]["timeTickInterval"] = 50
+    config["common"]["gracefulStopTimeout"] = 10
+    # So long the sessions of a killed predecessor are waited for.
+    config["common"]["session"]["ttl"] = 10
+    for part in ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"):
+        config[part]["ip"] = LOOPBACK
+    return yaml.safe_dump(config)

@@ -1,0 +1,98 @@
+// The grid of results, and the line of facts above it.
+
+import { contentUrl } from "./api.js";
+import { byId, element, notice } from "./dom.js";
+
+const grid = byId("grid");
+const facts = byId("facts");
+const SKELETONS = 12;
+const THUMBNAIL = 256; // pixels; a thumbnail is drawn smaller, dense screens use the rest
+const STAGES = ["decode", "embed", "ann", "rank"];
+
+// Very wide or tall pictures would break the rows.
+const ratio = (width, height) => Math.min(2.4, Math.max(0.6, width && height ? width / height : 1));
+const name = (uri) => decodeURIComponent(uri.split("/").pop().replace(/%(?![\da-f]{2})/gi, "%25"));
+const milliseconds = (value) => (value < 10 ? value.toFixed(1) : Math.round(value).toString());
+
+/** Show that an answer is awaited: the old results faded, or placeholders where there are none. */
+export function busy() {
+  grid.setAttribute("aria-busy", "true");
+  notice("");
+  if (grid.querySelector(".tile:not(.skeleton)")) return;
+  const ratios = Array.from({ length: SKELETONS }, (_, index) => [1.3, 0.8, 1, 1.5][index % 4]);
+  grid.replaceChildren(...ratios.map((one) => element("li", { class: "tile skeleton", "--ratio": one, "aria-hidden": "true" })));
+  facts.textContent = "Searching…";
+}
+
+/** Show a failure instead of results. */
+export function failed(sentence) {
+  grid.removeAttribute("aria-busy");
+  grid.replaceChildren();
+  facts.textContent = "";
+  notice(sentence);
+}
+
+/** Show an answer. `opened(id, result)` is called when a person picks a picture. */
+export function show(answer, opened) {
+  grid.removeAttribute("aria-busy");
+  notice(answer.results.length ? "" : "Nothing like it is in the index yet. Add some pictures, or try another one.", true);
+  grid.replaceChildren(...answer.results.map((result) => tile(result, opened)));
+  const count = answer.results.length;
+  facts.replaceChildren(
+    element("span", {}, element("strong", {}, `${count} ${count === 1 ? "picture" : "pictures"}`),
+      ` in ${milliseconds(answer.latency_ms)} ms`),
+    element("span", { class: "meter", "aria-hidden": "true" },
+      ...STAGES.map((stage) => element("i", { class: stage, "--part": answer.timings_ms[stage] || 0 }))),
+    element("span", { class: "stages" },
+      ...STAGES.map((stage) => element("span", { class: stage }, `${stage} ${milliseconds(answer.timings_ms[stage] || 0)}`))),
+    element("span", { class: "release", title: "The release that answered" }, answer.release),
+  );
+}
+
+function tile(result, opened) {
+  const folded = result.near_duplicates;
+  const made = element("li", { class: "tile", "--ratio": ratio(result.width, result.height), "data-id": result.id });
+  made.append(
+    open(result.id, `${name(result.uri)}, rank ${result.rank}, similarity ${result.score.toFixed(3)}`, () => opened(result.id, result)),
+    element("span", { class: "pill", title: `Cosine similarity ${result.score.toFixed(4)}`, "aria-hidden": "true" }, result.score.toFixed(3)),
+    like(result.id),
+  );
+  if (folded.length) made.append(badge(made, folded, (id) => opened(id, result)));
+  return made;
+}
+
+function open(id, description, picked) {
+  const picture = element("img", { src: contentUrl(id, THUMBNAIL), alt: description, loading: "lazy", decoding: "async" });
+  const clicked = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab: let the browser do it
+    event.preventDefault();
+    picked();
+  };
+  return element("a", { class: "open", href: `#similar=${id}`, onclick: clicked }, picture);
+}
+
+const like = (id) =>
+  element("a", { class: "like", href: `#similar=${id}`, "aria-label": `Search on from picture ${id}`, title: "Search on from this" }, "≈");
+
+/** A button with the number of folded near-duplicates; it lays them out behind their tile, and folds them again. */
+function badge(owner, ids, opened) {
+  let shown = [];
+  const words = `${ids.length} near-duplicate${ids.length === 1 ? "" : "s"}`;
+  const toggled = () => {
+    const unfold = !shown.length;
+    shown.forEach((one) => one.remove());
+    shown = unfold ? ids.map((id) => foldedTile(id, () => opened(id))) : [];
+    owner.after(...shown);
+    button.setAttribute("aria-expanded", unfold);
+    button.textContent = unfold ? "fold" : `+${ids.length}`;
+  };
+  const button = element("button", { type: "button", class: "badge", title: words, "aria-label": words, "aria-expanded": "false", onclick: toggled }, `+${ids.length}`);
+  return button;
+}
+
+function foldedTile(id, picked) {
+  const made = element("li", { class: "tile folded", "data-id": id }, open(id, `Near-duplicate, picture ${id}`, picked), like(id));
+  const picture = made.querySelector("img");
+  picture.addEventListener("load", () => made.style.setProperty("--ratio", ratio(picture.naturalWidth, picture.naturalHeight)));
+  return made;
+}

@@ -1,0 +1,288 @@
+"""The REST interface over the fakes: what goes well, and what a caller did wrong."""
+
+import gc
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from tests.pictures import jpeg, noise
+from tests.unit.serving import RELEASE, Serving, assert_problem
+from visualsearch.domain import EventKind
+
+ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
+RESULT = {"id", "score", "uri", "rank", "width", "height", "near_duplicates"}
+
+
+@pytest.fixture
+async def serving():
+    async with Serving() as serving:
+        yield serving
+
+
+async def form(serving, path, content, kind="multipart/form-data; boundary=x"):
+    return await serving.client.post(path, content=content, headers={"content-type": kind})
+
+
+async def test_a_search_answers_as_the_contract_says(serving):
+    image = await serving.index(jpeg(1))
+    await serving.index(jpeg(2))
+    answer = await serving.search(jpeg(1), k="1")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == ANSWER
+    assert [set(hit) for hit in body["results"]] == [RESULT]
+    assert (body["results"][0]["id"], body["results"][0]["rank"]) == (image, 1)
+    assert body["release"] == RELEASE.name
+
+
+async def test_fifty_results_come_back_unless_another_number_is_asked_for(serving):
+    for seed in range(55):
+        await serving.index(jpeg(seed, 64, 48))
+    assert len((await serving.search(jpeg(1), near_duplicates="keep")).json()["results"]) == 50
+    assert len((await serving.search(jpeg(1), near_duplicates="keep", k="55")).json()["results"]) == 55
+
+
+async def test_a_box_outside_the_picture_is_refused(serving):
+    assert (await serving.search(jpeg(1), bbox="0,0,320,240")).status_code == 200
+    assert_problem(await serving.search(jpeg(1), bbox="0,0,321,240"), 422)
+
+
+BAD_BOXES = ["", " ", "1,2,3", "1,2,3,4,5", "a,b,c,d", "5,5,5,9", "-1,0,9,9", "nan,0,1,1", "1.5,0,9,9"]
+
+
+@pytest.mark.parametrize("bbox", BAD_BOXES)
+async def test_a_malformed_box_is_refused(serving, bbox):
+    assert_problem(await serving.search(jpeg(1), bbox=bbox), 422)
+
+
+@pytest.mark.parametrize("k", ["0", "-1", "201", "1000000000", "9" * 30, "abc", "1.5", ""])
+async def test_a_k_out_of_range_is_refused(serving, k):
+    assert_problem(await serving.search(jpeg(1), k=k), 422)
+    image = await serving.index(jpeg(1))
+    assert_problem(await serving.client.get(f"/images/{image}/similar", params={"k": k}), 422)
+
+
+@pytest.mark.parametrize("fields", [{"near_duplicates": "maybe"}, {"user_id": "me"}, {"user_id": str(2**63)}])
+async def test_other_fields_of_a_search_that_do_not_fit_are_refused(serving, fields):
+    assert_problem(await serving.search(jpeg(1), **fields), 422)
+
+
+@pytest.mark.parametrize("fields", [{"visibility": "secret"}, {"source": "a\0b"}, {"source": "x" * 201}])
+async def test_fields_of_an_upload_that_do_not_fit_are_refused(serving, fields):
+    assert_problem(await serving.upload(jpeg(1), **fields), 422)
+    assert not serving.catalog.images
+
+
+@pytest.mark.parametrize("path", ["/search", "/images"])
+async def test_a_form_without_exactly_one_picture_is_refused(serving, path):
+    post = serving.client.post
+    assert_problem(await post(path), 422)
+    assert_problem(await post(path, data={"image": "text where a file belongs"}), 422)
+    assert_problem(await post(path, json={"image": "x"}), 422)
+    assert_problem(await post(path, files={"image": ("x.jpg", b"")}), 422)
+    assert_problem(await post(path, files={"picture": ("x.jpg", jpeg(1))}), 422)
+    assert_problem(await post(path, files=[("image", ("a", jpeg(1))), ("image", ("b", jpeg(2)))]), 422)
+
+
+BROKEN_FORMS = {
+    "nothing": b"",
+    "no form": b"garbage",
+    "a part without a name": b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n",
+    "a part without headers": b"--x\r\n\r\nabc\r\n--x--\r\n",
+    "a part that does not end": b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc',
+    "a strange file name": b"--x\r\nContent-Disposition: form-data; name=image; filename*=zz''%f\r\n\r\n\r\n--x--\r\n",
+}
+KINDS = ["multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary=x; charset=none"]
+
+
+# Of a form that ends too early the framework leaves the temporary file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", BROKEN_FORMS)
+@pytest.mark.parametrize("path", ["/search", "/images"])
+async def test_a_broken_form_is_refused(serving, path, name, kind):
+    answer = await form(serving, path, BROKEN_FORMS[name], kind)
+    assert answer.status_code in {415, 422}
+    assert_problem(answer, answer.status_code)
+    gc.collect()
+
+
+@pytest.mark.parametrize("path", ["/search", "/images"])
+async def test_what_is_no_picture_is_unsupported(serving, path):
+    for data in (b"text" * 50, b"%PDF-1.7\n", b"GIF89a" + bytes(50)):
+        assert_problem(await serving.client.post(path, files={"image": ("x.jpg", data, "image/jpeg")}), 415)
+
+
+async def test_an_upload_is_a_pending_row_an_object_and_an_event(serving):
+    answer = await serving.upload(jpeg(1), source="shop")
+    assert answer.status_code == 202
+    body = answer.json()
+    assert set(body) == {"id", "uri", "status"}
+    assert body["status"] == "pending"
+    assert answer.headers["location"] == f"/images/{body['id']}"
+    row = serving.catalog.images[body["id"]]
+    assert (row.uri, row.source, row.owner, row.visibility) == (body["uri"], "shop", "", "public")
+    assert serving.blobs.objects[serving.blobs.key(row.uri)] == jpeg(1)
+    [entry] = serving.events.entries.values()
+    assert (entry.event.kind, entry.event.uri, entry.event.image_id) == (EventKind.CREATED, row.uri, row.id)
+
+
+async def test_the_facts_of_an_image_are_told(serving):
+    image = await serving.index(jpeg(1))
+    facts = (await serving.client.get(f"/images/{image}")).json()
+    assert set(facts) == {"id", "uri", "width", "height", "created_at", "status", "reason"}
+    assert (facts["id"], facts["width"], facts["height"], facts["status"]) == (image, 320, 240, "indexed")
+
+
+async def test_content_is_the_file_and_size_gives_a_thumbnail(serving):
+    image = await serving.index(jpeg(1))
+    whole = await serving.client.get(f"/images/{image}/content")
+    assert (whole.content, whole.headers["content-type"]) == (jpeg(1), "image/jpeg")
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    small = await serving.client.get(f"/images/{image}/content", params={"size": 64})
+    with Image.open(BytesIO(small.content)) as picture:
+        assert max(picture.size) == 64
+
+
+@pytest.mark.parametrize("size", ["15", "2049", "0", "-1", "many"])
+async def test_a_thumbnail_of_a_strange_size_is_refused(serving, size):
+    image = await serving.index(jpeg(1))
+    assert_problem(await serving.client.get(f"/images/{image}/content", params={"size": size}), 422)
+
+
+async def test_content_whose_file_is_gone_is_not_found(serving):
+    image = await serving.index(jpeg(1))
+    serving.blobs.objects.clear()
+    assert_problem(await serving.client.get(f"/images/{image}/content"), 404)
+
+
+async def test_a_deleted_image_is_gone_everywhere(serving):
+    image, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
+    assert (await serving.client.delete(f"/images/{image}")).status_code == 204
+    for path in ("", "/content", "/similar"):
+        assert_problem(await serving.client.get(f"/images/{image}{path}"), 404)
+    assert_problem(await serving.client.delete(f"/images/{image}"), 404)
+    assert set(serving.vectors.rows[RELEASE.collection]) == {other}
+    assert list(serving.blobs.objects) == ["uploads/1.jpg"]
+    assert serving.catalog.deletions[image][1]
+
+
+@pytest.mark.parametrize("image", ["999", "0", "-1", str(2**63), "9" * 30, "9" * 5000, "abc", "1.5", "%00", "true"])
+async def test_an_id_that_is_none_is_not_found(serving, image):
+    for path in ("", "/similar", "/content"):
+        assert_problem(await serving.client.get(f"/images/{image}{path}"), 404)
+    assert_problem(await serving.client.delete(f"/images/{image}"), 404)
+
+
+async def test_similar_to_an_image_that_waits_is_not_found(serving):
+    image = (await serving.upload(jpeg(1))).json()["id"]
+    assert_problem(await serving.client.get(f"/images/{image}/similar"), 404)
+
+
+async def test_impressions_and_the_query_are_written_after_the_answer(serving):
+    for seed in range(3):
+        await serving.index(jpeg(seed))
+    answer = (await serving.search(jpeg(1), user_id="7", bbox="0,0,300,200")).json()
+    await serving.gateway.drain()
+    query = answer["query_image_id"]
+    assert [(one.displayed_image_id, one.rank) for one in serving.catalog.interactions] == [
+        (hit["id"], hit["rank"]) for hit in answer["results"]
+    ]
+    assert {(one.type, one.query_image_id, one.user_id) for one in serving.catalog.interactions} == {
+        ("impression", query, 7)
+    }
+    assert serving.catalog.queries[query] == (RELEASE.name, 7, "0,0,300,200", f"queries/{query}")
+    assert serving.blobs.objects[f"queries/{query}"] == jpeg(1)
+
+
+async def test_query_pictures_are_not_kept_where_that_is_switched_off():
+    async with Serving(store_queries=False) as serving:
+        await serving.search(jpeg(1))
+        await serving.gateway.drain()
+        assert not serving.blobs.objects
+        assert len(serving.catalog.queries) == 1
+
+
+async def clicked(serving, **changes):
+    shown = await serving.index(jpeg(1))
+    query = (await serving.search(jpeg(1))).json()["query_image_id"]
+    body = {"user_id": 7, "query_image_id": query, "displayed_image_id": shown, "rank": 1} | changes
+    return await serving.client.post("/click", json=body)
+
+
+async def test_a_click_is_written_down(serving):
+    answer = await clicked(serving)
+    assert (answer.status_code, answer.content) == (204, b"")
+    await serving.gateway.drain()
+    assert [one.user_id for one in serving.catalog.interactions if one.type == "click"] == [7]
+
+
+@pytest.mark.parametrize("name", ["query_image_id", "displayed_image_id"])
+@pytest.mark.parametrize("value", [2**62, 0, -5])
+async def test_a_click_on_what_nobody_saw_is_not_found(serving, name, value):
+    assert_problem(await clicked(serving, **{name: value}), 404)
+
+
+@pytest.mark.parametrize("name", ["user_id", "query_image_id", "displayed_image_id", "rank"])
+@pytest.mark.parametrize("value", [2**63, "1", 1.0, True, None, [], 10**400])
+async def test_a_click_with_what_is_no_id_is_refused(serving, name, value):
+    assert_problem(await clicked(serving, **{name: value}), 422)
+
+
+@pytest.mark.parametrize("rank", [0, -1, 2**31])
+async def test_a_click_on_a_rank_that_cannot_be_is_refused(serving, rank):
+    assert_problem(await clicked(serving, rank=rank), 422)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff\xfe", b'"\\ud800"', b'{"rank": NaN}']
+)
+async def test_a_click_that_is_no_json_object_is_refused(serving, body):
+    assert_problem(await form(serving, "/click", body, "application/json"), 422)
+
+
+async def test_wrong_turns_are_problem_documents(serving):
+    assert_problem(await serving.client.get("/nowhere"), 404)
+    assert_problem(await serving.client.get("/static/nowhere.js"), 404)
+    assert_problem(await serving.client.get("/static/%00"), 404)
+    refused = await serving.client.get("/search")
+    assert_problem(refused, 405)
+    assert refused.headers["allow"] == "POST"
+
+
+async def test_the_page_is_served(serving):
+    assert (await serving.client.get("/")).headers["content-type"].startswith("text/html")
+
+
+async def test_health_ready_stats_and_metrics_tell(serving):
+    await serving.index(jpeg(1))
+    await serving.upload(jpeg(2))
+    assert (await serving.client.get("/health")).json() == {"ok": True}
+    assert (await serving.client.get("/ready")).status_code == 200
+    stats = (await serving.client.get("/stats")).json()
+    assert stats["images"] == {"pending": 1, "indexed": 1, "rejected": 0, "total": 2}
+    assert {"lag": 1, "pending": 0, "dead_letters": 0}.items() <= stats["stream"].items()
+    assert stats["collections"] == {RELEASE.collection: 1}
+    assert stats["live_release"]["name"] == RELEASE.name
+    assert stats["errors"] == []
+    await serving.search(jpeg(1))
+    metrics = (await serving.client.get("/metrics")).text
+    assert 'visualsearch_requests_total{method="POST",route="/search",status="200"}' in metrics
+    assert 'visualsearch_search_stage_seconds_count{stage="ann"}' in metrics
+
+
+async def test_ids_do_not_become_labels_of_metrics(serving):
+    await serving.client.get("/images/123456789")
+    metrics = (await serving.client.get("/metrics")).text
+    assert 'route="/images/{image_id}"' in metrics
+    assert "123456789" not in metrics
+
+
+async def test_a_picture_is_searched_upright(serving):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = BytesIO()
+    noise(1, 320, 240).save(file, "JPEG", exif=exif)
+    assert (await serving.search(file.getvalue(), bbox="0,0,240,320")).status_code == 200
+    assert_problem(await serving.search(file.getvalue(), bbox="0,0,320,240"), 422)

@@ -1,0 +1,70 @@
+"""What the local runner says of stacks that do not run."""
+
+import importlib.util
+import json
+import os
+
+import pytest
+
+from compose import carriers, runner
+from visualsearch.errors import ConfigurationError
+
+
+def write_state(home, **processes):
+    (home / "run").mkdir()
+    state = {"supervisor": {"pid": os.getpid(), "created": 0.0}, "shm_prefix": "vs_test_", "processes": processes}
+    (home / "run" / "state.json").write_text(json.dumps(state))
+
+
+def test_nothing_has_no_status(tmp_path, capsys):
+    assert runner.status(tmp_path) == {}
+    runner.print_status(tmp_path)
+    assert "Nothing is running" in capsys.readouterr().out
+
+
+def test_stopping_nothing_is_fine(tmp_path, capsys):
+    assert runner.down(tmp_path / "state") == 0
+    assert "Nothing was running" in capsys.readouterr().out
+
+
+def test_a_process_that_is_gone_is_not_ready_whatever_was_last_written(tmp_path):
+    written = {"url": "http://127.0.0.1:8080", "created": 1.0, "ready": True, "restarts": 2, "health": "ok", "note": ""}
+    write_state(tmp_path, gateway={"pid": os.getpid(), **written})
+    gateway = runner.status(tmp_path)["gateway"]
+    assert not gateway["ready"]
+    assert gateway["pid"] is None
+    assert gateway["port"] == 8080
+    assert gateway["restarts"] == 2
+
+
+def test_a_log_that_is_not_there_is_answered_with_those_that_are(tmp_path, capsys):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "milvus.log").write_text("one\ntwo\n")
+    runner.logs(tmp_path, "oracle", 10, follow=False)
+    assert "milvus" in capsys.readouterr().out
+
+
+def test_a_log_is_shown_from_its_end(tmp_path, capsys):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "milvus.log").write_text("one\ntwo\nthree\n")
+    runner.logs(tmp_path, "milvus", 2, follow=False)
+    shown = capsys.readouterr().out
+    assert "two" in shown
+    assert "three" in shown
+    assert "one" not in shown
+
+
+def test_lite_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"requirements/lite\.lock"):
+        runner.up(tmp_path, detach=True, lite=True)
+
+
+def test_an_unsupported_platform_starts_nothing(tmp_path, monkeypatch):
+    def refuse(lite):
+        raise ConfigurationError("not here")
+
+    monkeypatch.setattr(carriers, "check_platform", refuse)
+    with pytest.raises(ConfigurationError, match="not here"):
+        runner.up(tmp_path, detach=True)
+    assert runner.status(tmp_path) == {}

@@ -1,0 +1,172 @@
+"""The keeper of one process, with small programs in place of the servers."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+
+import psutil
+import pytest
+
+from compose import probes, supervisor
+from compose.servers import Service
+from compose.supervisor import Keeper
+
+SLEEP = "import time; time.sleep(600)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
+FAMILY = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '{SLEEP}'], start_new_session=True)"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name in ("READY_EVERY_S", "ALIVE_EVERY_S", "BACKOFF_S"):
+        monkeypatch.setattr(supervisor, name, 0.01)
+
+
+@pytest.fixture
+async def keep(tmp_path):
+    """Keep a service for the length of a test."""
+    (tmp_path / "logs").mkdir()
+    tasks = []
+
+    def one(code: str = SLEEP, probe=lambda: None, **options) -> Keeper:
+        keeper = Keeper(Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, lambda: None)
+        tasks.append(asyncio.create_task(keeper.keep()))
+        return keeper
+
+    yield one
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - there is nothing to be told by
+            await asyncio.sleep(0.01)
+
+
+class Probe:
+    """Fails with ``error`` where there is one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def __call__(self) -> None:
+        if self.error:
+            raise self.error
+
+
+async def pid_of(keeper) -> int:
+    await keeper.ready.wait()
+    return keeper.entry()["pid"]
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_what_is_killed_is_started_again(keep):
+    keeper = keep()
+    first = await pid_of(keeper)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: keeper.restarts == 1)
+    assert await pid_of(keeper) != first
+
+
+async def test_what_ends_at_once_is_tried_again_with_its_end_told(keep):
+    keeper = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
+    await until(lambda: keeper.restarts >= 2)
+    assert "ended with 3" in keeper.health
+    assert not keeper.entry()["ready"]
+
+
+async def test_what_cannot_be_prepared_says_why_and_is_tried_again(keep):
+    def prepare():
+        raise RuntimeError("the disk is full")
+
+    keeper = keep(prepare=prepare)
+    await until(lambda: keeper.restarts >= 2)
+    assert "the disk is full" in keeper.health
+
+
+async def test_what_lives_but_fails_its_probe_is_killed_and_started_again(keep):
+    probe = Probe()
+    keeper = keep(probe=probe, patience_s=0.1)
+    first = await pid_of(keeper)
+    probe.error = TimeoutError("hangs")
+    await until(lambda: keeper.restarts == 1)
+    probe.error = None
+    assert await pid_of(keeper) != first
+
+
+async def test_what_is_broken_for_good_is_not_waited_for(keep):
+    probe = Probe()
+    keeper = keep(probe=probe, patience_s=3600)
+    await pid_of(keeper)
+    probe.error = probes.Broken("the process of the model is dead")
+    await until(lambda: keeper.restarts == 1)
+
+
+async def test_what_only_waits_for_others_is_not_ready_and_not_killed(keep):
+    probe = Probe()
+    keeper = keep(probe=probe, alive=Probe(), patience_s=0.05)
+    first = await pid_of(keeper)
+    probe.error = OSError("a server behind it is away")
+    await until(lambda: not keeper.entry()["ready"])
+    await asyncio.sleep(0.2)
+    assert "a server behind it is away" in keeper.health
+    probe.error = None
+    assert await pid_of(keeper) == first
+
+
+async def test_one_failed_probe_does_not_make_it_unready(keep):
+    answers = [None, OSError("a hiccup"), None]
+    seen = []
+
+    def probe():
+        answer = answers.pop(0) if answers else None
+        seen.append(answer)
+        if answer:
+            raise answer
+
+    keeper = keep(probe=probe)
+    await keeper.ready.wait()
+    await until(lambda: len(seen) > 1)
+    assert keeper.entry()["ready"]
+    await until(lambda: len(seen) > 3)
+    assert keeper.restarts == 0
+
+
+async def test_stopping_kills_what_does_not_listen(keep):
+    keeper = keep(DEAF, stop_s=0.5)
+    pid = await pid_of(keeper)
+    await keeper.stop()
+    assert is_gone(pid)
+
+
+async def test_killing_reaches_children_with_groups_of_their_own(keep):
+    keeper = keep(FAMILY)
+    leader = psutil.Process(await pid_of(keeper))
+    await until(leader.children)
+    children = leader.children()
+    supervisor.kill_tree(leader.pid)
+    await until(lambda: all(is_gone(child.pid) for child in children))
+
+
+async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp_path):
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    go_on = threading.Event()
+
+    def prepare():
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(10)
+
+    keeper = keep(f"open({str(tmp_path / 'started')!r}, 'w')", prepare=prepare)
+    await begun.wait()
+    await keeper.stop()
+    go_on.set()
+    await asyncio.sleep(0.3)
+    assert not (tmp_path / "started").exists()

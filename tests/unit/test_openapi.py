@@ -1,0 +1,42 @@
+"""The interface that is committed is the interface that is served."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.openapi import document
+
+COMMITTED = Path(__file__).parents[2] / "gateway" / "openapi.json"
+DOCUMENT = json.loads(COMMITTED.read_text())
+OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+
+
+def test_the_committed_document_is_up_to_date():
+    assert json.loads(document()) == DOCUMENT, "run: python -m gateway.openapi > gateway/openapi.json"
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_error_is_documented_as_a_problem(path, method):
+    operation = DOCUMENT["paths"][path][method]
+    assert operation["summary"]
+    for status, response in operation["responses"].items():
+        if int(status) >= 400:
+            assert response["content"] == {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+
+
+def test_every_call_of_the_contract_is_there():
+    assert {f"{method.upper()} {path}" for path, method in OPERATIONS} == {
+        "POST /search",
+        "POST /images",
+        "POST /click",
+        "GET /images/{image_id}",
+        "GET /images/{image_id}/content",
+        "GET /images/{image_id}/similar",
+        "DELETE /images/{image_id}",
+        "GET /health",
+        "GET /ready",
+        "GET /stats",
+    }

@@ -1,0 +1,111 @@
+"""The ranking, against a slow and obvious one."""
+
+import numpy as np
+import pytest
+
+from gateway.ranking import rank, without
+from visualsearch.domain import Candidates, NearDuplicates, Ranked
+
+FOLD, KEEP = NearDuplicates.COLLAPSE, NearDuplicates.KEEP
+
+
+def candidates(phashes, mirrored=None, ids=None):
+    """Candidates of falling score; a mirrored hash that is not given is far from everything."""
+    count = len(phashes)
+    far = [0xAAAAAAAAAAAAAAAA] * count
+    return Candidates(
+        np.array(ids or range(1, count + 1), np.int64),
+        np.linspace(1, 0.5, count, dtype=np.float32),
+        np.array(phashes, np.uint64),
+        np.array(mirrored or far, np.uint64),
+        True,
+    )
+
+
+def bits(count):
+    """A number with so many bits set: its distance from 0."""
+    return 2**count - 1
+
+
+def folded(found, limit=1000, apart=()):
+    return [(one.image_id, one.near_duplicates) for one in rank(found, FOLD, limit, apart)]
+
+
+def test_ten_bits_fold_and_eleven_do_not():
+    assert folded(candidates([0, bits(10), bits(11)])) == [(1, (2,)), (3, ())]
+
+
+def test_a_mirror_image_folds():
+    assert folded(candidates([0, bits(40)], mirrored=[bits(64), 0])) == [(1, (2,))]
+
+
+def test_a_folded_one_draws_no_further_ones_in():
+    chain = candidates([0, bits(8), bits(16)])
+    assert folded(chain) == [(1, (2,)), (3, ())]
+
+
+def test_members_fold_into_the_best_that_they_resemble():
+    assert folded(candidates([0, bits(12), bits(6)])) == [(1, (3,)), (2, ())]
+
+
+def test_a_pair_marked_as_no_duplicates_never_folds_but_each_still_leads():
+    found = candidates([0, bits(8), bits(16)])
+    assert folded(found, apart={(1, 2)}) == [(1, ()), (2, (3,))]
+
+
+def test_what_may_not_fold_into_the_best_folds_into_the_next():
+    found = candidates([0, bits(11), bits(5)])
+    assert folded(found, apart={(1, 3)}) == [(1, ()), (2, (3,))]
+
+
+def test_members_stand_in_the_order_of_their_scores_with_their_leader_s_score():
+    best, *others = rank(candidates([0, 1, 3, 7], ids=[9, 4, 8, 2]), FOLD, 10)
+    assert best == Ranked(9, 1.0, (4, 8, 2))
+    assert not others
+
+
+def test_keep_lists_each():
+    ranked = rank(candidates([0, 0, 0]), KEEP, 2)
+    assert [(one.image_id, one.near_duplicates) for one in ranked] == [(1, ()), (2, ())]
+
+
+@pytest.mark.parametrize("how", [FOLD, KEEP])
+def test_no_candidates_give_no_ranking(how):
+    assert rank(candidates([]), how, 10) == []
+
+
+def test_the_limit_cuts_places_but_not_their_members():
+    assert folded(candidates([0, bits(30), bits(60), 1]), limit=1) == [(1, (4,))]
+
+
+def test_what_is_taken_out_neither_shows_nor_leads():
+    assert folded(without(candidates([0, 1, 3]), {1})) == [(2, (3,))]
+    assert folded(without(candidates([0, 1]), set())) == [(1, (2,))]
+
+
+def slow(found, limit, apart):
+    rows = list(zip(*(column.tolist() for column in (found.ids, found.phashes, found.phashes_mirrored)), strict=True))
+    places = []
+    for image_id, phash, mirrored in rows:
+        for leader, leader_hash, members in places:
+            near = min((leader_hash ^ phash).bit_count(), (leader_hash ^ mirrored).bit_count()) <= 10
+            if near and (min(leader, image_id), max(leader, image_id)) not in apart:
+                members.append(image_id)
+                break
+        else:
+            places.append((image_id, phash, []))
+    return [(leader, tuple(members)) for leader, _, members in places[:limit]]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_it_agrees_with_the_slow_way(seed):
+    random = np.random.default_rng(seed)
+    centres = random.integers(0, 2**64, 8, np.uint64)
+    noise = np.bitwise_or.reduce(1 << random.integers(0, 64, (2, 150, 7), np.uint64), axis=2)
+    near = centres[random.integers(0, 8, 150)] ^ noise[0]
+    mirrored = centres[random.integers(0, 8, 150)] ^ noise[1]
+    ids = random.permutation(np.arange(1, 1000))[:150].tolist()
+    found = candidates(near.tolist(), mirrored.tolist(), ids)
+    apart = {tuple(sorted(random.choice(ids, 2, replace=False).tolist())) for _ in range(400)}
+    limit = int(random.integers(1, 40))
+    assert folded(found, limit, apart) == slow(found, limit, apart)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from compose import carriers
 from compose.servers import remove_shared_memory
-from compose.state import locked, process_of, read_state
+from compose.state import locked, process_of, read_state, remove_weed_sockets
 from compose.supervisor import kill_tree
 from visualsearch.errors import ConfigurationError
 
@@ -149,6 +149,7 @@ def _stop(home: Path) -> bool:
     psutil.wait_procs(orphans, DOWN_S)
     if state:
         remove_shared_memory(state["shm_prefix"])
+        remove_weed_sockets(home)
     return bool(supervisor or orphans)
 
 

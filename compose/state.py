@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import secrets
 import socket
 import sys
@@ -120,8 +121,24 @@ def _hold(hold: socket.socket, port: int) -> bool:
     return True
 
 
+def weed_sockets(port: int) -> list[Path]:
+    """Find the Unix sockets that SeaweedFS keeps for a port, at a place that it does not let us choose."""
+    return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108
+
+
+def remove_weed_sockets(home: Path) -> None:
+    """Remove the sockets that a stack's SeaweedFS has left behind; to other users they would block the ports."""
+    numbers: dict[str, int] = json.loads((home / "ports.json").read_text())
+    for name in WITH_GRPC:
+        for left in [*weed_sockets(numbers[name]), *weed_sockets(numbers[name] + GRPC_OFFSET)]:
+            if left.lstat().st_uid == os.geteuid():
+                left.unlink(missing_ok=True)
+
+
 def _is_free(port: int) -> bool:
-    """Say whether nobody listens on a port, on any address."""
+    """Say whether nobody listens on a port, on any address, and no other user's SeaweedFS has left its socket."""
+    if any(left.lstat().st_uid != os.geteuid() for left in weed_sockets(port)):
+        return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

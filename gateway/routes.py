@@ -30,6 +30,8 @@ from visualsearch.images import parse_box
 
 router = APIRouter()
 WEB = FilePath(__file__).parent / "web"
+PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'"
+"""The page needs nothing from elsewhere; the cropping library sets styles on its elements."""
 BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")
 NEVER_EMPTY = ("bbox", "k", "near_duplicates", "user_id")
 """Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
@@ -280,4 +282,4 @@ async def metrics() -> Response:
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     """Give the page."""
-    return FileResponse(WEB / "index.html")
+    return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

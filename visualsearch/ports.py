@@ -63,7 +63,11 @@ class Vectors(Protocol):
         ...
 
     async def drop(self, collection: str) -> None:
-        """Remove a collection with all its rows; no-op where there is none."""
+        """Remove a collection with its rows and aliases; no-op where there is none."""
+        ...
+
+    async def seal(self, collection: str) -> None:
+        """Wait until everything written before this call is on disk and indexed."""
         ...
 
     async def point_alias(self, alias: str, collection: str) -> None:

@@ -80,8 +80,28 @@ class MilvusVectors:
         return schema
 
     async def drop(self, collection: str) -> None:
-        """Remove a collection with all its rows; no-op where there is none."""
-        await self._call(lambda client: client.drop_collection(collection), CREATE_S)
+        """Remove a collection with its rows and aliases; no-op where there is none."""
+
+        async def run(client: AsyncMilvusClient) -> None:
+            if await client.has_collection(collection):
+                for alias in await client.list_aliases(collection):
+                    await client.drop_alias(alias)
+                await client.drop_collection(collection)
+
+        await self._call(run, CREATE_S)
+
+    async def seal(self, collection: str) -> None:
+        """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
+
+        Raises ``Unavailable`` after two minutes: an index of a type that the server cannot build never finishes.
+        """
+
+        async def run(client: AsyncMilvusClient) -> None:
+            await client.flush(collection)
+            while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.5)
+
+        await self._call(run, CREATE_S)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""

@@ -28,7 +28,7 @@ ONE, OTHER = b"1" * 32, b"2" * 32
 RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database(stack):
     """A migrated database of the tests' own: (dsn, password)."""
     password = stack.postgres_password.get_secret_value()

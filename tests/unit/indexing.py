@@ -2,65 +2,52 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from indexer.ingest import Ingest
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
+from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
+from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Event, EventKind, NewImage, Release
-from visualsearch.errors import Unavailable
 
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
 
-class Encoder:
-    """Embeds a picture as one axis of the space; what ``spoil`` does to the embeddings, tests choose."""
+class Encoder(FakeEncoder):
+    """Remembers how large its batches were; what ``spoil`` does to the embeddings, tests choose."""
 
     def __init__(self):
-        self.down = False
+        super().__init__()
         self.batches = []
         self.spoil = lambda embeddings: embeddings
 
     async def encode(self, pixels, model_version):
         await self.check(model_version)
         self.batches.append(len(pixels))
-        embeddings = np.zeros((len(pixels), 256), np.float32)
-        embeddings[np.arange(len(pixels)), pixels[:, 100, 100, 0]] = 1
-        return self.spoil(embeddings)
-
-    async def check(self, model_version):
-        if self.down:
-            raise Unavailable("Triton")
+        return self.spoil(await super().encode(pixels, model_version))
 
 
-class Vectors:
+class Vectors(FakeVectors):
     """Rows are searchable once they are settled."""
 
     def __init__(self):
-        self.down = False
-        self.written = {}
+        super().__init__(RELEASE.collection)
         self.searchable = {}
         self.before_settling = lambda: None
 
-    async def upsert(self, collection, rows):
-        await self.check(collection)
-        self.written |= {row.image_id: row for row in rows}
+    @property
+    def written(self):
+        return self.rows[RELEASE.collection]
 
     async def settle(self, collection):
-        await self.check(collection)
+        await super().settle(collection)
         self.before_settling()
         self.searchable = dict(self.written)
 
     async def delete(self, collection, image_ids):
-        await self.check(collection)
+        await super().delete(collection, image_ids)
         for image_id in image_ids:
-            self.written.pop(image_id, None)
             self.searchable.pop(image_id, None)
-
-    async def check(self, collection):
-        if self.down:
-            raise Unavailable("Milvus")
 
 
 class Indexing:

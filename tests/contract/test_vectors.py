@@ -1,0 +1,210 @@
+"""The vector store's contract, kept by the fake and by Milvus alike."""
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes.vectors import FakeVectors
+from visualsearch.domain import Filter, VectorRow, Visibility
+from visualsearch.errors import ConfigurationError, NotFound, Unavailable
+from visualsearch.vectors import MilvusVectors
+
+CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
+PARAMS = {"nprobe": 64}
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def vectors(request):
+    if request.param == "fake":
+        yield FakeVectors()
+        return
+    settings = request.getfixturevalue("stack")
+    password = settings.milvus_password.get_secret_value()
+    real = MilvusVectors(settings.milvus_uri, settings.milvus_user, password, CONFIG, 20.0)
+    yield real
+    await real.close()
+
+
+@pytest.fixture
+async def collection(vectors):
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    await vectors.create(name, "ivf_pq")
+    yield name
+    await vectors.drop(name)
+
+
+def unit(seed):
+    vector = np.random.default_rng(seed).normal(size=256).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def row(image_id, **options):
+    return VectorRow(image_id, unit(image_id), image_id, 2**64 - 1 - image_id, **options)
+
+
+async def found(vectors, collection, seed, count=10, where=None):
+    candidates = await vectors.nearest(collection, unit(seed), count, PARAMS, where or Filter())
+    return candidates.ids.tolist()
+
+
+async def written(vectors, collection, rows):
+    await vectors.upsert(collection, rows)
+    await vectors.settle(collection)
+
+
+async def test_what_is_settled_is_found_with_its_exact_score(vectors, collection):
+    await written(vectors, collection, [row(number) for number in range(1, 51)])
+    best = await vectors.nearest(collection, unit(7), 5, PARAMS, Filter())
+    assert (best.ids.dtype, best.scores.dtype, best.phashes.dtype) == (np.int64, np.float32, np.uint64)
+    assert best.ids[0] == 7
+    assert best.scores.tolist() == pytest.approx([float(unit(7) @ unit(i)) for i in best.ids], abs=1e-5)
+    assert sorted(best.scores.tolist(), reverse=True) == best.scores.tolist()
+    assert (best.phashes[0], best.phashes_mirrored[0]) == (7, 2**64 - 8)
+    assert not best.exhausted
+
+
+async def test_a_row_is_found_by_the_very_next_search_after_settling(vectors, collection):
+    for number in range(1, 21):
+        await written(vectors, collection, [row(number)])
+        assert (await found(vectors, collection, number))[0] == number
+
+
+async def test_rows_of_equal_score_come_in_the_order_of_their_ids(vectors, collection):
+    same = [VectorRow(image_id, unit(1), 0, 0) for image_id in (9, 3, 7, 5)]
+    await written(vectors, collection, same)
+    assert await found(vectors, collection, 1) == [3, 5, 7, 9]
+
+
+async def test_a_collection_is_exhausted_when_it_gives_fewer_than_asked_for(vectors, collection):
+    await written(vectors, collection, [row(number) for number in range(1, 6)])
+    assert (await vectors.nearest(collection, unit(1), 6, PARAMS, Filter())).exhausted
+    assert len(await found(vectors, collection, 1, count=6)) == 5
+
+
+async def test_an_id_has_one_vector_however_often_it_is_written(vectors, collection):
+    for seed in (1, 2, 3):
+        await vectors.upsert(collection, [VectorRow(4, unit(seed), 0, 0), VectorRow(4, unit(seed + 10), 0, 0)])
+    await vectors.settle(collection)
+    assert await vectors.count(collection) == 1
+    assert (await vectors.fetch(collection, [4]))[4] == pytest.approx(unit(13), abs=1e-6)
+    assert await found(vectors, collection, 13) == [4]
+
+
+async def test_a_deleted_row_is_gone_and_deleting_it_again_is_harmless(vectors, collection):
+    await written(vectors, collection, [row(1), row(2)])
+    for _ in range(2):
+        await vectors.delete(collection, [1, 99])
+    await vectors.settle(collection)
+    assert await found(vectors, collection, 1) == [2]
+    assert await vectors.count(collection) == 1
+
+
+async def test_filters_act_inside_the_store(vectors, collection):
+    await written(
+        vectors,
+        collection,
+        [
+            row(1, source='a "quoted\\ name'),
+            row(2, owner="ada", visibility=Visibility.PRIVATE),
+            row(3, owner="bob", visibility=Visibility.PRIVATE),
+            row(4, min_side=16),
+            row(5, min_side=500),
+        ],
+    )
+
+    async def passing(**options):
+        return sorted(await found(vectors, collection, 1, where=Filter(**options)))
+
+    assert await passing() == [1, 4, 5]
+    assert await passing(owner="ada") == [1, 2, 4, 5]
+    assert await passing(owner='" or private == true or owner == "') == [1, 4, 5]
+    assert await passing(blocked_sources=frozenset({'a "quoted\\ name', "other"})) == [4, 5]
+    assert await passing(blocked_ids=frozenset({4, 5})) == [1]
+    assert await passing(min_side=100) == [5]
+
+
+async def test_every_id_is_walked_once_in_order(vectors, collection):
+    wanted = sorted(np.random.default_rng(0).choice(10**12, 2500, replace=False).tolist())
+    shuffled = [VectorRow(i, unit(i % 50), 0, 0) for i in np.random.default_rng(1).permutation(wanted).tolist()]
+    for begin in range(0, len(shuffled), 500):
+        await vectors.upsert(collection, shuffled[begin : begin + 500])
+    await vectors.settle(collection)
+    assert [image_id async for page in vectors.ids(collection) for image_id in page] == wanted
+
+
+async def test_embeddings_are_fetched_for_the_ids_that_are_there(vectors, collection):
+    await written(vectors, collection, [row(1), row(2)])
+    fetched = await vectors.fetch(collection, [2, 3])
+    assert list(fetched) == [2]
+    assert fetched[2] == pytest.approx(unit(2), abs=1e-6)
+
+
+async def test_an_empty_collection_answers_with_nothing(vectors, collection):
+    empty = await vectors.nearest(collection, unit(1), 10, PARAMS, Filter())
+    assert (len(empty.ids), empty.exhausted) == (0, True)
+    assert await vectors.count(collection) == 0
+    assert [page async for page in vectors.ids(collection)] in ([], [[]])
+    await vectors.check(collection)
+
+
+async def test_creating_twice_keeps_the_rows_and_dropping_twice_is_harmless(vectors, collection):
+    await written(vectors, collection, [row(1)])
+    await vectors.create(collection, "ivf_pq")
+    assert await vectors.count(collection) == 1
+    await vectors.drop(collection)
+    await vectors.drop(collection)
+    assert collection not in await vectors.collections()
+
+
+async def test_an_alias_moves_from_one_collection_to_another(vectors, collection):
+    other, alias = f"{collection}_b", f"{collection}_alias"
+    await vectors.create(other, "hnsw")
+    await written(vectors, collection, [row(1)])
+    await written(vectors, other, [row(2)])
+    for name, wanted in [(collection, [1]), (other, [2]), (other, [2])]:
+        await vectors.point_alias(alias, name)
+        assert await found(vectors, alias, 1) == wanted
+    await vectors.drop(other)
+    assert other not in await vectors.collections()
+
+
+async def test_an_unknown_collection_is_not_found(vectors):
+    with pytest.raises(NotFound):
+        await vectors.nearest("nobody_made_this", unit(1), 5, PARAMS, Filter())
+    with pytest.raises(NotFound):
+        await vectors.check("nobody_made_this")
+
+
+@pytest.mark.stack
+async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_return_them(stack):
+    """Where Milvus' localStorage.path is absolute, one such search deletes the vectors."""
+    password = stack.milvus_password.get_secret_value()
+    vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 60.0)
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    try:
+        await vectors.create(name, "ivf_pq")
+        for begin in range(1, 3001, 500):
+            await vectors.upsert(name, [row(number) for number in range(begin, begin + 500)])
+        await vectors.settle(name)
+        await vectors.seal(name)
+        for seed in (5, 1500, 2999):
+            best = await vectors.nearest(name, unit(seed), 200, PARAMS, Filter())
+            assert (best.ids[0], len(best.ids)) == (seed, 200)
+        assert len(await vectors.fetch(name, list(range(1, 101)))) == 100
+    finally:
+        await vectors.drop(name)
+        await vectors.close()
+
+
+async def test_milvus_that_is_not_there_is_unavailable():
+    vectors = MilvusVectors("http://127.0.0.1:1", "root", "x", CONFIG, 1.0)
+    with pytest.raises(Unavailable):
+        await vectors.check("images")
+    await vectors.close()
+
+
+def test_an_unknown_index_profile_is_named_with_those_there_are():
+    with pytest.raises(ConfigurationError, match="ivf_pq"):
+        MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0).search_params("magic")

@@ -1,0 +1,113 @@
+"""Vector collections in memory, searched exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visualsearch.domain import Candidates, Filter, VectorRow, Visibility
+from visualsearch.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+PAGE = 1000
+
+
+class FakeVectors:
+    """Rows are plain attributes, by collection and id. While ``down`` is set every call raises ``Unavailable``."""
+
+    def __init__(self, *collections: str) -> None:
+        self.down = False
+        self.rows: dict[str, dict[int, VectorRow]] = {name: {} for name in collections}
+        self.aliases: dict[str, str] = {}
+        self.counts_asked: list[int] = []
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("Milvus")
+
+    def _there(self, collection: str) -> dict[int, VectorRow]:
+        self._up()
+        name = self.aliases.get(collection, collection)
+        if name not in self.rows:
+            raise NotFound(f"Milvus knows no such collection: {collection}")
+        return self.rows[name]
+
+    async def create(self, collection: str, profile: str) -> None:
+        self._up()
+        self.rows.setdefault(collection, {})
+
+    async def drop(self, collection: str) -> None:
+        self._up()
+        self.rows.pop(collection, None)
+        self.aliases = {alias: name for alias, name in self.aliases.items() if name != collection}
+
+    async def seal(self, collection: str) -> None:
+        self._there(collection)
+
+    async def point_alias(self, alias: str, collection: str) -> None:
+        self._there(collection)
+        self.aliases[alias] = collection
+
+    async def nearest(
+        self,
+        collection: str,
+        embedding: NDArray[np.float32],
+        count: int,
+        search_params: Mapping[str, int],
+        where: Filter,
+    ) -> Candidates:
+        self.counts_asked.append(count)
+        rows = [row for row in self._there(collection).values() if _passes(row, where)]
+        scored = sorted(((-float(row.embedding @ embedding), row.image_id, row) for row in rows), key=lambda it: it[:2])
+        best = scored[:count]
+        return Candidates(
+            np.array([row.image_id for *_, row in best], np.int64),
+            np.clip(np.array([-score for score, *_ in best], np.float32), -1, 1),
+            np.array([row.phash for *_, row in best], np.uint64),
+            np.array([row.phash_mirrored for *_, row in best], np.uint64),
+            len(best) < count,
+        )
+
+    async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
+        self._there(collection).update({row.image_id: row for row in rows})
+
+    async def settle(self, collection: str) -> None:
+        self._there(collection)
+
+    async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
+        rows = self._there(collection)
+        for image_id in image_ids:
+            rows.pop(image_id, None)
+
+    async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        rows = self._there(collection)
+        return {image_id: rows[image_id].embedding for image_id in image_ids if image_id in rows}
+
+    async def ids(self, collection: str) -> AsyncIterator[list[int]]:
+        ids = sorted(self._there(collection))
+        for begin in range(0, len(ids), PAGE):
+            yield ids[begin : begin + PAGE]
+
+    async def count(self, collection: str) -> int:
+        return len(self._there(collection))
+
+    async def collections(self) -> list[str]:
+        self._up()
+        return list(self.rows)
+
+    async def check(self, collection: str) -> None:
+        self._there(collection)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _passes(row: VectorRow, where: Filter) -> bool:
+    visible = row.visibility is Visibility.PUBLIC or bool(where.owner and row.owner == where.owner)
+    blocked = row.source in where.blocked_sources or row.image_id in where.blocked_ids
+    return visible and not blocked and row.min_side >= where.min_side

@@ -11,6 +11,7 @@ STEPS = (
     ("visualsearch.cli", "index", "demo/pictures"),
     ("benchmarks.indexing",),
     ("benchmarks.search",),
+    ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
 )
 
 for step in STEPS:

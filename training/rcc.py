@@ -1,7 +1,7 @@
 """Read Qt's resource files (.rcc), in which GCompris keeps its pictures.
 
-The layout is that of Qt's own reader, qresource.cpp, and writer, rcc.cpp: a tree of nodes, a table of names in UTF-16, and
-the files' bytes. Versions 1 to 3 differ in a modification time per node and in flags at the end of the header.
+The layout is that of Qt's own reader, qresource.cpp, and writer, rcc.cpp: a tree of nodes, a table of names in UTF-16,
+and the files' bytes. Versions 1 to 3 differ in a modification time per node and in flags at the end of the header.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def page(one: EvaluationSet, run: Run, report: Report, title: str, count: int = 
     sections = "\n".join(_section(one, run, report, query) for query in shown)
     overall = ", ".join(f"{measure} {figure}" for measure, figure in report.overall.items())
     legend = (
-        f"95% intervals over {len(report.per_query)} queries. Below, the {len(shown)} with the lowest {PRIMARY}: the query "
-        "in blue, then its results with grade and score (green has a grade, red has none), then the best it missed."
+        f"95% intervals over {len(report.per_query)} queries. Below, the {len(shown)} with the lowest {PRIMARY}: the "
+        "query in blue, its results with grade and score (green has a grade, red has none), and the best it missed."
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'

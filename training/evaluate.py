@@ -41,10 +41,15 @@ CACHE = Path("out/cache")
 
 
 def on_set(
-    one: EvaluationSet, embed: Embed, *, how: Prepare = served, pixels: Path | None = None
+    one: EvaluationSet,
+    embed: Embed,
+    *,
+    how: Prepare = served,
+    pixels: Path | None = None,
+    embed_query: Embed | None = None,
 ) -> tuple[Report, dict[str, str]]:
     """Search a set exactly and judge the ranking; also returns the reason for each picture that cannot be read."""
-    run, skipped = ranking.exact(one, embed, how=how, cache=pixels)
+    run, skipped = ranking.exact(one, embed, how=how, cache=pixels, embed_query=embed_query)
     kept = one.without(skipped)
     return judge(run, kept.grades, kept.groups, relevant_from=kept.relevant_from), skipped
 

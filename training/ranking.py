@@ -21,22 +21,33 @@ DEPTH = 100
 
 
 def exact(
-    one: EvaluationSet, embed: Embed, depth: int = DEPTH, how: Prepare = served, cache: Path | None = None
+    one: EvaluationSet,
+    embed: Embed,
+    depth: int = DEPTH,
+    how: Prepare = served,
+    cache: Path | None = None,
+    embed_query: Embed | None = None,
 ) -> tuple[Run, dict[str, str]]:
     """Rank the corpus for each query by cosine similarity, over all pairs.
 
-    Returns the ranking, and the reason for each picture that was skipped because it cannot be read.
+    ``embed_query`` embeds queries in another way than the corpus. Returns the ranking, and the reason for each picture
+    that was skipped because it cannot be read.
     """
     corpus, corpus_names, skipped = pixels_of(one.corpus, how, cache)
     vectors = embeddings_of(corpus, embed, f"{one.name}: corpus")
     if one.asks_itself:
         rows = {name: row for row, name in enumerate(corpus_names)}
         query_names = [name for name in one.queries if name in rows]
-        asked = vectors[[rows[name] for name in query_names]]
+        asked_rows = [rows[name] for name in query_names]
+        asked = (
+            embeddings_of(corpus[asked_rows], embed_query, f"{one.name}: queries")
+            if embed_query
+            else vectors[asked_rows]
+        )
     else:
         queries, query_names, more = pixels_of(one.queries, how, cache)
         skipped |= more
-        asked = embeddings_of(queries, embed, f"{one.name}: queries")
+        asked = embeddings_of(queries, embed_query or embed, f"{one.name}: queries")
     run = rank(query_names, asked, corpus_names, vectors, depth + 1)
     return tidied(run, one, depth), skipped
 

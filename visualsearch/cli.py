@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from visualsearch.errors import VisualSearchError
+from visualsearch.errors import ConfigurationError, VisualSearchError
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -232,6 +233,41 @@ def dead_letters_retry(
     """Put dead letters back on the stream."""
     revived = _with_stores(lambda stores: stores.events.revive(entries or []))
     out.print(f"{revived} events are on the stream again.")
+
+
+_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For commands whose words another module reads, --help included."""
+
+
+@app.command(context_settings=_WORDS)
+def train(words: typer.Context) -> None:
+    """Train an encoder on your pictures (--help tells how). Needs the training environment."""
+    _run_module("training.train", words)
+
+
+@app.command(context_settings=_WORDS)
+def evaluate(words: typer.Context) -> None:
+    """Judge an encoder, a ranking or the running gateway: nDCG, mAP, recall (--help tells how)."""
+    _run_module("training.evaluate", words)
+
+
+@app.command(context_settings=_WORDS)
+def export(words: typer.Context) -> None:
+    """Write an encoder as ONNX (--help tells how). Needs the training environment."""
+    _run_module("export.to_onnx", words)
+
+
+def _run_module(name: str, words: typer.Context) -> None:
+    """Run a module's own command; it is imported only now, since nothing that serves has its packages."""
+    try:
+        module = import_module(name)
+        status: int = module.main(words.args)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`visualsearch {words.info_name}` needs {error.name}, which is in the training environment: "
+            f"`make setup-train` makes it; then run `.venv-train/bin/visualsearch {words.info_name}`."
+        ) from None
+    raise typer.Exit(status)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def table(title: str, reports: Mapping[str, Report]) -> Table:
     measures = list(next(iter(reports.values())).overall)
     shown = Table(title=title, caption="means over queries with 95% bootstrap intervals")
     for heading in ("", "queries", *measures):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for label, report in reports.items():
         queries = str(len(report.per_query))
         shown.add_row(label, queries, *(str(report.overall[measure]) for measure in measures))

@@ -76,7 +76,7 @@ def test_the_command_judges_a_folder_and_writes_all_that_is_asked_for(folder, tm
     words = [str(folder), "--gallery", str(page), "--save-run", str(run), "--json", str(figures)]
     assert evaluate.main(words) == 0
     shown = capsys.readouterr().out
-    assert "1 pictures were skipped" in shown
+    assert "are skipped: 1" in shown
     assert "plants/broken.png" in shown
     assert "ndcg@10" in shown
     stored = json.loads(figures.read_text())["pictures"]["version 1"]

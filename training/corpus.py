@@ -2,8 +2,9 @@
 
     python -m training.corpus [--into out/corpus] [--packages out/data]
 
-Drawings are rasterised and everything is shrunk to 256 pixels on white. ``pictures.csv`` says of each file which set it is
-from, what it shows (``concept``) and which folder its makers put it in (``category``); ``sources.csv`` lists the packages.
+Drawings are rasterised and everything is shrunk to 256 pixels on white. ``pictures.csv`` says of each file which set it
+is from, what it shows (``concept``) and which folder its makers put it in (``category``); ``sources.csv`` lists the
+packages.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend first
-from torch.utils.tensorboard import SummaryWriter  # noqa: E402
+from matplotlib import pyplot as plt
+from torch.utils.tensorboard import SummaryWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,9 @@ class Curves:
     def __init__(self, folder: Path, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._picture = folder / "curves.jsonl", folder / "curves.png"
-        old = [json.loads(line) for line in self._file.read_text().splitlines()] if step and self._file.is_file() else []
+        old = (
+            [json.loads(line) for line in self._file.read_text().splitlines()] if step and self._file.is_file() else []
+        )
         self._rows = [row for row in old if row["step"] <= step]
         self._file.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

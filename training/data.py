@@ -1,7 +1,7 @@
 """The pictures to train on, and the batches of views made of them.
 
-Everything that is drawn by chance comes from (seed, epoch, picture) alone, so that a run that was interrupted goes on as if
-it had not been, and two processes agree without a word.
+Everything that is drawn by chance comes from (seed, epoch, picture) alone, so that a run that was interrupted goes on
+as if it had not been, and two processes agree without a word.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ PAIRS = "pairs.jsonl"
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, or a box in it. Pictures of one label show the same."""
+    """A file, or a box in it. Pictures of one label show the same, those of one kind something similar."""
 
     file: Path
     label: str
+    kind: str = ""
+    """Empty where nobody says."""
     box: Box | None = None
     clicked: bool = False
     """Whether it comes from somebody's click."""
@@ -49,12 +51,12 @@ class Picture:
 
 
 class Collection:
-    """Pictures with their labels as numbers, int64 [n]."""
+    """Pictures with their labels and kinds as numbers, int64 [n] each."""
 
     def __init__(self, pictures: list[Picture]) -> None:
         self.pictures = pictures
-        numbers: dict[str, int] = {}
-        self.labels = np.array([numbers.setdefault(one.label, len(numbers)) for one in pictures], np.int64)
+        self.labels = _numbered([one.label for one in pictures])
+        self.kinds = _numbered([one.kind or f"only {one.label}" for one in pictures])
         self.alike: defaultdict[int, list[int]] = defaultdict(list)
         for row, label in enumerate(self.labels.tolist()):
             self.alike[label].append(row)
@@ -95,16 +97,19 @@ class Collection:
 def read(root: Path, clicks: Path | None = None) -> tuple[Collection, dict[str, str]]:
     """Read a folder, and a folder of click pairs (``training.clicks``), trying to decode every picture once.
 
-    ``pictures.csv`` in the folder may say by ``file`` and ``concept`` which pictures show the same. Returns the collection,
-    and the reason for each file that was left out. Raises ``ConfigurationError`` if fewer than two are left.
+    ``pictures.csv`` in the folder may say by ``file``, ``concept`` and ``category`` which pictures show the same, or
+    something similar. Returns the collection, and the reason for each file that was left out. Raises
+    ``ConfigurationError`` if fewer than two are left.
     """
     found = _table(root) if (root / TABLE).is_file() else _files(root)
     found += _pairs(clicks) if clicks else []
     with ThreadPoolExecutor() as pool:
         trouble = list(track(pool.map(_trouble, found), "Reading", len(found), transient=True))
     kept = [one for one, reason in zip(found, trouble, strict=True) if reason is None]
-    if len(kept) < 2:  # noqa: PLR2004 - a contrast needs two
-        raise ConfigurationError(f"{root} holds {len(kept)} pictures that can be read (JPEG, PNG or WebP); two are the least.")
+    if len(kept) < 2:
+        raise ConfigurationError(
+            f"{root} holds {len(kept)} pictures that can be read (JPEG, PNG or WebP); two are the least."
+        )
     skipped = {str(one.file): reason for one, reason in zip(found, trouble, strict=True) if reason is not None}
     return Collection(kept), skipped
 
@@ -125,6 +130,11 @@ class Views(Dataset[tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]]):  # type: 
         return augmented(one, chance), augmented(other, chance)
 
 
+def _numbered(names: list[str]) -> NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
 def augmented(picture: Picture, chance: np.random.Generator) -> NDArray[np.uint8]:
     """Return a strongly augmented view of a picture: uint8 [224, 224, 3]."""
     return augment.view(picture.file.read_bytes(), chance, picture.box)
@@ -140,19 +150,19 @@ def _files(root: Path) -> list[Picture]:
 def _table(root: Path) -> list[Picture]:
     with (root / TABLE).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [Picture(root / row["file"], row.get("concept") or row["file"]) for row in rows]
+    return [Picture(root / row["file"], row.get("concept") or row["file"], row.get("category") or "") for row in rows]
 
 
 def _pairs(folder: Path) -> list[Picture]:
     if not (folder / PAIRS).is_file():
         raise ConfigurationError(f"{folder / PAIRS} is missing; python -m training.clicks writes it.")
-    pictures = {}
+    pictures: dict[Picture, None] = {}
     for line in (folder / PAIRS).read_text().splitlines():
         pair = json.loads(line)
         label = f"clicked {pair['positive']}"
         box = parse_box(pair["box"]) if pair["box"] else None
-        for one in (Picture(folder / pair["query"], label, box, True), Picture(folder / pair["positive"], label, None, True)):
-            pictures[one] = None
+        for file, part in ((pair["query"], box), (pair["positive"], None)):
+            pictures[Picture(folder / file, label, box=part, clicked=True)] = None
     return list(pictures)
 
 

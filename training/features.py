@@ -2,9 +2,9 @@
 
     python -m training.features out/corpus out/features --backbone efficientnet-lite0-pools --rounds 8
 
-Round 0 holds the pictures as they are served, each later round one augmented view of every picture. What is there is kept:
-the command goes on where it was stopped, and more rounds can be added. On a CPU the backbone runs in ONNX Runtime, about four
-times as fast there as torch.
+Round 0 holds the pictures as they are served, each later round one augmented view of every picture. What is there is
+kept: the command goes on where it was stopped, and more rounds can be added. On a CPU the backbone runs in ONNX
+Runtime, about four times as fast there as torch.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from training import data
 from visualsearch.errors import ConfigurationError, VisualSearchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     Extract = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    Piece = Callable[[slice], NDArray[np.float32]]
 
 BATCH = 32
+SEED = 7
 PIECE = 1024
 """So many views are written at a time; at most these are lost by an interruption."""
 
@@ -45,7 +47,9 @@ class Features:
         self.folder, self.about = folder, about
         kept = folder / "about.json"
         if kept.is_file() and json.loads(kept.read_text()) != about:
-            raise ConfigurationError(f"{folder} holds features of other pictures or another backbone; name another folder.")
+            raise ConfigurationError(
+                f"{folder} holds features of other pictures or another backbone; name another folder."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(about))
 
@@ -58,8 +62,10 @@ class Features:
         """Open every complete round, without reading it into memory."""
         return [np.load(self._file(number), mmap_mode="r") for number in range(self.rounds)]
 
-    def add(self, number: int, rows: int, width: int, piece: Callable[[slice], NDArray[np.float32]], until: float) -> bool:
-        """Compute a round, piece by piece; go on where it was stopped. Returns whether it is complete by the deadline."""
+    def add(
+        self, number: int, rows: int, width: int, piece: Callable[[slice], NDArray[np.float32]], until: float
+    ) -> bool:
+        """Compute a round, piece by piece, from where it was stopped; say whether it is complete by the deadline."""
         writing = self.folder / f".round-{number:03d}.npy"
         done_file = writing.with_suffix(".done")
         done = int(done_file.read_text()) if done_file.is_file() else 0
@@ -79,35 +85,38 @@ class Features:
         return self.folder / f"round-{number:03d}.npy"
 
 
-def about(collection: data.Collection, backbone: str, seed: int) -> dict[str, object]:
+def about(collection: data.Collection, backbone: str) -> dict[str, object]:
     """Say what features depend on, so that those of other pictures are never taken for them."""
     digest = hashlib.sha256()
     for one in collection.pictures:
         digest.update(f"{one.file} {one.file.stat().st_size} {one.box}\n".encode())
-    return {"backbone": backbone, "pictures": len(collection), "digest": digest.hexdigest(), "seed": seed}
+    return {"backbone": backbone, "pictures": len(collection), "digest": digest.hexdigest()}
 
 
 def build(
-    collection: data.Collection, backbone: backbones.Backbone, rounds: int, folder: Path, seed: int, minutes: float = 1e9
+    collection: data.Collection, backbone: backbones.Backbone, rounds: int, folder: Path, minutes: float = 1e9
 ) -> tuple[Features, bool]:
     """Compute features of so many rounds; returns them and whether all are there after ``minutes``."""
-    features, extract = Features(folder, about(collection, backbone.name, seed)), extractor(backbone)
+    features, extract = Features(folder, about(collection, backbone.name)), extractor(backbone)
     until = time.monotonic() + 60 * minutes
     with ThreadPoolExecutor() as pool:
         for number in range(features.rounds, rounds):
 
-            def view(row: int, number: int = number) -> NDArray[np.uint8]:
-                picture = collection.pictures[row]
-                return data.augmented(picture, np.random.default_rng([seed, number, row])) if number else picture.clean()
-
-            def piece(where: slice) -> NDArray[np.float32]:
+            def piece(where: slice, number: int = number) -> NDArray[np.float32]:
                 starts = range(where.start, where.stop, BATCH)
                 batches = [range(start, min(start + BATCH, where.stop)) for start in starts]
-                return np.concatenate(list(pool.map(lambda rows: extract(np.stack([view(row) for row in rows])), batches)))
+                return np.concatenate(list(pool.map(lambda rows: extract(_views(collection, rows, number)), batches)))
 
             if not features.add(number, len(collection), backbone.features, piece, until):
                 return features, False
     return features, True
+
+
+def _views(collection: data.Collection, rows: Iterable[int], number: int) -> NDArray[np.uint8]:
+    pictures = [(row, collection.pictures[row]) for row in rows]
+    if not number:
+        return np.stack([one.clean() for _, one in pictures])
+    return np.stack([data.augmented(one, np.random.default_rng([SEED, number, row])) for row, one in pictures])
 
 
 def extractor(backbone: backbones.Backbone) -> Extract:
@@ -148,14 +157,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--backbone", default=backbones.LITE0, help="%(default)s")
     parser.add_argument("--pretrained", default="", help="a tag, or a file of weights, for OpenCLIP")
     parser.add_argument("--rounds", type=int, default=8, help="%(default)s")
-    parser.add_argument("--seed", type=int, default=7, help="%(default)s")
     parser.add_argument("--clicks", type=Path, help="a folder that training.clicks wrote")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, to be called again")
     given = parser.parse_args(words)
     try:
         collection, skipped = data.read(given.data_root, given.clicks)
         backbone = backbones.load(given.backbone, given.pretrained)
-        features, complete = build(collection, backbone, given.rounds, given.folder, given.seed, given.minutes)
+        features, complete = build(collection, backbone, given.rounds, given.folder, given.minutes)
     except VisualSearchError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1

@@ -19,20 +19,27 @@ def contrastive(
     temperature: float,
     others: torch.Tensor | None = None,
     other_labels: torch.Tensor | None = None,
+    kinds: torch.Tensor | None = None,
+    other_kinds: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the NT-Xent loss, a mean over views, of unit embeddings [n, d] with labels [n].
 
     Each view's positives are the other views of its label; with two views a label this is NT-Xent (InfoNCE) of SimCLR
     (Chen et al., 2020, equation 1), with more it is L_out of supervised contrastive learning (Khosla et al., 2020,
-    arXiv 2004.11362, equation 2). Views without a positive add nothing. ``others`` [N, d] and ``other_labels`` are the
-    joint batch of all processes, in which this one's views come at ``offset``: see ``joint``.
+    arXiv 2004.11362, equation 2). Views without a positive add nothing. Views of one of the ``kinds`` [n] are no
+    negatives of each other. ``others`` [N, d], ``other_labels`` and ``other_kinds`` are the joint batch of all
+    processes (``joint``).
     """
     mine = _own_columns(embeddings, others)
     others, other_labels = (embeddings, labels) if others is None or other_labels is None else (others, other_labels)
     logits = (embeddings @ others.T).float() / temperature
     logits = logits.masked_fill(mine, FAR)
     positive = (labels[:, None] == other_labels[None, :]) & ~mine
-    likely = logits - logits.logsumexp(1, keepdim=True)
+    against = logits
+    if kinds is not None:
+        similar = kinds[:, None] == (kinds if other_kinds is None else other_kinds)[None, :]
+        against = logits.masked_fill(similar & ~positive, FAR)
+    likely = logits - against.logsumexp(1, keepdim=True)
     count = positive.sum(1)
     per_view = -(likely * positive).sum(1) / count.clamp(min=1)
     return per_view.sum() / _over_all((count > 0).sum()).clamp(min=1)
@@ -46,10 +53,10 @@ def neighbourhoods(
     others: torch.Tensor | None = None,
     other_features: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return how far the embeddings' neighbourhoods are from the backbone's: KL(teacher || student), a mean over views.
+    """Return how far the embeddings' neighbourhoods are from the backbone's: KL(teacher || student), a mean.
 
-    A view's neighbourhood is the softmax of its cosine similarities to all other views of the joint batch; the teacher's
-    is that of raw features [n, f] (SEED, Fang et al., 2021, arXiv 2101.04731, with the batch as its queue).
+    A view's neighbourhood is the softmax of its cosine similarities to all other views of the joint batch; the teacher
+    has that of raw features [n, f] (SEED, Fang et al., 2021, arXiv 2101.04731, with the batch as its queue).
     """
     mine = _own_columns(embeddings, others)
     others = embeddings if others is None else others
@@ -110,4 +117,4 @@ def _over_all(count: torch.Tensor) -> torch.Tensor:
 
 
 def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return bool(dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)

@@ -6,7 +6,6 @@ import copy
 import pickle
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -16,8 +15,6 @@ from visualsearch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 FORMAT = 1
 """Of checkpoints; ``export`` reads them."""
@@ -38,24 +35,6 @@ class Projection(nn.Module):  # type: ignore[misc]  # torch is not installed whe
         # In float32 whatever the precision of the backbone: it costs nothing, and lengths stay exact.
         with torch.autocast(features.device.type, enabled=False):
             return functional.normalize((features.float() - self.mean) @ self.matrix.T, dim=1)
-
-
-def principal(features: NDArray[np.float32], dim: int, whiten: float = 0.5, seed: int = 0) -> Projection:
-    """Start a projection from the directions in which features [n, f] vary most, evened out by half as in ``export.fit``.
-
-    Where there are fewer pictures than dimensions, random directions fill up. Raises ``ConfigurationError`` if the
-    features have fewer numbers than the projection shall give.
-    """
-    if features.shape[1] < dim:
-        raise ConfigurationError(f"The backbone gives {features.shape[1]} features; a projection to {dim} needs as many.")
-    mean = features.mean(0)
-    _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
-    deviation = np.maximum(singular[:dim], singular[0] * 1e-3) / np.sqrt(len(features))
-    matrix = directions[:dim] * (deviation[0] / deviation[:, None]) ** whiten
-    if len(matrix) < dim:
-        random = np.random.default_rng(seed).standard_normal((dim - len(matrix), features.shape[1]))
-        matrix = np.concatenate([matrix, random / np.linalg.norm(random, axis=1, keepdims=True)])
-    return Projection(torch.from_numpy(matrix.astype(np.float32)), torch.from_numpy(mean))
 
 
 class Encoder(nn.Module):  # type: ignore[misc]
@@ -118,7 +97,7 @@ def write(file: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def load(file: Path, backbone: str | None = None, dim: int | None = None) -> dict[str, Any]:
-    """Read a checkpoint. Raises ``ConfigurationError`` if it is none, or of another backbone or dimension than named."""
+    """Read a checkpoint. Raises ``ConfigurationError`` if it is none, or of another backbone or dimension."""
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if checkpoint["format"] != FORMAT:

@@ -5,10 +5,10 @@ Nothing that ``training.splits`` holds out is given, and no picture by the hands
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -97,6 +97,8 @@ FOLDERS = {
 }
 """Where a package's pictures are, their licence, and how many are taken of a folder: openclipart holds 1,378 stars, and
 Battle for Wesnoth every frame of a movement."""
+NO_CATEGORY = ("unsorted", "special", "opencv4/html")
+"""Folders that say nothing of what their pictures show."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SMALL_EMOJI = {"emoji-datasource-google": "package/img/google/64", "emoji-datasource-twitter": "package/img/twitter/64"}
 """Drawings as pictures of 64 pixels, which ``training.fetch`` names already."""
@@ -173,6 +175,18 @@ def _codes(data: Path) -> dict[str, str]:
     return codes
 
 
+@cache
+def _subcategories(data: Path) -> dict[str, str]:
+    """Return Unicode's subcategories of emoji by their bases."""
+    table = json.loads((data / "emoji-datasource-google" / "package" / "emoji.json").read_text())
+    return {emoji_base(one["unified"]): f"emoji:{one['subcategory']}" for one in table}
+
+
+def _of_emoji(data: Path, name: str, picture: Path | str, source: str, code: str) -> Found:
+    base = emoji_base(code)
+    return Found(source, name, picture, f"emoji:{base}", _subcategories(data).get(base, ""))
+
+
 def _emoji(data: Path, name: str) -> Iterator[Found]:
     for icon, drawing in _svg(data, name).items():
         code = _codes(data).get(icon.replace("-", ""), "")
@@ -180,13 +194,13 @@ def _emoji(data: Path, name: str) -> Iterator[Found]:
             "skin-tone" in icon or code.startswith("e") or not re.fullmatch(r"[0-9a-f]{2,5}(-[0-9a-f]+)*", code)
         )
         if not is_variant and not emoji_held_out(code):
-            yield Found(name, icon, drawing, f"emoji:{emoji_base(code)}")
+            yield _of_emoji(data, icon, drawing, name, code)
 
 
 def _small_emoji(data: Path, name: str) -> Iterator[Found]:
     for file in sorted((data / name / SMALL_EMOJI[name]).glob("*.png")):
         if not _SKIN_TONE.search(file.stem) and not held_out(file):
-            yield Found(name, file.stem, file, f"emoji:{emoji_base(file.stem)}")
+            yield _of_emoji(data, file.stem, file, name, file.stem)
 
 
 def _flags(data: Path, name: str) -> Iterator[Found]:
@@ -195,7 +209,7 @@ def _flags(data: Path, name: str) -> Iterator[Found]:
         if re.fullmatch("[a-z]{2}", country):
             code = "-".join(f"{_REGIONAL_A + ord(letter) - ord('a'):x}" for letter in country)
             if not emoji_held_out(code):
-                yield Found(name, icon, drawing, f"emoji:{emoji_base(code)}")
+                yield _of_emoji(data, icon, drawing, name, code)
 
 
 def _icons(data: Path, name: str) -> Iterator[Found]:
@@ -221,13 +235,14 @@ def _folder(data: Path, name: str) -> Iterator[Found]:
     root, most = data / name / FOLDERS[name][0], FOLDERS[name][2]
     by_folder: defaultdict[Path, list[Path]] = defaultdict(list)
     for file in sorted(root.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.is_symlink():
-            if not _NOT_PICTURES.search(file.as_posix()) and not held_out(file):
-                by_folder[file.parent].append(file)
+        is_picture = file.suffix.lower() in SUFFIXES and file.is_file() and not file.is_symlink()
+        if is_picture and not _NOT_PICTURES.search(file.as_posix()) and not held_out(file):
+            by_folder[file.parent].append(file)
     for folder, files in by_folder.items():
         category = folder.relative_to(root).as_posix()
+        kind = "" if category.startswith(NO_CATEGORY) else f"{name}:{category}"
         for file in _some(files, most, key=str):
-            yield Found(name, file.relative_to(root).as_posix(), file, category=f"{name}:{category}")
+            yield Found(name, file.relative_to(root).as_posix(), file, category=kind)
 
 
 def _shared(found: list[Found], names: int) -> list[Found]:

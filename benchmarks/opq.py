@@ -56,21 +56,27 @@ def views(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 def embeddings(model: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is indexed, float32 [n, 256], and what is asked, [500, 256]; kept in out/cache."""
-    kept = CACHE / f"opq-{hashlib.sha256(model.read_bytes()).hexdigest()[:16]}.npz"
-    if not kept.exists():
-        files = {}
-        for name, step in PACKAGES.items():
-            found = picture_files(fetch(SOURCES[name], DATA))
-            files |= {f"{name}/{one}": found[one] for one in list(found)[::step]}
-        pixels, _, _ = pixels_of(files, cache=CACHE)
-        embed = onnx_embed(model)
-        indexed = [embeddings_of(pixels, embed), *(embeddings_of(views(pixels, seed), embed) for seed in (1, 2))]
-        chosen = np.random.default_rng(0).choice(len(pixels), QUERIES, replace=False)
-        asked = embeddings_of(views(pixels[np.sort(chosen)], 3), embed)
-        np.savez(kept, indexed=np.concatenate(indexed), asked=asked)
-    with np.load(kept) as stored:
-        return stored["indexed"], stored["asked"]
+    """Return what is indexed, float32 [n, 256], and what is asked, [500, 256]; kept in out/cache, part by part."""
+    files = {}
+    for name, step in PACKAGES.items():
+        found = picture_files(fetch(SOURCES[name], DATA))
+        files |= {f"{name}/{one}": found[one] for one in list(found)[::step]}
+    pixels, _, _ = pixels_of(files, cache=CACHE)
+    chosen = np.sort(np.random.default_rng(0).choice(len(pixels), QUERIES, replace=False))
+    parts = {
+        "pictures": lambda: pixels,
+        "views 1": lambda: views(pixels, 1),
+        "views 2": lambda: views(pixels, 2),
+        "asked": lambda: views(pixels[chosen], 3),
+    }
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+    made = {}
+    for name, part in parts.items():
+        kept = CACHE / f"opq-{digest}-{name.replace(' ', '-')}.npy"
+        if not kept.exists():
+            np.save(kept, embeddings_of(part(), onnx_embed(model)))
+        made[name] = np.load(kept)
+    return np.concatenate([made["pictures"], made["views 1"], made["views 2"]]), made["asked"]
 
 
 def indexed(client: MilvusClient, name: str, vectors: NDArray[np.float32], subvectors: int) -> float:

@@ -1,4 +1,4 @@
-"""The losses are what their definitions say, computed slowly; two processes learn what one with the whole batch does."""
+"""The losses are what their definitions say, computed slowly; two processes learn what one with both batches does."""
 
 import importlib.util
 import math

@@ -13,6 +13,7 @@ import argparse
 import csv
 import hashlib
 import re
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
@@ -29,6 +30,7 @@ from visualsearch.errors import InvalidInput, VisualSearchError
 from visualsearch.images import thumbnail
 
 if TYPE_CHECKING:
+    from training.fetch import Source
     from training.sources import Found
 
 SIDE = 256
@@ -108,9 +110,18 @@ def build(packages: Path, into: Path) -> tuple[int, int]:
         written = list(track(results, "Writing", total=len(found)))
     rows = sorted({row["file"]: row for row in chain.from_iterable(written)}.values(), key=lambda row: row["file"])
     _table(into / "pictures.csv", FIELDS, rows)
-    licences = [{"package": one.package, "licence": one.licence} for one in sources.packages()]
+    licences = [{"package": _versioned(one), "licence": one.licence} for one in sources.packages()]
     _table(into / "sources.csv", ("package", "licence"), licences)
     return len(rows), sum(not some for some in written)
+
+
+def _versioned(source: Source) -> str:
+    """Name a package with its version, which Debian's client knows."""
+    if source.is_npm:
+        return source.package
+    words = ["apt-cache", "show", "--no-all-versions", source.package]
+    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return source.package + "".join(f" {line[9:]}" for line in told.splitlines() if line.startswith("Version: "))
 
 
 def _table(file: Path, fields: tuple[str, ...], rows: list[dict[str, str]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 TABLE = "pictures.csv"
+SOURCES = "sources.csv"
 PAIRS = "pairs.jsonl"
 
 
@@ -112,6 +113,20 @@ def read(root: Path, clicks: Path | None = None) -> tuple[Collection, dict[str, 
         )
     skipped = {str(one.file): reason for one, reason in zip(found, trouble, strict=True) if reason is not None}
     return Collection(kept), skipped
+
+
+def described(collection: Collection, root: Path) -> dict[str, object]:
+    """Say what a model card tells of the data: how many pictures, of which folders, under which licences."""
+    own = [one.file.relative_to(root).parts for one in collection.pictures if not one.clicked]
+    folders = Counter(parts[0] if len(parts) > 1 else "." for parts in own)
+    licences = list(csv.DictReader((root / SOURCES).open())) if (root / SOURCES).is_file() else []
+    return {
+        "pictures": len(collection),
+        "clicked": int(collection.clicked.sum()),
+        "labels": len(collection.alike),
+        "folders": dict(sorted(folders.items())),
+        "sources": licences,
+    }
 
 
 class Views(Dataset[tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]]):  # type: ignore[misc]

@@ -168,7 +168,7 @@ class Run:
         """Return what is kept."""
         given = asdict(self.config).items()
         arguments = {name: str(value) if isinstance(value, Path) else value for name, value in given}
-        about = {"pictures": len(self.collection), "trained_on": len(self.rows), "labels": len(self.collection.alike)}
+        about = data.described(self.collection, self.config.data_root) | {"trained_on": len(self.rows)}
         resume = {"epoch": self.epoch, "optimizer": self.optimizer.state_dict()}
         return model.saved(self.encoder, arguments, about, resume)
 

@@ -41,13 +41,14 @@ COMPARED = 64
 
 
 def rate(embed: Embed, pixels: NDArray[np.uint8]) -> float:
-    """Pictures a second, after one batch to warm up."""
+    """Pictures a second by the median batch, after one to warm up: whatever else runs disturbs some batches only."""
     embed(pixels)
-    begin, count = time.perf_counter(), 0
-    while time.perf_counter() - begin < SECONDS:
+    spent = []
+    while sum(spent) < SECONDS:
+        begin = time.perf_counter()
         embed(pixels)
-        count += len(pixels)
-    return count / (time.perf_counter() - begin)
+        spent.append(time.perf_counter() - begin)
+    return len(pixels) / float(np.median(spent))
 
 
 def variant_rows(model: bytes, pixels: NDArray[np.uint8]) -> list[tuple[str, ...]]:

@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "model_repository" / "image_encoder" / "1" / "model.onnx"
 REPORTS = Path("out/cache/reports")
 EDITS = "edits"
+MANY_ALIKE = ("openclipart", "tuxpaint")
+"""Sets of whose like the first place can hold next to nothing."""
 
 
 def reports(key: str, build: Callable[[], Embed]) -> dict[str, Report]:
@@ -56,7 +58,7 @@ def label(model: Path) -> str:
 
 def by_set(found: dict[str, dict[str, Report]], measure: str) -> str:
     """Lay out one measure: a row for each set, a column for each model."""
-    names = list(next(iter(found.values())))
+    names = [name for name in next(iter(found.values())) if name not in MANY_ALIKE or measure != "recall@1"]
     rows = [[name, *(str(of[name].overall[measure]) for of in found.values())] for name in names]
     return grid((measure, *found), rows)
 
@@ -89,10 +91,7 @@ def main(models: list[Path]) -> None:
     edit_rows = [
         [edit, *(f"{of[EDITS].by_group[edit]['recall@1'].mean:.3f}" for of in found.values())] for edit in edits
     ]
-    gains = []
-    for name in last:
-        measures = [last[name].difference(first[name], measure) for measure in (PRIMARY, "recall@1")]
-        gains.append([name, *(f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" for one in measures)])
+    gains = [[name, *(str(last[name].difference(first[name], one)) for one in (PRIMARY, "recall@1"))] for name in last]
     note = "\n\n".join(
         [
             NOTE,
@@ -102,10 +101,10 @@ def main(models: list[Path]) -> None:
             by_set(found, "map@10"),
             "## Edits, recall@1 among 1,000 (200 queries each)",
             grid(("edit", *found), edit_rows),
-            f"## {list(found)[-1]} less version 1, paired",
-            grid(("set", PRIMARY, "recall@1"), gains),
         ]
     )
+    if models:
+        note += f"\n\n## {list(found)[-1]} less version 1, paired\n\n" + grid(("set", PRIMARY, "recall@1"), gains)
     command = " ".join(["python -m benchmarks.quality", *map(str, models)])
     (RESULTS / "quality.json").write_text(json.dumps({"quality": card(last)}, indent=2) + "\n")
     write("quality", "Quality on the public benchmark", command, (f"{PRIMARY} (queries)", *found), rows, note)
@@ -121,6 +120,8 @@ pixels prepared as served; in brackets 95% bootstrap intervals over queries. No 
 * openclipart: held-out folders; grade 1 for each folder that two paths share. Recall and mAP divide by all the like, so
   that 10 places can hold few of them.
 * tuxpaint: stamps (drawings and photographs), graded the same way; no training has seen any of the package.
+* version 1 is a PCA, fitted before this split was made to most of openclipart (the demo corpus left out) and to
+  opencv-doc: it has seen pictures of the sets openclipart and edits, without labels.
 * edits: 13 edits of 200 held-out drawings, each asked for its original among 1,000 without near-duplicates."""
 
 if __name__ == "__main__":

@@ -216,3 +216,22 @@ def test_pools_of_several_depths_are_the_last_layers_and_earlier_ones():
     assert features.shape == (2, pooled.features)
     unit = torch.nn.functional.normalize(last, dim=1)
     torch.testing.assert_close(features[:, :1280], 0.5 * unit, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mixed_projections_similarities_lie_between_both():
+    from training import mix
+
+    chance = np.random.default_rng(0)
+    features = (chance.standard_normal((500, 40)) * np.linspace(2, 0.1, 40)).astype(np.float32)
+    mean, matrix = features.mean(0), chance.standard_normal((16, 40)).astype(np.float32)
+
+    def cosines(projection):
+        rows = (features - mean) @ projection.T
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows @ rows.T)[np.triu_indices(500, 1)]
+
+    trained, alone, half = cosines(matrix), *(cosines(mix.mixed(matrix, mean, features, s)) for s in (0, 1))
+    np.testing.assert_allclose(alone, trained, atol=1e-3)
+    principal = cosines(mix.mixed(matrix, mean, features, 1e6))
+    assert np.corrcoef(half, trained)[0, 1] > np.corrcoef(principal, trained)[0, 1]
+    assert np.corrcoef(half, principal)[0, 1] > np.corrcoef(trained, principal)[0, 1]

@@ -1,6 +1,6 @@
 """Mix a trained projection with the principal directions of its features, to keep what training did not ask for.
 
-    python -m training.mix out/training/checkpoint.pt out/mixed.pt --features out/features --share 0.6
+    python -m training.mix out/training/checkpoint.pt out/mixed.pt --features out/features --share 1
 
 Cosine similarities of the result are nearly a weighted mean of both: training on drawings gains most on drawings, the
 principal directions hold what tells photographs and folders apart.
@@ -80,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--features", type=Path, required=True, help="a folder that training.features filled")
-    parser.add_argument("--share", type=float, default=0.6, help="of the principal directions, to 1; %(default)s")
+    parser.add_argument("--share", type=float, default=1.0, help="of the principal directions, to 1; %(default)s")
     given = parser.parse_args(words)
     try:
         model.write(given.out, mix(given.checkpoint, given.features, given.share))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,16 +14,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from visualsearch.errors import VisualSearchError
+from visualsearch.errors import InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from indexer.bulk import Summary
     from visualsearch.client import Client
     from visualsearch.domain import Box
     from visualsearch.wiring import Stores
 
+PIPE_WIDTH = 200
+"""Columns where nobody tells how wide the paper is: tables broken into 80 are hard to search."""
 COMMAND_TIMEOUT_S = 30.0
 """A command can wait longer for a server than a request can."""
 
@@ -34,7 +38,7 @@ app.add_typer(images, name="images")
 app.add_typer(release, name="release")
 app.add_typer(dead_letters, name="dead-letters")
 
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
 
 T = TypeVar("T")
 
@@ -109,12 +113,26 @@ def init() -> None:
 
 @app.command()
 def index(
-    folder: Annotated[Path, typer.Argument(exists=True, readable=True, help="A folder of pictures, or one picture.")],
+    what: Annotated[str, typer.Argument(help="A folder of pictures, one picture, or s3://bucket/prefix.")],
 ) -> None:
-    """Index pictures: into the object store, onto the stream, and searchable. Unchanged files are skipped."""
-    from indexer.progress import index_with_bar
+    """Index pictures: into the object store, onto the stream, and searchable. Unchanged ones are skipped.
 
-    summary = _with_stores(lambda stores: index_with_bar(stores, folder, out))
+    What lies in another bucket is copied into the corpus' own; what lies there already is indexed in place.
+    """
+    from indexer.progress import index_with_bar
+    from indexer.sources import Bucket, Folder
+    from visualsearch.wiring import bucket
+
+    async def work(stores: Stores) -> Summary:
+        if not what.startswith("s3://"):
+            return await index_with_bar(stores, Folder(Path(what)), out)
+        name, _, prefix = what.removeprefix("s3://").partition("/")
+        blobs = bucket(Settings.load(), name, COMMAND_TIMEOUT_S)
+        return await index_with_bar(stores, Bucket(blobs, prefix, stores.blobs.bucket), out)
+
+    if not what.startswith("s3://") and not Path(what).exists():
+        raise InvalidInput(f"There is no file or folder {what!r}.")
+    summary = _with_stores(work)
     raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)
 
 
@@ -209,6 +227,30 @@ def release_list() -> None:
         version = str(one.model_version)
         table.add_row(one.name, state, f"{since:%F %T}", version, one.collection, one.profile, one.fingerprint[:12])
     out.print(table)
+
+
+@release.command("build")
+def release_build(
+    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
+) -> None:
+    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
+    from indexer.maintenance import build_with_bar
+
+    built = _with_stores(lambda stores: build_with_bar(stores, out, model_version, profile, name))
+    out.print(f"Release {built.name} is ready: collection {built.collection}.", highlight=False)
+
+
+@app.command()
+def reconcile(
+    *, repair: Annotated[bool, typer.Option(help="Put right what differs, or onto the stream.")] = False
+) -> None:
+    """Compare object store, catalog and collections; exit with 1 when they differ."""
+    from indexer.maintenance import reconcile_with_counts
+
+    report = _with_stores(lambda stores: reconcile_with_counts(stores, out, repair=repair))
+    raise typer.Exit(0 if report.agrees else 1)
 
 
 @dead_letters.command("list")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
+from visualsearch.changes import SeaweedChanges
 from visualsearch.encoder import TritonEncoder
 from visualsearch.events import RedisEvents
 from visualsearch.vectors import MilvusVectors
@@ -19,7 +20,7 @@ from visualsearch.vectors import MilvusVectors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -35,6 +36,8 @@ class Stores:
     catalog: Catalog
     events: Events
     blobs: Blobs
+    changes: Changes | None
+    """The object store's own log, where it has one that can be followed."""
 
 
 @asynccontextmanager
@@ -51,20 +54,26 @@ async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> 
         ),
         PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
         RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
-        S3Blobs(
-            settings.s3_url,
-            settings.s3_bucket,
-            settings.s3_region,
-            settings.s3_access_key.get_secret_value(),
-            settings.s3_secret_key.get_secret_value(),
-            timeout_s,
-        ),
+        bucket(settings, settings.s3_bucket, timeout_s),
+        SeaweedChanges(settings.s3_changes, settings.s3_bucket, timeout_s) if settings.s3_changes else None,
     )
     try:
         yield stores
     finally:
-        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs)
-        await asyncio.gather(*(one.close() for one in everything))
+        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
+        await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:
+    """Speak to a bucket of the object store, be it the corpus' own or another."""
+    return S3Blobs(
+        settings.s3_url,
+        name,
+        settings.s3_region,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        timeout_s,
+    )
 
 
 def _encoder(settings: Settings, timeout_s: float) -> Encoder:

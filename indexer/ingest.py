@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,12 +35,18 @@ from visualsearch.images import prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
 
 log = logging.getLogger(__name__)
 
 UNIT = 1e-3
 """An embedding whose length differs from 1 by more than this is none."""
+ENCODING = 2
+"""Batches that one indexer lets the encoder hold at a time: one at work, one next; searches come in between."""
+FIRST_PAUSE_S, TRIES = 0.2, 7
+"""An encoder that sheds load is asked again after this pause, then twice as long each time: for 25 s altogether."""
 ATTEMPTS = 5
 """So often an image that keeps changing is written anew before its next event is trusted to do it."""
 
@@ -63,6 +70,7 @@ class Ingest:
         self._catalog = catalog
         self._blobs = blobs
         self._pool = pool
+        self._encoding = asyncio.Semaphore(ENCODING)
 
     async def batch(self, events: Sequence[Event], releases: Sequence[Release]) -> list[Outcome]:
         """Do what the events ask for; one outcome each, in their order. Never raises for what an event contains.
@@ -98,7 +106,7 @@ class Ingest:
             if not ready:
                 return
             pixels = stack_pixels([one.prepared for one in ready])
-            embeddings = await self._encoder.encode(pixels, release.model_version)
+            embeddings = await self._encode(pixels, release.model_version)
             await self._vectors.upsert(release.collection, list(map(_row, ready, embeddings)))
             now = await self._catalog.by_ids([one.image.id for one in ready])
             gone = [one.image.id for one in ready if one.image.id not in now]
@@ -206,9 +214,7 @@ class Ingest:
     async def _embed(self, ready: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
         pixels = stack_pixels([one.prepared for one in ready.values()])
         versions = {release.model_version for release in releases}
-        embedded = dict(
-            zip(versions, await asyncio.gather(*(self._encoder.encode(pixels, v) for v in versions)), strict=True)
-        )
+        embedded = dict(zip(versions, await asyncio.gather(*(self._encode(pixels, v) for v in versions)), strict=True))
         outcomes: dict[str, Outcome] = {}
         sound: dict[str, Ready] = {}
         is_sound = np.all([abs(np.linalg.norm(each, axis=1) - 1) < UNIT for each in embedded.values()], axis=0)
@@ -225,6 +231,18 @@ class Ingest:
                 await self._vectors.upsert(release.collection, list(map(_row, sound.values(), embeddings)))
             outcomes |= await self._confirm(sound, releases)
         return outcomes
+
+    async def _encode(self, pixels: NDArray[np.uint8], version: int) -> NDArray[np.float32]:
+        """Embed a batch; while the encoder has too much to do, wait, for what is decoded is not to be lost."""
+        async with self._encoding:
+            pause = FIRST_PAUSE_S
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._encoder.encode(pixels, version)
+                except Overloaded:
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                    pause *= 2
+            return await self._encoder.encode(pixels, version)
 
     async def _confirm(self, written: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
         """Call images indexed once the next search will find them; rows were there before, so each can be shown."""
@@ -251,7 +269,7 @@ def _tells_nothing_new(event: Event, image: Image) -> bool:
     return image.status is Status.INDEXED and event.kind is EventKind.CREATED and "" != event.etag == image.etag
 
 
-def _row(one: Ready, embedding: np.ndarray[tuple[int], np.dtype[np.float32]]) -> VectorRow:
+def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:
     image, prepared = one.image, one.prepared
     return VectorRow(
         image.id,

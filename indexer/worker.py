@@ -26,8 +26,8 @@ BLOCK_S = 1.0
 BEAT_EVERY_S = 1.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0
 HAND_BACK_S = 2.0
-IN_FLIGHT = 2
-"""Batches at a time: the next is decoded while this one is embedded and written."""
+IN_FLIGHT = 6
+"""Batches at a time: while one waits to become searchable, others are fetched, decoded, embedded."""
 ALONE_AFTER = 2
 """An entry that was delivered more often than this is worked on alone, so that a killer takes no other along."""
 
@@ -98,9 +98,13 @@ class Worker:
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _read(self) -> list[Delivery] | None:
-        """Read the next deliveries; None while the stream is away."""
+        """Read the next deliveries; None while the stream is away.
+
+        What is still in our own hands comes again when it takes long: it is no less in good hands than before.
+        """
         try:
-            return await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
+            deliveries = await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
+            return [delivery for delivery in deliveries if delivery.entry_id not in self._held]
         except Unavailable as error:
             log.warning("no events: %s", error)
             return None
@@ -150,21 +154,29 @@ class Worker:
 
     async def _settle(self, deliveries: list[Delivery], outcomes: list[Outcome], releases: Sequence[Release]) -> None:
         done: list[str] = []
-        worn_out: list[tuple[Delivery, str]] = []
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        for delivery, first in zip(deliveries, outcomes, strict=True):
+            outcome = first
+            if isinstance(first, Retry) and delivery.deliveries >= self._max_deliveries:
+                outcome = await self._last_try(delivery, first, releases)
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
-                if delivery.deliveries >= self._max_deliveries:
-                    worn_out.append((delivery, outcome.reason))
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
                 await self._bury(delivery, outcome.reason)  # no row can tell the reason
             else:
                 done.append(delivery.entry_id)
         await self._events.acknowledge(done)
-        # While a server is away every event fails, however often, and none of them is to blame.
-        if worn_out and await self._ingest.healthy(releases):
-            for delivery, reason in worn_out:
-                await self._bury(delivery, reason)
+
+    async def _last_try(self, delivery: Delivery, first: Retry, releases: Sequence[Release]) -> Outcome:
+        """Try an event once more, and reject it if it fails though every server works before and after.
+
+        While a server is away every event fails, however often, and none of them is to blame.
+        """
+        if not await self._ingest.healthy(releases):
+            return first
+        (outcome,) = await self._ingest.batch([delivery.event], releases)
+        if isinstance(outcome, Retry) and await self._ingest.healthy(releases):
+            return Rejected(outcome.reason)
+        return outcome
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         """Give an event up, visibly: in the catalog first, for the stream forgets it with the last step."""

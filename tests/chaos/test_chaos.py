@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,7 @@ class Ordeal:
 
     def run(self) -> Aftermath:
         demo = self._api.get("/stats").raise_for_status().json()["images"]["indexed"]
-        with self._board, self._api:
+        with self._board, closing(self._api):
             self._load.start()
             try:
                 self._watch(self._open("no fault"))

@@ -97,6 +97,17 @@ async def test_what_the_encoder_cannot_do_now_is_to_be_tried_again(world, error)
     assert isinstance((await world.index(await world.upload("a", jpeg(1))))[0], Retry)
 
 
+async def test_an_encoder_that_sheds_load_is_waited_for(world):
+    def spoil(embeddings):
+        if len(world.encoder.batches) < 3:
+            raise Overloaded("Too much.")
+        return embeddings
+
+    world.encoder.spoil = spoil
+    event = await world.upload("a", jpeg(1))
+    assert await world.index(event) == [Indexed(event.image_id)]
+
+
 async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(3)]
     bad = world.catalog.images[events[1].image_id]

@@ -49,6 +49,7 @@ async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliverie
             await asyncio.sleep(0.2)
         else:
             await until(lambda: max(entry.deliveries for entry in world.events.entries.values()) > 4)
+        assert not world.events.dead
         assert not any(entry.acknowledged for entry in world.events.entries.values())
         before = len(beats)
         await until(lambda: len(beats) > before)

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     s3_changes: str = Field(
         "", description="gRPC address, host:port, of the SeaweedFS filer whose change log is followed; empty: none is."
     )
+    s3_changes_ca: Path | None = Field(None, description="PEM file of the authority of that gRPC, where it is TLS.")
+    s3_changes_cert: Path | None = Field(None, description="PEM file of the certificate that we show the filer.")
+    s3_changes_key: Path | None = Field(None, description="PEM file of that certificate's key.")
     s3_access_key: SecretStr = Field(SecretStr(""), description="The object store's access key.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="The object store's secret key.")
 

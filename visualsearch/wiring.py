@@ -14,6 +14,7 @@ from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.changes import SeaweedChanges
 from visualsearch.encoder import TritonEncoder
+from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.vectors import MilvusVectors
 
@@ -55,13 +56,26 @@ async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> 
         PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
         RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
         bucket(settings, settings.s3_bucket, timeout_s),
-        SeaweedChanges(settings.s3_changes, settings.s3_bucket, timeout_s) if settings.s3_changes else None,
+        _changes(settings, timeout_s),
     )
     try:
         yield stores
     finally:
         everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _changes(settings: Settings, timeout_s: float) -> Changes | None:
+    if not settings.s3_changes:
+        return None
+    files = (settings.s3_changes_ca, settings.s3_changes_cert, settings.s3_changes_key)
+    try:
+        pem = [file.read_bytes() if file else b"" for file in files]
+    except OSError as error:
+        raise ConfigurationError(
+            f"A file of VISUALSEARCH_S3_CHANGES_CA, _CERT or _KEY cannot be read: {error}"
+        ) from None
+    return SeaweedChanges(settings.s3_changes, settings.s3_bucket, timeout_s, *pem)
 
 
 def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:

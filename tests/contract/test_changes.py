@@ -1,7 +1,9 @@
 """The change log's contract, kept by the fake and by SeaweedFS alike."""
 
 import asyncio
+import shutil
 import socket
+import subprocess
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager, closing
@@ -13,6 +15,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
+from tests.conftest import missing
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.changes import FakeChanges, NotedBlobs
 from visualsearch import changes as adapter
@@ -253,7 +256,7 @@ async def test_the_files_that_make_up_a_versioned_object_are_not_told(real, file
 
 
 @asynccontextmanager
-async def stand_in(answer):
+async def stand_in(answer, credentials=None):
     """A filer of the test's own; yields its address."""
     handler = grpc.unary_stream_rpc_method_handler(
         answer, SubscribeMetadataRequest.FromString, SubscribeMetadataResponse.SerializeToString
@@ -262,7 +265,8 @@ async def stand_in(answer):
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("filer_pb.SeaweedFiler", {"SubscribeMetadata": handler}),)
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -326,3 +330,41 @@ async def test_a_heartbeat_is_no_change():
 
     async with stand_in(beats) as address, aclosing(SeaweedChanges(address, "images", 5.0).follow(0)) as pages:
         assert await anext(pages) == []
+
+
+def certificate(folder, name):
+    """A key and a certificate that vouches for itself, as PEM."""
+    key, cert = folder / f"{name}.key", folder / f"{name}.crt"
+    words = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+    ]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(["openssl", "req", "-x509", *words, *names], check=True, capture_output=True)
+    return key.read_bytes(), cert.read_bytes()
+
+
+async def test_a_filer_that_asks_for_a_certificate_is_shown_one(tmp_path):
+    if not shutil.which("openssl"):
+        missing("openssl")
+    (filer_key, filer_cert), (our_key, our_cert) = certificate(tmp_path, "filer"), certificate(tmp_path, "indexer")
+    credentials = grpc.ssl_server_credentials([(filer_key, filer_cert)], our_cert, require_client_auth=True)
+
+    async def beats(request, context):
+        yield SubscribeMetadataResponse(ts_ns=1)
+        await asyncio.sleep(PATIENCE_S)
+
+    async with stand_in(beats, credentials) as address:
+        known = SeaweedChanges(address, "images", 5.0, filer_cert, our_cert, our_key)
+        async with aclosing(known.follow(0)) as pages:
+            assert await anext(pages) == []
+        for stranger in (SeaweedChanges(address, "images", 1.0, filer_cert), SeaweedChanges(address, "images", 1.0)):
+            with pytest.raises(Unavailable):
+                await exhausted(stranger.follow(0))

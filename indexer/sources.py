@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,7 +60,7 @@ class Folder:
     async def pages(self) -> AsyncIterator[list[Item]]:
         """Every file, hidden ones and what lies in hidden folders left out."""
         files = self._files()
-        while page := await asyncio.to_thread(lambda: [item for item, _ in zip(files, range(PAGE), strict=False)]):
+        while page := await asyncio.to_thread(lambda: list(islice(files, PAGE))):
             yield page
 
     def _files(self) -> Iterator[Item]:

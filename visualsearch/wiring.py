@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.changes import SeaweedChanges
-from visualsearch.encoder import TritonEncoder
+from visualsearch.encoder import SEARCHING, TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.vectors import MilvusVectors
@@ -42,10 +42,12 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end."""
+async def open_stores(
+    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: int = SEARCHING
+) -> AsyncIterator[Stores]:
+    """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
     stores = Stores(
-        _encoder(settings, timeout_s),
+        _encoder(settings, timeout_s, priority),
         MilvusVectors(
             settings.milvus_uri,
             settings.milvus_user,
@@ -90,11 +92,11 @@ def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:
     )
 
 
-def _encoder(settings: Settings, timeout_s: float) -> Encoder:
+def _encoder(settings: Settings, timeout_s: float, priority: int) -> Encoder:
     model = settings.model_repository / settings.model_name
     if settings.encoder == "onnx":
         # Only here: whoever is served by Triton need not load ONNX Runtime.
         from visualsearch.encoder_onnx import OnnxEncoder
 
         return OnnxEncoder(model)
-    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model)
+    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)

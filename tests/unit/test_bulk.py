@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import indexer.bulk
+import indexer.sources
 from indexer.bulk import index_all
 from indexer.sources import Bucket, Folder
 from tests.fakes.blobs import FakeBlobs
@@ -82,7 +83,8 @@ async def test_a_single_file_is_indexed_under_its_folders_name(world, folder):
     assert list(world.blobs.objects) == ["my pictures/a b.jpg"]
 
 
-async def test_more_files_than_fit_a_chunk_are_all_indexed(world, folder, monkeypatch):
+async def test_more_files_than_fit_a_page_or_a_chunk_are_all_indexed(world, folder, monkeypatch):
+    monkeypatch.setattr(indexer.sources, "PAGE", 3)
     monkeypatch.setattr(indexer.bulk, "CHUNK", 2)
     monkeypatch.setattr(indexer.bulk, "MAX_WAITING", 1)
     for number in range(9):

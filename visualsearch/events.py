@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from visualsearch.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+log = logging.getLogger(__name__)
 
 STREAM = "visualsearch:events"
 GROUP = "indexers"
@@ -75,6 +78,8 @@ class RedisEvents:
         try:
             async with self._deadline():
                 stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
+                if stale[2]:
+                    log.warning("%d entries were gone before anybody was done with them: %s", len(stale[2]), stale[2])
                 entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
                 if entries:
                     deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])

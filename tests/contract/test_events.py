@@ -233,3 +233,12 @@ async def test_a_lease_is_held_by_one_until_it_ends(events):
     await asyncio.sleep(0.4)
     assert await events.lease("task", "two", 0.3)
     assert not await events.lease("task", "one", 0.3)
+
+
+@pytest.mark.stack
+async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valkey, server, caplog):
+    await valkey.publish(MADE)
+    held = await read(valkey)
+    await server.xdel(STREAM, held[0].entry_id)
+    assert len(await read(valkey, "two", stale_after_s=0.0)) == len(MADE) - 1
+    assert held[0].entry_id in caplog.text

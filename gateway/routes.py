@@ -216,7 +216,7 @@ async def content(
 async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
     """Remove a picture from search, metadata and object store."""
     gateway = gateway_of(request)
-    collections = [release.collection for release, _, _ in await gateway.catalog.releases()]
+    collections = [release.collection for release in await gateway.releases.written()]
     await gateway.corpus.delete(image_id, caller, collections)
     return Response(status_code=204)
 

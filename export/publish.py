@@ -2,8 +2,9 @@
 
     python -m export.publish encoder.onnx --version 2 --semver 0.2.0 --metrics golden.json
 
-A running Triton sees a version whole or not at all: it is written into a hidden folder that is renamed at the end, and
-config.pbtxt, which names the versions to load, is replaced in one step after that.
+A running Triton sees a version whole or not at all, whatever is killed: it is written into a hidden folder that is
+renamed at the end, and config.pbtxt, which names the versions to load, is replaced in one step after that. The same
+command, given again, finishes what was interrupted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from visualsearch.images import PREPROCESSING, fingerprint
 
 MODEL = "image_encoder"
 _VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")
+_SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -64,6 +66,8 @@ def check(model: bytes) -> None:
 def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
     """Add a version to the model repository and return its folder. Versions are never overwritten.
 
+    A version that was interrupted between being written and being named in config.pbtxt is named now.
+
     Raises ``ConfigurationError`` if the version exists, the model does not work or config.pbtxt has no version policy.
     """
     check(model)
@@ -74,6 +78,10 @@ def publish(model: bytes, model_card: dict[str, Any], repository: Path, version:
     if not found:
         raise ConfigurationError(f"{config} has no line version_policy: {{ specific: {{ versions: [ 1 ] }} }}.")
     folder = repository / MODEL / str(version)
+    named = version in map(int, re.findall(r"\d+", found[2]))
+    if folder.exists() and not named and (folder / "model.onnx").read_bytes() == model:
+        _name_version(config, version)
+        return folder
     if folder.exists():
         raise ConfigurationError(f"Version {version} exists already in {repository}; choose a higher number.")
     hidden = folder.with_name(f".{version}.writing")
@@ -107,12 +115,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--metrics", type=Path, help="a JSON file of what was measured")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     arguments = parser.parse_args(words)
-    model = arguments.model.read_bytes()
-    about = json.loads(arguments.model.with_suffix(".json").read_text())
-    metrics = json.loads(arguments.metrics.read_text()) if arguments.metrics else {}
     try:
+        model = arguments.model.read_bytes()
+        about = json.loads(arguments.model.with_suffix(".json").read_text())
+        metrics = json.loads(arguments.metrics.read_text()) if arguments.metrics else {}
+        if not _SEMVER.fullmatch(arguments.semver):
+            raise ConfigurationError(f"{arguments.semver!r} must be a semantic version, such as 0.2.0.")
         folder = publish(model, card(model, arguments.semver, about, metrics), arguments.repository, arguments.version)
-    except VisualSearchError as error:
+    except (VisualSearchError, OSError, json.JSONDecodeError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     print(folder)  # noqa: T201

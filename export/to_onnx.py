@@ -1,9 +1,11 @@
 """Write an encoder as one ONNX file: pixels in, unit vectors out, normalisation inside.
 
     python -m export.to_onnx encoder.onnx --fit openclipart=FOLDER --fit photos=FOLDER
-    python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG --projection orthogonal
+    python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG
+    python -m export.to_onnx encoder.onnx --checkpoint out/training/checkpoint.pt --rotate opq.npz
 
-``encoder.json``, beside it, says where the model comes from; ``export.publish`` makes the model card of that.
+`visualsearch export` is the same command. ``encoder.json``, beside the ONNX file, says where the model comes from;
+``export.publish`` makes the model card of that.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import onnx
 import torch
 from torch import nn
 
-from export import backbones, fit, projection
+from export import backbones, checkpoint, fit, opq, projection
 from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
-from visualsearch.errors import VisualSearchError
+from visualsearch.errors import ConfigurationError, VisualSearchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from export.backbones import Backbone
     from export.projection import Projection
 
@@ -74,11 +78,15 @@ def to_onnx(encoder: Encoder) -> bytes:
     return out.getvalue()
 
 
-def description(backbone: Backbone, projected: Projection) -> dict[str, Any]:
-    """Return what a model card says of where an encoder comes from."""
+def description(
+    backbone: Backbone, projected: Projection, lineage: dict[str, Any] | None = None, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what a model card says of where an encoder comes from; ``words`` are those of the command."""
     return {
         "backbone": {"name": backbone.name, "weights": backbone.weights, "licence": backbone.licence},
         "projection": {"how": projected.how, "fitted_on": dict(projected.fitted_on)},
+        "training": lineage or {},
+        "export": {"arguments": list(words), "commit": checkpoint.commit()},
         "torch": torch.__version__.split("+")[0],
     }
 
@@ -95,10 +103,26 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
+def _parts(arguments: argparse.Namespace) -> tuple[Backbone, Projection, dict[str, Any]]:
+    """Return backbone, projection and lineage as the command names them."""
+    if arguments.checkpoint:
+        backbone, projected, lineage = checkpoint.read(arguments.checkpoint, arguments.pretrained)
+    else:
+        backbone, lineage = backbones.load(arguments.backbone, arguments.pretrained), {}
+        projected = _projection(arguments, backbone)
+    if len(projected.matrix) != EMBEDDING_DIM:
+        raise ConfigurationError(
+            f"{backbone.name} gives {backbone.features} features; with no projection it must give {EMBEDDING_DIM}."
+        )
+    return backbone, opq.folded(projected, opq.read(arguments.rotate)) if arguments.rotate else projected, lineage
+
+
 def _projection(arguments: argparse.Namespace, backbone: Backbone) -> Projection:
     if arguments.projection == "none":
         return projection.identity(backbone.features)
-    if arguments.projection == "orthogonal":
+    if backbone.features < EMBEDDING_DIM:
+        raise ConfigurationError(f"{backbone.name} gives {backbone.features} features, too few for {EMBEDDING_DIM}.")
+    if arguments.projection == "orthogonal" or not (arguments.projection or arguments.fit):
         return projection.orthogonal(backbone.features, EMBEDDING_DIM, arguments.seed)
     return fit.fitted(backbone, dict(arguments.fit), EMBEDDING_DIM, arguments.leave_out)
 
@@ -112,13 +136,21 @@ def _named_folder(text: str) -> tuple[str, Path]:
 
 def main(words: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="export.to_onnx", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("out", type=Path, help="the ONNX file to write")
+    parser = argparse.ArgumentParser(prog="visualsearch export", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", type=Path, nargs="?", default=Path("encoder.onnx"), help="the ONNX file; %(default)s")
     parser.add_argument(
-        "--backbone", default=backbones.LITE0, help="%(default)s, or an OpenCLIP model such as ViT-B-32"
+        "--backbone",
+        default=backbones.LITE0,
+        help=f"%(default)s, {backbones.RESNET50}, or an OpenCLIP model such as ViT-B-32",
     )
-    parser.add_argument("--pretrained", default="", help="OpenCLIP: a tag, or a file of weights")
-    parser.add_argument("--projection", choices=("pca", "orthogonal", "none"), default="pca")
+    parser.add_argument("--pretrained", default="", help="a file of weights; OpenCLIP: or a tag")
+    parser.add_argument("--checkpoint", type=Path, help="of training/train.py; names backbone and projection by itself")
+    parser.add_argument("--rotate", type=Path, help="fold in a rotation that `python -m export.opq` learned")
+    parser.add_argument(
+        "--projection",
+        choices=("pca", "orthogonal", "none"),
+        help="to 256 numbers: pca where --fit is given; else orthogonal, which is random and keeps angles nearly",
+    )
     parser.add_argument(
         "--fit", type=_named_folder, action="append", default=[], help="NAME=FOLDER of pictures for pca"
     )
@@ -128,13 +160,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the orthogonal projection")
     arguments = parser.parse_args(words)
     try:
-        backbone = backbones.load(arguments.backbone, arguments.pretrained)
-        projected = _projection(arguments, backbone)
+        backbone, projected, lineage = _parts(arguments)
         arguments.out.write_bytes(to_onnx(Encoder(backbone, projected)))
     except VisualSearchError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-    arguments.out.with_suffix(".json").write_text(json.dumps(description(backbone, projected), indent=2) + "\n")
+    about = description(backbone, projected, lineage, sys.argv[1:] if words is None else words)
+    arguments.out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
     return 0
 
 

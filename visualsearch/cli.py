@@ -6,23 +6,21 @@ import asyncio
 import logging
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from visualsearch.errors import InvalidInput, VisualSearchError
+from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from indexer.bulk import Summary
-    from visualsearch.client import Client
-    from visualsearch.domain import Box
     from visualsearch.wiring import Stores
 
 PIPE_WIDTH = 200
@@ -150,6 +148,7 @@ def search(
     """Find the pictures most similar to a file, or to a box inside it."""
     from visualsearch.client import Client
     from visualsearch.images import parse_box
+    from visualsearch.show import results_table, write_sheet
 
     box = parse_box(bbox) if bbox else None
     with Client(Settings.load().url) as client:
@@ -157,46 +156,10 @@ def search(
         if json:
             sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
         else:
-            out.print(_results_table(answer))
+            out.print(results_table(answer))
         if sheet:
-            _write_sheet(client, file, box, answer, sheet)
+            write_sheet(client, file, box, answer, sheet)
             Console(stderr=True).print(f"Contact sheet: {sheet}")
-
-
-def _results_table(answer: dict[str, Any]) -> Table:
-    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
-    table = Table(caption=f"{answer['latency_ms']:.1f} ms ({timings}) by release {answer['release']}")
-    for heading, justify in (
-        ("rank", "right"),
-        ("score", "right"),
-        ("id", "right"),
-        ("uri", "left"),
-        ("size", "right"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("near-duplicates", overflow="fold")
-    for hit in answer["results"]:
-        table.add_row(
-            str(hit["rank"]),
-            f"{hit['score']:.4f}",
-            str(hit["id"]),
-            hit["uri"],
-            f"{hit['width']}x{hit['height']}",
-            " ".join(map(str, hit["near_duplicates"])),
-        )
-    return table
-
-
-def _write_sheet(client: Client, file: Path, box: Box | None, answer: dict[str, Any], sheet: Path) -> None:
-    from visualsearch.sheet import TILE, Tile, contact_sheet
-
-    tiles = [
-        Tile(client.content(hit["id"], TILE), hit["rank"], hit["score"], len(hit["near_duplicates"]))
-        for hit in answer["results"]
-    ]
-    title = f"{file.name}: {len(tiles)} most similar, {answer['latency_ms']:.0f} ms, release {answer['release']}"
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(file, box, tiles, title).save(sheet)
 
 
 @images.command("get")
@@ -221,13 +184,9 @@ def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id."
 @release.command("list")
 def release_list() -> None:
     """List releases, the newest first."""
-    table = Table()
-    for heading in ("name", "state", "since", "model version", "collection", "profile", "fingerprint"):
-        table.add_column(heading, overflow="fold")
-    for one, state, since in _with_stores(lambda stores: stores.catalog.releases()):
-        version = str(one.model_version)
-        table.add_row(one.name, state, f"{since:%F %T}", version, one.collection, one.profile, one.fingerprint[:12])
-    out.print(table)
+    from visualsearch.show import releases_table
+
+    out.print(releases_table(_with_stores(lambda stores: stores.catalog.releases())))
 
 
 @release.command("build")
@@ -259,13 +218,9 @@ def dead_letters_list(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 100,
 ) -> None:
     """List the events that were given up on, with the reason."""
-    table = Table()
-    for heading in ("entry", "died", "deliveries", "uri", "reason"):
-        table.add_column(heading, overflow="fold")
-    for letter in _with_stores(lambda stores: stores.events.dead_letters(limit)):
-        died = f"{letter.died_at:%F %T}"
-        table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
-    out.print(table)
+    from visualsearch.show import dead_letters_table
+
+    out.print(dead_letters_table(_with_stores(lambda stores: stores.events.dead_letters(limit))))
 
 
 @dead_letters.command("retry")
@@ -275,6 +230,41 @@ def dead_letters_retry(
     """Put dead letters back on the stream."""
     revived = _with_stores(lambda stores: stores.events.revive(entries or []))
     out.print(f"{revived} events are on the stream again.")
+
+
+_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For commands whose words another module reads, --help included."""
+
+
+@app.command(context_settings=_WORDS)
+def train(words: typer.Context) -> None:
+    """Train an encoder on your pictures (--help tells how). Needs the training environment."""
+    _run_module("training.train", words)
+
+
+@app.command(context_settings=_WORDS)
+def evaluate(words: typer.Context) -> None:
+    """Judge an encoder, a ranking or the running gateway: nDCG, mAP, recall (--help tells how)."""
+    _run_module("training.evaluate", words)
+
+
+@app.command(context_settings=_WORDS)
+def export(words: typer.Context) -> None:
+    """Write an encoder as ONNX (--help tells how). Needs the training environment."""
+    _run_module("export.to_onnx", words)
+
+
+def _run_module(name: str, words: typer.Context) -> None:
+    """Run a module's own command; it is imported only now, since nothing that serves has its packages."""
+    try:
+        module = import_module(name)
+        status: int = module.main(words.args)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`visualsearch {words.info_name}` needs {error.name}, which is in the training environment: "
+            f"`make setup-train` makes it; then run `.venv-train/bin/visualsearch {words.info_name}`."
+        ) from None
+    raise typer.Exit(status)
 
 
 def main() -> None:

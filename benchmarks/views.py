@@ -1,0 +1,84 @@
+"""What more views of a query, or another fit into the square, would gain: `python -m benchmarks.views [MODEL]`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.quality import SHIPPED, label
+from benchmarks.table import write
+from training import evaluate, views
+from training.embed import onnx_embed
+from training.report import PRIMARY, Report
+from visualsearch.domain import IMAGE_SIDE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.embed import Embed
+
+SETS = ("emoji-google-twitter", "emoji-twitter-fluent", "openclipart", "tuxpaint", "edits")
+QUERY_VIEWS = {
+    "squashed (as served)": [],
+    "+ mirror": [views.mirrored],
+    "+ centre crop": [views.centred],
+    "+ mirror + centre crop": [views.mirrored, views.centred],
+}
+FITS = {"letterboxed, white": views.letterboxed, "cropped to a square": views.cropped}
+TIMED = 50
+
+
+def median_ms(embed: Embed, pixels: NDArray[np.uint8]) -> float:
+    """Milliseconds that an embedding takes, by the median of 50."""
+    spent = []
+    for _ in range(TIMED):
+        begin = time.perf_counter()
+        embed(pixels)
+        spent.append(time.perf_counter() - begin)
+    return float(np.median(spent)) * 1000
+
+
+def main(model: Path) -> None:
+    """Judge each way on some of the sets and write the table."""
+    embed = onnx_embed(model)
+    one = np.random.default_rng(0).integers(0, 256, (1, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
+    found: dict[str, tuple[dict[str, Report], float]] = {}
+    for name, chosen in QUERY_VIEWS.items():
+        embed_query = views.averaged(embed, chosen)
+        spent = median_ms(embed_query, one)
+        judged = {
+            part: evaluate.on_set(
+                evaluate.public_set(part), embed, pixels=evaluate.CACHE, embed_query=embed_query if chosen else None
+            )[0]
+            for part in SETS
+        }
+        found[name] = judged, spent
+    plain, plain_ms = found["squashed (as served)"]
+    for name, how in FITS.items():
+        found[name] = evaluate.on_public_sets(embed, SETS, how=how), plain_ms
+    rows = []
+    for name, (judged, spent) in found.items():
+        cells = []
+        for part in SETS:
+            measure = "recall@1" if part == "edits" else PRIMARY
+            gain = judged[part].difference(plain[part], measure)
+            told = f" ({gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}])" if judged is not plain else ""
+            cells.append(f"{judged[part].overall[measure].mean:.3f}{told}")
+        rows.append((name, *cells, f"{spent:.1f}"))
+    note = (
+        "nDCG@10; recall@1 for edits. In parentheses the paired difference from what serves, with its 95% interval. "
+        "Views: of the query alone, embeddings averaged; the corpus has one embedding a picture. Fits: of query and "
+        f"corpus. Milliseconds: to embed one query in process, {label(model)}."
+    )
+    heading = ("way", *SETS, "embed ms")
+    write(
+        "views", "More views of a query, other fits into the square", "python -m benchmarks.views", heading, rows, note
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED)

@@ -1,0 +1,41 @@
+"""What people click becomes pairs to train on, out of the real Postgres and the real object store."""
+
+import json
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from tests.pictures import jpeg
+from training import clicks
+from visualsearch.errors import Unavailable
+
+
+@pytest.mark.stack
+async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, tmp_path):
+    query = jpeg(4711, 320, 240)
+    found = api.post("/search", files={"image": query}, data={"bbox": "10,20,200,180", "k": 3, "user_id": 5}).json()
+    asked, clicked = found["query_image_id"], found["results"][1]
+    body = {"user_id": 5, "query_image_id": asked, "displayed_image_id": clicked["id"], "rank": 2}
+    for _ in range(2):
+        assert api.post("/click", json=body).status_code == 204
+    pairs, _ = clicks.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
+    lines = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    assert len(lines) == pairs >= 1
+    mine = next(line for line in lines if (tmp_path / line["query"]).read_bytes() == query)
+    assert mine["box"] == "10,20,200,180"
+    assert mine["clicks"] == 2
+    assert (tmp_path / mine["positive"]).read_bytes() == api.get(f"/images/{clicked['id']}/content").content
+    nothing, _ = clicks.export(demo_stack, tmp_path, datetime.now() + timedelta(days=1))
+    assert nothing == 0
+
+
+def test_a_server_that_is_away_is_named_in_one_sentence(tmp_path, monkeypatch, capsys):
+    def away(*_, **__):
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(psycopg, "connect", away)
+    assert clicks.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("Postgres")
+    with pytest.raises(Unavailable):
+        clicks._clicked(clicks.Settings(), datetime.now())

@@ -1,0 +1,127 @@
+"""Write what people clicked as pairs to train on: the query's picture, its box, and the picture that was clicked.
+
+    python -m training.clicks out/clicks [--since 2026-01-01]
+
+Reads Postgres and the object store as the settings name them (``VISUALSEARCH_*``). ``pairs.jsonl`` has one line a pair:
+``{"query": file, "box": "x1,y1,x2,y2" or "", "positive": file, "clicks": n}``. Only queries whose picture was kept
+(``VISUALSEARCH_STORE_QUERIES``) count, and only public pictures that still exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import obstore
+import psycopg
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+from psycopg.rows import dict_row
+from rich.progress import track
+
+from visualsearch.errors import Unavailable, VisualSearchError
+from visualsearch.images import content_type
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLICKED = """
+SELECT queries.blob_key, queries.box, images.uri, count(*) AS clicks
+FROM interactions
+JOIN queries ON queries.id = interactions.query_image_id
+JOIN images ON images.id = interactions.displayed_image_id
+WHERE interactions.type = 'click' AND queries.blob_key <> '' AND images.status = 'indexed'
+  AND images.visibility = 'public' AND interactions.ts >= %s
+GROUP BY queries.id, queries.blob_key, queries.box, images.id, images.uri
+ORDER BY queries.id, images.id
+"""
+
+
+def export(settings: Settings, into: Path, since: datetime) -> tuple[int, int]:
+    """Write the pairs and their pictures; return how many there are, and how many lacked a picture in the store.
+
+    Raises ``Unavailable`` where Postgres or the object store does not answer.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    store, rows, pairs = _store(settings), _clicked(settings, since), []
+    for row in track(rows, "Fetching"):
+        query = _fetched(store, row["blob_key"], into / "queries")
+        positive = _fetched(store, unquote(urlsplit(row["uri"]).path).lstrip("/"), into / "positives")
+        if query and positive:
+            files = {"query": query.relative_to(into).as_posix(), "positive": positive.relative_to(into).as_posix()}
+            pairs.append({**files, "box": row["box"], "clicks": row["clicks"]})
+    (into / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return len(pairs), len(rows) - len(pairs)
+
+
+def _clicked(settings: Settings, since: datetime) -> list[dict[str, Any]]:
+    password = settings.postgres_password.get_secret_value() or None
+    try:
+        with psycopg.connect(
+            settings.postgres_dsn, password=password, connect_timeout=5, row_factory=dict_row
+        ) as connection:
+            return connection.execute(CLICKED, [since]).fetchall()
+    except psycopg.OperationalError as error:
+        raise Unavailable("Postgres", str(error)[:200]) from None
+
+
+def _store(settings: Settings) -> S3Store:
+    return S3Store(
+        settings.s3_bucket,
+        endpoint=settings.s3_url,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key.get_secret_value(),
+        secret_access_key=settings.s3_secret_key.get_secret_value(),
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": settings.s3_url.startswith("http://")},
+    )
+
+
+def _fetched(store: S3Store, key: str, folder: Path) -> Path | None:
+    """Put an object into a folder under a name that no other object has; None where the object is gone."""
+    with _store_trouble():
+        try:
+            data = bytes(obstore.get(store, key).bytes())
+        except FileNotFoundError:
+            return None
+    folder.mkdir(exist_ok=True)
+    suffix = content_type(data).rpartition("/")[2]
+    file = folder / f"{key.removeprefix('queries/').replace('/', '_')[-100:]}.{suffix}"
+    file.write_bytes(data)
+    return file
+
+
+@contextmanager
+def _store_trouble() -> Iterator[None]:
+    try:
+        yield
+    except BaseError as error:
+        raise Unavailable("The object store", str(error)[:200]) from None
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="training.clicks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("into", type=Path)
+    parser.add_argument(
+        "--since", type=datetime.fromisoformat, default=datetime(1970, 1, 1), help="a date; all when left out"
+    )
+    given = parser.parse_args(words)
+    try:
+        pairs, without = export(Settings.load(), given.into, given.since)
+    except VisualSearchError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"{pairs} pairs in {given.into}; {without} left out, since a picture is gone")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -79,6 +79,17 @@ def embeddings(model: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.concatenate([made["pictures"], made["views 1"], made["views 2"]]), made["asked"]
 
 
+def rotation(model: Path, vectors: NDArray[np.float32], subvectors: int) -> tuple[NDArray[np.float32], float]:
+    """Learn a rotation, or read it from out/cache; also returns the CPU seconds that it took."""
+    kept = CACHE / f"opq-{hashlib.sha256(model.read_bytes()).hexdigest()[:16]}-rotation-{subvectors}.npz"
+    if not kept.exists():
+        begin = time.process_time()
+        learned = opq.learned(vectors, subvectors)
+        np.savez(kept, rotation=learned, seconds=time.process_time() - begin)
+    with np.load(kept) as stored:
+        return stored["rotation"], float(stored["seconds"])
+
+
 def indexed(client: MilvusClient, name: str, vectors: NDArray[np.float32], subvectors: int) -> None:
     """Make a collection with an IVF_PQ index and load it."""
     client.drop_collection(name)
@@ -126,16 +137,14 @@ def main(model: Path) -> None:
     noise = np.random.default_rng(0).standard_normal((EMBEDDING_DIM, EMBEDDING_DIM)).astype(np.float32)
     rows = []
     for subvectors in (32, 64):
-        begin = time.process_time()
-        learned = opq.learned(vectors, subvectors)
-        learning_s = time.process_time() - begin
+        learned, learning_s = rotation(model, vectors, subvectors)
         turns = {
             "as exported": (np.eye(EMBEDDING_DIM, dtype=np.float32), 0.0),
             "a random rotation": (opq.nearest_rotation(noise), 0.0),
             "the learned rotation (OPQ)": (learned, learning_s),
         }
-        for label, (rotation, seconds) in turns.items():
-            turned, turned_asked = vectors @ rotation.T, asked @ rotation.T
+        for label, (turn, seconds) in turns.items():
+            turned, turned_asked = vectors @ turn.T, asked @ turn.T
             indexed(client, "opq_benchmark", turned, subvectors)
             found = searched(client, "opq_benchmark", turned_asked)
             by_codes, rescored = recalls(found, asked, vectors)

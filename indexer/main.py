@@ -14,7 +14,7 @@ from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
-from visualsearch.encoder import INDEXING
+from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
 from visualsearch.telemetry import configure_logging
@@ -36,7 +36,7 @@ async def run(settings: Settings) -> None:
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
-        async with open_stores(settings, CALL_TIMEOUT_S, INDEXING) as stores:
+        async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.catalog)
             ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
             name = f"{socket.gethostname()}-{os.getpid()}"

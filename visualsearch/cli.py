@@ -43,11 +43,11 @@ T = TypeVar("T")
 
 def _with_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
     """Run work on the stores that the settings name."""
-    from visualsearch.encoder import INDEXING
+    from visualsearch.domain import Priority
     from visualsearch.wiring import open_stores
 
     async def run() -> T:
-        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, INDEXING) as stores:
+        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
             return await work(stores)
 
     return asyncio.run(run())

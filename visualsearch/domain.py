@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +52,13 @@ class NearDuplicates(StrEnum):
 
     COLLAPSE = "collapse"
     KEEP = "keep"
+
+
+class Priority(IntEnum):
+    """Whose pictures the encoder takes first; the lower goes first."""
+
+    SEARCHING = 1
+    INDEXING = 2
 
 
 @dataclass(frozen=True, slots=True)

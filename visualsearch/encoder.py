@@ -9,7 +9,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE, Priority
 from visualsearch.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MAX_BATCH = 16
 """Pictures in one request; not above ``max_batch_size`` in config.pbtxt. Larger ones cost a CPU more for each picture,
 and keep a search waiting for longer."""
-SEARCHING, INDEXING = 1, 2
-"""Priority levels of config.pbtxt: the lower goes first."""
 
 CHANNEL = [
     # A server that was away is found again within a second, not after gRPC's two minutes.
@@ -38,11 +36,16 @@ class TritonEncoder:
     """Embeds pictures through Triton's gRPC interface, each request pinned to a model version.
 
     ``address`` is host:port. ``cards`` is the model's folder in the model repository: the fingerprint of a version lies
-    in its ``card.json``, which Triton itself does not serve. ``priority`` is ``SEARCHING`` or ``INDEXING``.
+    in its ``card.json``, which Triton itself does not serve. ``priority`` is a level of config.pbtxt.
     """
 
     def __init__(
-        self, address: str, model: str, timeout_s: float, cards: Path | None = None, priority: int = SEARCHING
+        self,
+        address: str,
+        model: str,
+        timeout_s: float,
+        cards: Path | None = None,
+        priority: Priority = Priority.SEARCHING,
     ) -> None:
         self._client = triton.InferenceServerClient(address, channel_args=CHANNEL)
         self._model = model

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.changes import SeaweedChanges
-from visualsearch.encoder import SEARCHING, TritonEncoder
+from visualsearch.domain import Priority
+from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.vectors import MilvusVectors
@@ -43,7 +44,7 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(
-    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: int = SEARCHING
+    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
 ) -> AsyncIterator[Stores]:
     """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
     stores = Stores(
@@ -92,7 +93,7 @@ def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:
     )
 
 
-def _encoder(settings: Settings, timeout_s: float, priority: int) -> Encoder:
+def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encoder:
     model = settings.model_repository / settings.model_name
     if settings.encoder == "onnx":
         # Only here: whoever is served by Triton need not load ONNX Runtime.

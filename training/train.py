@@ -210,7 +210,8 @@ def main(words: list[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
         (given.out / SKIPPED).write_text("".join(f"{file}\t{reason}\n" for file, reason in skipped.items()))
         if skipped:
-            print(f"{len(skipped)} files cannot be read and are skipped; {given.out / SKIPPED} lists them.")  # noqa: T201
+            tried, listed = len(skipped) + len(collection), given.out / SKIPPED
+            print(f"Skipped {len(skipped)} unreadable of {tried} files; {listed} lists them.")  # noqa: T201
         Run(given, collection).train()
     except VisualSearchError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -40,7 +40,6 @@ PACKAGES = {
 QUERIES = 500
 NLIST, NPROBE, K, CANDIDATES = 256, 64, 10, 200
 INSERTED_AT_ONCE = 4000
-ROUNDS = 25
 CACHE = Path("out/cache")
 
 
@@ -85,7 +84,7 @@ def rotation(model: Path, vectors: NDArray[np.float32], subvectors: int) -> tupl
     kept = CACHE / f"opq-{hashlib.sha256(model.read_bytes()).hexdigest()[:16]}-rotation-{subvectors}.npz"
     if not kept.exists():
         begin = time.process_time()
-        learned = opq.learned(vectors[::2], subvectors, ROUNDS)
+        learned = opq.learned(vectors[::2], subvectors)
         np.savez(kept, rotation=learned, seconds=time.process_time() - begin)
     with np.load(kept) as stored:
         return stored["rotation"], float(stored["seconds"])
@@ -129,6 +128,25 @@ def recalls(found: NDArray[np.int64], asked: NDArray[np.float32], vectors: NDArr
     return float(np.mean(by_codes)), float(np.mean(rescored))
 
 
+def measured(
+    client: MilvusClient,
+    model: Path,
+    vectors: NDArray[np.float32],
+    asked: NDArray[np.float32],
+    subvectors: int,
+    turn: NDArray[np.float32],
+) -> tuple[float, float]:
+    """Index and search the vectors in a turned space, or read from out/cache what came of it."""
+    digest = hashlib.sha256(model.read_bytes() + turn.tobytes()).hexdigest()[:16]
+    kept = CACHE / f"opq-{digest}-recalls-{subvectors}.npy"
+    if not kept.exists():
+        indexed(client, "opq_benchmark", vectors @ turn.T, subvectors)
+        found = searched(client, "opq_benchmark", asked @ turn.T)
+        np.save(kept, recalls(found, asked, vectors))
+    by_codes, rescored = np.load(kept)
+    return float(by_codes), float(rescored)
+
+
 def main(model: Path) -> None:
     """Measure and write the table."""
     vectors, asked = embeddings(model)
@@ -145,10 +163,7 @@ def main(model: Path) -> None:
             "the learned rotation (OPQ)": (learned, learning_s),
         }
         for label, (turn, seconds) in turns.items():
-            turned, turned_asked = vectors @ turn.T, asked @ turn.T
-            indexed(client, "opq_benchmark", turned, subvectors)
-            found = searched(client, "opq_benchmark", turned_asked)
-            by_codes, rescored = recalls(found, asked, vectors)
+            by_codes, rescored = measured(client, model, vectors, asked, subvectors, turn)
             rows.append((subvectors, label, f"{by_codes:.3f}", f"{rescored:.3f}", f"{seconds:.0f}"))
             print(rows[-1], flush=True)
     client.drop_collection("opq_benchmark")
@@ -156,7 +171,7 @@ def main(model: Path) -> None:
         f"{len(vectors)} vectors of version {model.parent.name}, {len(asked)} queries, nlist {NLIST}, nprobe {NPROBE}, "
         f"one segment; truth is exact search. Re-scored: the first {CANDIDATES} by codes, put in order by their raw "
         "vectors, as the gateway does. The rotation is learned from every second of the indexed vectors in "
-        f"{ROUNDS} rounds; queries were not among them."
+        f"{opq.ROUNDS} rounds; queries were not among them."
     )
     heading = ("m (bytes a vector)", "space", "recall@10 by codes", "re-scored", "learning, CPU s")
     write("opq", "A learned rotation before product quantisation", "python -m benchmarks.opq", heading, rows, note)

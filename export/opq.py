@@ -24,7 +24,9 @@ from visualsearch.errors import ConfigurationError, VisualSearchError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROUNDS = 50
+ROUNDS = 25
+PICTURES = 30_000
+"""At most so many pictures of a folder are embedded: three times what the codebooks need."""
 BITS = 8
 _ORTHOGONAL = 1e-4
 """Largest deviation of R R^T from the identity that a rotation may have."""
@@ -93,17 +95,18 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, required=True, help="a folder of pictures like those to be searched")
     parser.add_argument("--subvectors", type=int, default=32, help="m of IVF_PQ; %(default)s")
     arguments = parser.parse_args(words)
-    from training.embed import embeddings_of, onnx_embed, pixels_of
+    from training.embed import embedded, onnx_embed
     from training.sets import picture_files
 
     try:
-        pixels, _, skipped = pixels_of(picture_files(arguments.pictures))
-        embeddings = embeddings_of(pixels, onnx_embed(arguments.model))
+        files = picture_files(arguments.pictures)
+        some = dict(list(files.items())[:: -(-len(files) // PICTURES)])
+        embeddings, _, skipped = embedded(some, onnx_embed(arguments.model))
         write(learned(embeddings, arguments.subvectors), arguments.out)
     except VisualSearchError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-    print(f"{arguments.out}: learned from {len(pixels)} pictures; {len(skipped)} were skipped.")  # noqa: T201
+    print(f"{arguments.out}: learned from {len(embeddings)} pictures; {len(skipped)} were skipped.")  # noqa: T201
     return 0
 
 

@@ -27,6 +27,8 @@ Prepare = Callable[[bytes], NDArray[np.uint8]]
 """A picture file to uint8 [224, 224, 3]; raises ``InvalidInput``."""
 
 BATCH = 32
+CHUNK = 512
+"""Pictures whose pixels are held at once, 77 MB."""
 
 
 def onnx_embed(model: Path | bytes) -> Embed:
@@ -62,19 +64,33 @@ def pixels_of(
     kept = cache / f"{_key(files, how)}.npz.d" if cache else None
     if kept and (kept / "names.txt").exists():
         return np.load(kept / "pixels.npy", mmap_mode="r"), *_read_names(kept)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tried = pool.map(lambda one: _attempt(one, how), files.values())
-        prepared = dict(zip(files, track(tried, "Preparing", len(files), transient=True), strict=True))
-    skipped = {name: one for name, one in prepared.items() if isinstance(one, str)}
-    names = [name for name in files if name not in skipped]
-    rows = [one for one in prepared.values() if not isinstance(one, str)]
-    pixels = np.stack(rows) if rows else np.empty((0, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
+    pixels, names, skipped = _prepared(files, how)
     if kept:
         kept.mkdir(parents=True, exist_ok=True)
         np.save(kept / "pixels.npy", pixels)
         (kept / "skipped.txt").write_text("".join(f"{name}\t{reason}\n" for name, reason in skipped.items()))
         (kept / "names.txt").write_text("\n".join(names))
     return pixels, names, skipped
+
+
+def embedded(
+    files: Mapping[str, Path], embed: Embed, how: Prepare = served, cache: Path | None = None, label: str = "Embedding"
+) -> tuple[NDArray[np.float32], list[str], dict[str, str]]:
+    """Prepare and embed files: float32 [n, d], the names in that order, and the reason for each that was skipped.
+
+    Without a cache only some pictures' pixels are held at a time, however many files there are.
+    """
+    if cache:
+        pixels, names, skipped = pixels_of(files, how, cache)
+        return embeddings_of(pixels, embed, label), names, skipped
+    parts, names, skipped = [], [], {}
+    every = list(files.items())
+    for start in track(range(0, len(every), CHUNK), label, transient=True):
+        pixels, more, unreadable = _prepared(dict(every[start : start + CHUNK]), how)
+        names += more
+        skipped |= unreadable
+        parts += [embed(pixels[begin : begin + BATCH]) for begin in range(0, len(pixels), BATCH)]
+    return np.concatenate(parts) if parts else np.empty((0, 1), np.float32), names, skipped
 
 
 def embeddings_of(pixels: NDArray[np.uint8], embed: Embed, label: str = "Embedding") -> NDArray[np.float32]:
@@ -84,6 +100,15 @@ def embeddings_of(pixels: NDArray[np.uint8], embed: Embed, label: str = "Embeddi
         embed(np.ascontiguousarray(pixels[start : start + BATCH])) for start in track(starts, label, transient=True)
     ]
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+
+
+def _prepared(files: Mapping[str, Path], how: Prepare) -> tuple[NDArray[np.uint8], list[str], dict[str, str]]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        prepared = dict(zip(files, pool.map(lambda one: _attempt(one, how), files.values()), strict=True))
+    skipped = {name: one for name, one in prepared.items() if isinstance(one, str)}
+    rows = [one for one in prepared.values() if not isinstance(one, str)]
+    pixels = np.stack(rows) if rows else np.empty((0, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
+    return pixels, [name for name in files if name not in skipped], skipped
 
 
 def _attempt(file: Path, how: Prepare) -> NDArray[np.uint8] | str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.embed import Embed, Prepare, embeddings_of, pixels_of, served
+from training.embed import Embed, Prepare, embedded, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,21 +33,14 @@ def exact(
     ``embed_query`` embeds queries in another way than the corpus. Returns the ranking, and the reason for each picture
     that was skipped because it cannot be read.
     """
-    corpus, corpus_names, skipped = pixels_of(one.corpus, how, cache)
-    vectors = embeddings_of(corpus, embed, f"{one.name}: corpus")
-    if one.asks_itself:
+    vectors, corpus_names, skipped = embedded(one.corpus, embed, how, cache, f"{one.name}: corpus")
+    if one.asks_itself and embed_query is None:
         rows = {name: row for row, name in enumerate(corpus_names)}
         query_names = [name for name in one.queries if name in rows]
-        asked_rows = [rows[name] for name in query_names]
-        asked = (
-            embeddings_of(corpus[asked_rows], embed_query, f"{one.name}: queries")
-            if embed_query
-            else vectors[asked_rows]
-        )
+        asked = vectors[[rows[name] for name in query_names]]
     else:
-        queries, query_names, more = pixels_of(one.queries, how, cache)
+        asked, query_names, more = embedded(one.queries, embed_query or embed, how, cache, f"{one.name}: queries")
         skipped |= more
-        asked = embeddings_of(queries, embed_query or embed, f"{one.name}: queries")
     run = rank(query_names, asked, corpus_names, vectors, depth + 1)
     return tidied(run, one, depth), skipped
 

@@ -10,6 +10,7 @@ STEPS = (
     ("visualsearch.cli", "up", "--detach"),
     ("visualsearch.cli", "index", "demo/pictures"),
     ("benchmarks.indexing",),
+    ("benchmarks.growth",),
     ("benchmarks.search",),
     ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
 )

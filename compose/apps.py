@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compose import probes
 from compose.servers import BUCKET, LOOPBACK, Plan, Service
+from compose.state import GRPC_OFFSET
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def addresses(plan: Plan, lite: bool) -> str:
         "VALKEY_URL": f"redis://{LOOPBACK}:{ports['valkey']}/0",
         "S3_URL": f"http://{LOOPBACK}:{ports['s3']}",
         "S3_BUCKET": BUCKET,
+        "S3_CHANGES": f"{LOOPBACK}:{ports['weed_filer'] + GRPC_OFFSET}",
     }
     if lite:
         # The client would otherwise offer milvus-lite a password that it does not know.

@@ -102,7 +102,7 @@ def _main_config(plan: Plan, template: Path) -> str:
     config["etcd"]["config"] = {"path": str(plan.data("milvus") / "configs" / "embedEtcd.yaml")}
     config["log"]["level"] = "warn"
     # What was written becomes visible with the next tick: a fifth of the default wait.
-    config["proxy"]["timeTickInterval"] = 50
+    config["proxy"]["timeTickInterval"] = 200
     config["common"]["gracefulStopTimeout"] = 10
     # So long the sessions of a killed predecessor are waited for.
     config["common"]["session"]["ttl"] = 10

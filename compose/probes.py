@@ -94,7 +94,7 @@ def valkey(url: str, password: str) -> None:
 
 
 def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
-    """Put an object, into a bucket of the probe's own."""
+    """Put an object, under a name that no picture of the corpus has."""
     store = S3Store(
         bucket,
         endpoint=url,
@@ -105,7 +105,7 @@ def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
         client_options={"allow_http": True, "timeout": f"{TIMEOUT_S:.0f}s"},
         retry_config={"max_retries": 0},
     )
-    obstore.put(store, "probe", b"probe")
+    obstore.put(store, ".visualsearch/probe", b"probe")
 
 
 def http(url: str) -> None:

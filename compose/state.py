@@ -27,6 +27,7 @@ SECRETS = (
     "POSTGRES_PASSWORD",
     "TRITON_ADMIN_KEY",
     "MILVUS_PASSWORD",
+    "WEBHOOK_TOKEN",
 )
 
 USUAL_PORTS = {
@@ -158,12 +159,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def credentials(path: Path) -> dict[str, str]:
-    """Return the stack's credentials by their names without prefix; generate them once."""
-    if not path.exists():
-        lines = [f"VISUALSEARCH_{name}={secrets.token_hex(20)}" for name in SECRETS]
-        write_private(path, "\n".join(lines) + "\n")
-    pairs = (line.split("=", 1) for line in path.read_text().splitlines() if line)
-    return {name.removeprefix("VISUALSEARCH_"): value for name, value in pairs}
+    """Return the stack's credentials by their names without prefix; generate once what is not there."""
+    text = path.read_text() if path.exists() else ""
+    known = dict(line.removeprefix("VISUALSEARCH_").split("=", 1) for line in text.splitlines() if line)
+    missing = {name: secrets.token_hex(20) for name in SECRETS if name not in known}
+    if missing:
+        write_private(path, text + "".join(f"VISUALSEARCH_{name}={value}\n" for name, value in missing.items()))
+    return known | missing
 
 
 def write_private(path: Path, text: str) -> None:

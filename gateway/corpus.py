@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from gateway.access import Caller, Role
-from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility
+from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility, simple_etag
 from visualsearch.errors import Forbidden, NotFound, Unavailable
 from visualsearch.images import content_type, thumbnail
 
@@ -52,7 +52,8 @@ class Corpus:
         await self._search.decode(data)
         kind = content_type(data)
         key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
-        new = NewImage(self._blobs.uri(key), source, owner, visibility, hashlib.sha256(data).digest())
+        content_hash = hashlib.sha256(data).digest()
+        new = NewImage(self._blobs.uri(key), source, owner, visibility, content_hash, simple_etag(data))
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):

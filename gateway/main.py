@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import problems, routes
+from gateway import operations, problems, routes
 from gateway.access import Access
 from gateway.corpus import Corpus
 from gateway.grpc.server import serve
@@ -36,6 +36,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app = FastAPI(title="visual-search", version="1", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     app.include_router(routes.router)
+    app.include_router(operations.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
@@ -71,6 +72,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gatew
         sources,
         settings.min_result_side,
         settings.store_queries,
+        settings.webhook_token.get_secret_value(),
     )
 
 

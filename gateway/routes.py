@@ -41,7 +41,8 @@ Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
 CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many results.")]
 
 
-def _gateway(request: Request) -> Gateway:
+def gateway_of(request: Request) -> Gateway:
+    """Return what this process holds together."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
@@ -50,7 +51,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
     """Return a dependency that checks key and rate before anything else of the request is looked at."""
 
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
-        access = _gateway(request).access
+        access = gateway_of(request).access
         caller = access.caller(request.headers, role)
         access.limit(caller, request.client.host if request.client else "")
         return caller
@@ -60,6 +61,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
 
 Reader = Annotated[Caller, needs(Role.READ)]
 Writer = Annotated[Caller, needs(Role.WRITE)]
+AdminCaller = Annotated[Caller, needs(Role.ADMIN)]
 
 
 async def plain_form(request: Request) -> None:
@@ -122,7 +124,7 @@ async def search(
     near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
 ) -> schemas.SearchAnswer:
     """Search with a picture, or with what is inside a box of it."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
     wish = Wish(k, near_duplicates, gateway.filter_for(caller))
@@ -145,7 +147,7 @@ async def similar(
     near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
 ) -> schemas.SearchAnswer:
     """Search with a picture that is indexed already; it is itself left out."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
     answer = await gateway.search.by_image(image, wish)
@@ -171,7 +173,7 @@ async def accept(
     ),
 ) -> schemas.Accepted:
     """Accept a picture; it becomes searchable, or is rejected with a reason that GET /images/{id} tells."""
-    accepted = await _gateway(request).corpus.accept(await _bytes(image), source, caller.owner, visibility)
+    accepted = await gateway_of(request).corpus.accept(await _bytes(image), source, caller.owner, visibility)
     response.headers["Location"] = f"/images/{accepted.id}"
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
 
@@ -179,7 +181,7 @@ async def accept(
 @router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
 async def facts(request: Request, caller: Reader, image_id: ImageId) -> schemas.ImageFacts:
     """Tell an image's size and where it stands: pending, indexed, or rejected with a reason."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     return schemas.ImageFacts.model_validate(image)
 
@@ -198,7 +200,7 @@ async def content(
     size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
 ) -> Response:
     """Give the file as it was uploaded, or a thumbnail without its metadata."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
     data, kind = await gateway.corpus.content(image, size)
     headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
@@ -213,8 +215,8 @@ async def content(
 )
 async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
     """Remove a picture from search, metadata and object store."""
-    gateway = _gateway(request)
-    collections = [release.collection for release, _, _ in await gateway.catalog.releases()]
+    gateway = gateway_of(request)
+    collections = [release.collection for release in await gateway.releases.written()]
     await gateway.corpus.delete(image_id, caller, collections)
     return Response(status_code=204)
 
@@ -227,7 +229,7 @@ async def delete(request: Request, caller: Writer, image_id: ImageId) -> Respons
 )
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
     """Write down a click on a result."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     catalog = gateway.catalog
     if not await catalog.was_issued(click.query_image_id):
         raise NotFound(f"There was no search {click.query_image_id}: send the query_image_id of a search's answer.")
@@ -252,7 +254,7 @@ async def health() -> schemas.Health:
 )
 async def ready(request: Request) -> Response:
     """Run a tiny inference, a query, a statement, a stream write and an object put."""
-    trouble = await _gateway(request).not_ready()
+    trouble = await gateway_of(request).not_ready()
     if trouble:
         detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
         return Problem(503, detail, not_ready=sorted(trouble))
@@ -270,12 +272,13 @@ async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
 
     What cannot be counted now is null, and ``errors`` says why.
     """
-    return await _gateway(request).stats()
+    return await gateway_of(request).stats()
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics() -> Response:
+async def metrics(request: Request) -> Response:
     """Expose metrics to Prometheus."""
+    await gateway_of(request).count()
     return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 

@@ -122,6 +122,23 @@ class Release(BaseModel):
     search_params: dict[str, int]
 
 
+class Build(BaseModel):
+    """How far a release's collection is built, in images."""
+
+    release: str
+    up_to: int
+    done: int
+    total: int
+
+
+class Difference(BaseModel):
+    """What the last reconciliation counted; ``release`` is empty where object store and catalog differ."""
+
+    release: str
+    kind: str
+    number: int
+
+
 class Stats(BaseModel):
     """What there is; a part is null when its server does not answer, and ``errors`` says why."""
 
@@ -129,7 +146,46 @@ class Stats(BaseModel):
     stream: Stream | None
     collections: dict[str, int] | None
     live_release: Release | None
+    builds: list[Build] | None
+    differences: list[Difference] | None
     errors: list[str]
+
+
+class S3Notice(BaseModel):
+    """What S3, MinIO and others send; each record has ``eventName``, ``s3.bucket.name`` and ``s3.object.key``."""
+
+    Records: list[dict[str, object]]
+
+
+class RefusedRecord(BaseModel):
+    """A record that is no news of a picture of ours, by its place in the notice, and why."""
+
+    record: int
+    reason: str
+
+
+class NoticeAnswer(BaseModel):
+    """How many records are on the stream now, and which are not."""
+
+    accepted: int
+    refused: list[RefusedRecord]
+
+
+class DeadLetter(BaseModel):
+    """An event that was given up on, and why."""
+
+    entry: str
+    kind: str
+    uri: str
+    reason: str
+    deliveries: int
+    died_at: datetime
+
+
+class Retry(BaseModel):
+    """Which dead letters to retry; all of them where none is named."""
+
+    entries: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=1000)] = []
 
 
 class Problem(BaseModel):

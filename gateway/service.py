@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
 from visualsearch.errors import VisualSearchError
-from visualsearch.telemetry import IMAGES, LATER_FAILURES, STAGE_SECONDS
+from visualsearch.telemetry import BUILT, DIFFERENCES, IMAGES, LATER_FAILURES, STAGE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -44,6 +44,7 @@ class Gateway:
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     store_queries: bool = True
+    webhook_token: str = ""
     _later: set[asyncio.Task[None]] = field(default_factory=set)
 
     def filter_for(self, caller: Caller) -> Filter:
@@ -107,11 +108,17 @@ class Gateway:
             "stream": self._stream(),
             "collections": self._collections(),
             "live_release": self._live(),
+            "builds": self._builds(),
+            "differences": self._differences(),
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
         answer["errors"] = [trouble for _, trouble in results if trouble]
         return answer
+
+    async def count(self) -> None:
+        """Bring up to date what is counted in the catalog; what cannot be counted now stays as it was."""
+        await asyncio.gather(*map(_part, (self._image_counts(), self._builds(), self._differences())))
 
     async def _image_counts(self) -> dict[str, int]:
         counts = await self.catalog.counts()
@@ -129,6 +136,21 @@ class Gateway:
     async def _live(self) -> dict[str, Any]:
         release = await self.releases.live()
         return asdict(release)
+
+    async def _builds(self) -> list[dict[str, Any]]:
+        builds = await self.catalog.builds()
+        BUILT.clear()
+        for build in builds:
+            BUILT.labels(build.release, "done").set(build.done)
+            BUILT.labels(build.release, "total").set(build.total)
+        return [asdict(build) for build in builds]
+
+    async def _differences(self) -> list[dict[str, Any]]:
+        found = await self.catalog.differences()
+        DIFFERENCES.clear()
+        for (release, kind), number in found.items():
+            DIFFERENCES.labels(release, kind).set(number)
+        return [{"release": release, "kind": kind, "number": number} for (release, kind), number in found.items()]
 
 
 async def _trouble(check: Awaitable[None]) -> str:

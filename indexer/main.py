@@ -10,9 +10,11 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
+from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
 from visualsearch.telemetry import configure_logging
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 """Nobody waits for the indexer, so it can be more patient than a request."""
-GRACE_S = 8.0
+GRACE_S = 7.0
 """Time to finish what is in hand after a signal, before it is handed back to the stream."""
 
 
@@ -34,11 +36,12 @@ async def run(settings: Settings) -> None:
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
-        async with open_stores(settings, CALL_TIMEOUT_S) as stores:
+        async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.catalog)
             ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
+            name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(
-                f"{socket.gethostname()}-{os.getpid()}",
+                name,
                 stores.events,
                 stores.catalog,
                 releases,
@@ -51,7 +54,12 @@ async def run(settings: Settings) -> None:
             sweeper = Sweeper(
                 stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
             )
-            work = asyncio.gather(worker.run(stop), sweeper.run(stop))
+            bucket = BucketSweep(name, stores.events, stores.catalog, stores.blobs, settings.bucket_sweep_s)
+            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop)]
+            if stores.changes is not None:
+                bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
+                tasks.append(bridge.run(stop))
+            work = asyncio.gather(*tasks)
             await _first(work, stop)
             try:
                 await asyncio.wait_for(work, GRACE_S)

@@ -8,14 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from indexer.bulk import index_folder
+from indexer.bulk import index_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from indexer.bulk import Counts, Summary
+    from indexer.sources import Source
     from visualsearch.wiring import Stores
 
 LISTED_REJECTS = 100
@@ -31,24 +30,19 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.0f} images/s" if speed else "- images/s")
 
 
-async def index_with_bar(stores: Stores, folder: Path, console: Console) -> Summary:
-    """Index a folder while a bar shows rate, remaining time and rejects; print what came of it."""
-    columns = (
-        TextColumn("indexing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rejects]} rejected"),
-    )
-    with Progress(*columns, console=console) as bar:
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+
+
+async def index_with_bar(stores: Stores, source: Source, console: Console) -> Summary:
+    """Index a source while a bar shows rate, remaining time and rejects; print what came of it."""
+    with Progress(*COLUMNS, TextColumn("{task.fields[rejects]} rejected"), console=console) as bar:
         task = bar.add_task("indexing", total=None, rejects=0)
 
         def show(counts: Counts) -> None:
             done = counts.indexed + counts.rejected + counts.skipped
             bar.update(task, completed=done, total=counts.total or None, rejects=counts.rejected)
 
-        summary = await index_folder(folder, stores.blobs, stores.catalog, stores.events, on_progress=show)
+        summary = await index_all(source, stores.blobs, stores.catalog, stores.events, on_progress=show)
     print_summary(summary, console)
     return summary
 

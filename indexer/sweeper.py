@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 LIMIT = 500
+PATIENCE_S = 600.0
+"""Longest that a stream which is behind is trusted to come to a promise."""
 
 
 class Sweeper:
@@ -52,7 +54,9 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Put late promises on the stream again, finish deletions, drop what the stream no longer needs."""
-        late = await self._catalog.waiting(self._sweep_after_s, LIMIT)
+        # What was promised since the oldest event that waits was added is most likely on the stream itself.
+        behind_s = (await self._events.state()).oldest_pending_s
+        late = await self._catalog.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
         if late:
             log.info("%d images have waited for %.0f s and are put on the stream again", len(late), self._sweep_after_s)
             await self._events.publish([Event(EventKind.CREATED, image.uri, image.id) for image in late])
@@ -61,8 +65,8 @@ class Sweeper:
         await self._events.trim()
 
     async def _finish_forgetting(self, image_id: int, uri: str) -> None:
-        release = await self._releases.live()
-        await self._vectors.delete(release.collection, [image_id])
+        for release in await self._releases.written():
+            await self._vectors.delete(release.collection, [image_id])
         # The object may be another image's by now: a uri that was used again keeps it.
         if await self._catalog.by_uri(uri) is None:
             await self._blobs.delete(self._blobs.key(uri))

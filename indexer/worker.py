@@ -13,7 +13,7 @@ from visualsearch.domain import DeadLetter, Delivery, Outcome, Rejected, Retry, 
 from visualsearch.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from indexer.ingest import Ingest
     from visualsearch.domain import Release
@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 BLOCK_S = 1.0
 BEAT_EVERY_S = 1.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0
-IN_FLIGHT = 2
-"""Batches at a time: the next is decoded while this one is embedded and written."""
+HAND_BACK_S = 2.0
+IN_FLIGHT = 6
+"""Batches at a time: while one waits to become searchable, others are fetched, decoded, embedded."""
+ALONE_AFTER = 2
+"""An entry that was delivered more often than this is worked on alone, so that a killer takes no other along."""
 
 
 class Worker:
@@ -54,9 +57,10 @@ class Worker:
         self._stale_after_s = stale_after_s
         self._max_deliveries = max_deliveries
         self._beat = beat
+        self._held: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until told to stop; the batches in hand are finished first, or left pending when this is cancelled."""
+        """Work until told to stop; the batches in hand are finished first, or handed back when this is cancelled."""
         heart = asyncio.create_task(self._keep_beating())
         working: set[asyncio.Task[bool]] = set()
         try:
@@ -65,6 +69,9 @@ class Worker:
         finally:
             for task in (heart, *working):
                 task.cancel()
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(HAND_BACK_S):
+                    await self._events.hand_back(self._name, sorted(self._held))
 
     async def _work(self, stop: asyncio.Event, working: set[asyncio.Task[bool]]) -> None:
         pause = FIRST_PAUSE_S
@@ -91,9 +98,13 @@ class Worker:
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _read(self) -> list[Delivery] | None:
-        """Read the next deliveries; None while the stream is away."""
+        """Read the next deliveries; None while the stream is away.
+
+        What is still in our own hands comes again when it takes long: it is no less in good hands than before.
+        """
         try:
-            return await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
+            deliveries = await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
+            return [delivery for delivery in deliveries if delivery.entry_id not in self._held]
         except Unavailable as error:
             log.warning("no events: %s", error)
             return None
@@ -105,33 +116,67 @@ class Worker:
         return min(pause * 2, MAX_PAUSE_S)
 
     async def _handle(self, deliveries: list[Delivery]) -> bool:
-        """Ingest and settle one batch; False if any of it failed for want of a server."""
+        """Ingest and settle what was read; False if any of it failed for want of a server."""
+        self._held |= {delivery.entry_id for delivery in deliveries}
+        alone = [[delivery] for delivery in deliveries if delivery.deliveries > ALONE_AFTER]
+        together = [delivery for delivery in deliveries if delivery.deliveries <= ALONE_AFTER]
+        fine = True
+        for batch in ([together] if together else []) + alone:
+            fine &= await self._handle_batch(batch)
+            self._held -= {delivery.entry_id for delivery in batch}
+        return fine
+
+    async def _handle_batch(self, deliveries: list[Delivery]) -> bool:
+        again = [delivery.entry_id for delivery in deliveries if delivery.deliveries > 1]
         try:
-            release = await self._releases.live()
-            outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], release)
-            await self._settle(deliveries, outcomes, release)
+            deliveries = await self._without_killers(deliveries, again)
+            releases = await self._releases.written()
+            outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], releases)
+            await self._settle(deliveries, outcomes, releases)
         except Unavailable as error:
             log.warning("%d events are left pending: %s", len(deliveries), error)
             return False
+        finally:
+            # Whatever came of it, the process has outlived it.
+            with contextlib.suppress(Unavailable):
+                await self._events.end_again(again)
         return not any(isinstance(outcome, Retry) for outcome in outcomes)
 
-    async def _settle(self, deliveries: list[Delivery], outcomes: list[Outcome], release: Release) -> None:
+    async def _without_killers(self, deliveries: list[Delivery], again: list[str]) -> list[Delivery]:
+        """Bury those at whose handling this process, or another, has ended too often; return the others."""
+        if not again:
+            return deliveries
+        begun = await self._events.begin_again(again)
+        killers = [one for one in deliveries if begun.get(one.entry_id, 0) >= self._max_deliveries - 1]
+        for delivery in killers:
+            await self._bury(delivery, f"The indexer ended each of {self._max_deliveries} times that it tried this.")
+        return [delivery for delivery in deliveries if delivery not in killers]
+
+    async def _settle(self, deliveries: list[Delivery], outcomes: list[Outcome], releases: Sequence[Release]) -> None:
         done: list[str] = []
-        worn_out: list[tuple[Delivery, str]] = []
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        for delivery, first in zip(deliveries, outcomes, strict=True):
+            outcome = first
+            if isinstance(first, Retry) and delivery.deliveries >= self._max_deliveries:
+                outcome = await self._last_try(delivery, first, releases)
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
-                if delivery.deliveries >= self._max_deliveries:
-                    worn_out.append((delivery, outcome.reason))
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
                 await self._bury(delivery, outcome.reason)  # no row can tell the reason
             else:
                 done.append(delivery.entry_id)
         await self._events.acknowledge(done)
-        # While a server is away every event fails, however often, and none of them is to blame.
-        if worn_out and await self._ingest.healthy(release):
-            for delivery, reason in worn_out:
-                await self._bury(delivery, reason)
+
+    async def _last_try(self, delivery: Delivery, first: Retry, releases: Sequence[Release]) -> Outcome:
+        """Try an event once more, and reject it if it fails though every server works before and after.
+
+        While a server is away every event fails, however often, and none of them is to blame.
+        """
+        if not await self._ingest.healthy(releases):
+            return first
+        (outcome,) = await self._ingest.batch([delivery.event], releases)
+        if isinstance(outcome, Retry) and await self._ingest.healthy(releases):
+            return Rejected(outcome.reason)
+        return outcome
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         """Give an event up, visibly: in the catalog first, for the stream forgets it with the last step."""

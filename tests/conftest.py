@@ -32,7 +32,13 @@ class Stack:
     def __init__(self, home: Path) -> None:
         self.home = home
         carriers = ROOT / ".visualsearch" / "carriers"
-        self.env = {**os.environ, "VISUALSEARCH_HOME": str(home), "VISUALSEARCH_CARRIERS": str(carriers)}
+        self.env = {
+            **os.environ,
+            "VISUALSEARCH_HOME": str(home),
+            "VISUALSEARCH_CARRIERS": str(carriers),
+            # A promise that the stream has lost is waited for in the tests.
+            "VISUALSEARCH_SWEEP_AFTER_S": "10",
+        }
 
     def command(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run the `visualsearch` command against this stack."""

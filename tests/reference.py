@@ -7,6 +7,7 @@ writes tests/data/reference.npz: names of 100 demo pictures, and their embedding
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ def torch_embeddings(batch: np.ndarray) -> np.ndarray:
     from export import backbones
 
     stored = {one.name: to_array(one) for one in onnx.load(MODEL).graph.initializer}
+    name = json.loads(MODEL.with_name("card.json").read_text())["backbone"]["name"]
     with torch.inference_mode():
-        features = backbones.load(backbones.LITE0).network(torch.from_numpy(batch)).numpy()
+        features = backbones.load(name).network(torch.from_numpy(batch)).numpy()
     embeddings = features @ stored["linear.weight"].T + stored["linear.bias"]
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 

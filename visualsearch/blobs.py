@@ -68,12 +68,22 @@ class S3Blobs:
 
     async def get(self, key: str, max_bytes: int) -> bytes:
         """Read an object. Raises ``NotFound``; ``ImageTooLarge`` if it has more than ``max_bytes``."""
+        return (await self.fetch(key, max_bytes))[0]
+
+    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+        """Read an object as ``get`` does; return its entity tag too."""
         async with self._deadline():
             result = await obstore.get_async(self._store, _storable(key))
             size = result.meta["size"]
             if size > max_bytes:
                 raise ImageTooLarge(f"The file has {size} bytes; {max_bytes} are the limit.")
-            return bytes(await result.bytes_async())
+            return bytes(await result.bytes_async()), (result.meta["e_tag"] or "").strip('"')
+
+    async def etag(self, key: str) -> str:
+        """Return the entity tag of an object. Raises ``NotFound``."""
+        async with self._deadline():
+            meta = await obstore.head_async(self._store, _storable(key))
+        return (meta["e_tag"] or "").strip('"')
 
     async def delete(self, key: str) -> None:
         """Remove an object; no-op where there is none."""
@@ -84,7 +94,10 @@ class S3Blobs:
             return
 
     async def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[BlobInfo]]:
-        """Every object under a prefix whose key sorts after ``after``, ascending, in pages."""
+        """Every object under a prefix whose key sorts after ``after``, in pages.
+
+        In the store's order: bytewise in AWS, folder by folder in SeaweedFS.
+        """
         stream = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=PAGE)
         while True:
             async with self._deadline():

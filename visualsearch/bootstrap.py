@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from visualsearch.releases import ensure_live, first_release
+from visualsearch.releases import ensure_live, new_release
 
 if TYPE_CHECKING:
     from visualsearch.domain import Release
@@ -21,5 +21,5 @@ async def initialise(stores: Stores, settings: Settings) -> Release:
     await stores.events.ensure_group()
     fingerprint = await stores.encoder.fingerprint(settings.model_version)
     profile = settings.index_profile
-    wanted = first_release(settings.model_version, fingerprint, profile, stores.vectors.search_params(profile))
+    wanted = new_release(settings.model_version, fingerprint, profile, stores.vectors.search_params(profile))
     return await ensure_live(stores.catalog, stores.vectors, wanted)

@@ -10,16 +10,16 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from visualsearch.domain import Image, Release, Status, Visibility
+from visualsearch.domain import Build, Image, Release, Status, Visibility
 from visualsearch.errors import InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from datetime import datetime
 
-    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
+    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage, ReleaseState
 
-COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash"
+COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
 Row = dict[str, Any]
 
 
@@ -89,17 +89,32 @@ class PostgresCatalog:
 
     async def promise(self, new: NewImage) -> Image:
         """Write a pending row, or return the row that the uri has already (set back to pending if content differs)."""
+        return (await self.promise_all([new]))[0]
+
+    async def promise_all(self, new: Sequence[NewImage]) -> list[Image]:
+        """Promise images of different uris in one step; return their rows in the same order."""
+        columns = [
+            [one.uri for one in new],
+            [one.source for one in new],
+            [one.owner for one in new],
+            [one.visibility for one in new],
+            [one.content_hash for one in new],
+            [one.etag for one in new],
+        ]
         rows = await self._rows(
-            f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash) VALUES (%s, %s, %s, %s, %s)
+            f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash, etag)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
             ON CONFLICT (uri) DO UPDATE SET
+              etag = COALESCE(NULLIF(excluded.etag, ''), old.etag),
               promised_at = now(),
               status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
                        THEN 'indexed' ELSE 'pending' END,
               reason = NULL
             RETURNING {COLUMNS}""",  # noqa: S608 - our own words
-            *(new.uri, new.source, new.owner, new.visibility, new.content_hash),
+            *columns,
         )
-        return _image(rows[0])
+        images = {row["uri"]: _image(row) for row in rows}
+        return [images[one.uri] for one in new]
 
     async def get(self, image_id: int) -> Image:
         """Return one image; raises ``NotFound``."""
@@ -113,26 +128,32 @@ class PostgresCatalog:
         rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
         return _image(rows[0]) if rows else None
 
+    async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
+        """Return images by uri, for those that are there."""
+        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
+        return {row["uri"]: _image(row) for row in rows}
+
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
         """Return images by id, for those that are there."""
         rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
         return {row["id"]: _image(row) for row in rows}
 
     async def describe(self, described: Sequence[Described]) -> None:
-        """Write size, content hash and pHash of images, before their vectors are written."""
+        """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
         columns = [
             [one.image_id for one in described],
             [one.width for one in described],
             [one.height for one in described],
             [one.content_hash for one in described],
+            [one.etag for one in described],
             [one.phash.to_bytes(8, "big") for one in described],
         ]
         await self._rows(
             """WITH new AS (
-              SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::bytea[])
-                AS new (id, width, height, content_hash, phash)
+              SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bytea[])
+                AS new (id, width, height, content_hash, etag, phash)
             ), there AS (
-              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash
+              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash, etag = new.etag
               FROM new WHERE images.id = new.id RETURNING images.id, new.phash
             )
             INSERT INTO image_hash (image_id, phash) SELECT id, phash FROM there
@@ -140,18 +161,54 @@ class PostgresCatalog:
             *columns,
         )
 
-    async def mark_indexed(self, image_ids: Sequence[int], release: str) -> list[int]:
-        """Say that images are searchable in a release; return the ids that still exist (others were deleted)."""
+    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+        """Say that images (id to content hash) are searchable in a release; return the ids that were marked."""
         rows = await self._rows(
             """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
-            WHERE id = ANY(%s) RETURNING id""",
-            *(release, list(image_ids)),
+            FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
+            WHERE images.id = mine.id AND images.content_hash = mine.content_hash RETURNING images.id""",
+            *(release, list(contents), list(contents.values())),
         )
         return [row["id"] for row in rows]
 
-    async def mark_rejected(self, image_id: int, reason: str) -> None:
+    async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
         """Say that an image will never be searchable, and why."""
-        await self._rows("UPDATE images SET status = 'rejected', reason = %s WHERE id = %s", reason, image_id)
+        await self._rows(
+            "UPDATE images SET status = 'rejected', reason = %s, etag = %s WHERE id = %s", reason, etag, image_id
+        )
+
+    async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
+        """Let images be indexed anew; return those that are there."""
+        rows = await self._rows(
+            f"""UPDATE images SET status = 'pending', reason = NULL, promised_at = now()
+            WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
+            list(image_ids),
+        )
+        return [_image(row) for row in rows]
+
+    async def after_uri(self, uri: str, limit: int) -> list[Image]:
+        """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
+        query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
+        return [_image(row) for row in await self._rows(query, uri, limit)]
+
+    async def after_id(self, image_id: int, limit: int) -> list[Image]:
+        """Return the first ``limit`` indexed images with a higher id, ascending."""
+        query = f"SELECT {COLUMNS} FROM images WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s"  # noqa: S608
+        return [_image(row) for row in await self._rows(query, image_id, limit)]
+
+    async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
+        rows = await self._rows(
+            """SELECT id, phash FROM images JOIN image_hash ON image_id = id
+            WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
+            *(after, limit),
+        )
+        return [(row["id"], int.from_bytes(row["phash"], "big")) for row in rows]
+
+    async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """(id, pHash) of these images, for those that have one."""
+        rows = await self._rows("SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids))
+        return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
     async def forget(self, image_id: int) -> str:
         """Delete an image's rows, leave a tombstone, return its uri; raises ``NotFound``."""
@@ -179,6 +236,10 @@ class PostgresCatalog:
             *(older_than_s, limit),
         )
         return [(row["image_id"], row["uri"]) for row in rows]
+
+    async def is_being_forgotten(self, uri: str) -> bool:
+        """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
+        return bool(await self._rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
 
     async def is_forgotten(self, uri: str) -> bool:
         """Say whether the uri's last image was deleted."""
@@ -281,6 +342,55 @@ class PostgresCatalog:
             *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
             *(Jsonb(dict(release.search_params)), state),
         )
+
+    async def set_state(self, release: str, state: ReleaseState) -> None:
+        """Say where a release stands from now on."""
+        await self._rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
+
+    async def record_build(self, build: Build) -> None:
+        """Write how far a release's collection is built."""
+        await self._rows(
+            "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
+            *(build.up_to, build.done, build.total, build.release),
+        )
+
+    async def builds(self) -> list[Build]:
+        """How far the collections of the releases are that are being built."""
+        rows = await self._rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
+        return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
+
+    # Change logs and reconciliation
+
+    async def position(self, log: str) -> int | None:
+        """How far a change log was followed, in nanoseconds since 1970."""
+        rows = await self._rows("SELECT at_ns FROM positions WHERE log = %s", log)
+        return rows[0]["at_ns"] if rows else None
+
+    async def set_position(self, log: str, at_ns: int) -> None:
+        """Write how far a change log was followed."""
+        await self._rows(
+            "INSERT INTO positions VALUES (%s, %s) ON CONFLICT (log) DO UPDATE SET at_ns = excluded.at_ns", log, at_ns
+        )
+
+    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Write what a reconciliation counted, by (release, kind), in place of what the last one did."""
+        columns = [[release for release, _ in counts], [kind for _, kind in counts], list(counts.values())]
+        await self._rows(
+            """WITH new AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (release, kind, number)),
+            gone AS (
+              DELETE FROM differences WHERE NOT EXISTS (
+                SELECT 1 FROM new WHERE new.release = differences.release AND new.kind = differences.kind
+              )
+            )
+            INSERT INTO differences (release, kind, number) SELECT * FROM new
+            ON CONFLICT (release, kind) DO UPDATE SET number = excluded.number, counted_at = now()""",
+            *columns,
+        )
+
+    async def differences(self) -> dict[tuple[str, str], int]:
+        """What the last reconciliation counted, by (release, kind)."""
+        rows = await self._rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
+        return {(row["release"], row["kind"]): row["number"] for row in rows}
 
     async def check(self) -> None:
         """Run one statement; raise ``Unavailable`` if it fails."""

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from visualsearch.client import Client
-    from visualsearch.domain import Box
+    from indexer.bulk import Summary
     from visualsearch.wiring import Stores
 
+PIPE_WIDTH = 200
+"""Columns where nobody tells how wide the paper is: tables broken into 80 are hard to search."""
 COMMAND_TIMEOUT_S = 30.0
 """A command can wait longer for a server than a request can."""
 
@@ -35,17 +36,18 @@ app.add_typer(images, name="images")
 app.add_typer(release, name="release")
 app.add_typer(dead_letters, name="dead-letters")
 
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
 
 T = TypeVar("T")
 
 
 def _with_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
     """Run work on the stores that the settings name."""
+    from visualsearch.domain import Priority
     from visualsearch.wiring import open_stores
 
     async def run() -> T:
-        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S) as stores:
+        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
             return await work(stores)
 
     return asyncio.run(run())
@@ -110,12 +112,26 @@ def init() -> None:
 
 @app.command()
 def index(
-    folder: Annotated[Path, typer.Argument(exists=True, readable=True, help="A folder of pictures, or one picture.")],
+    what: Annotated[str, typer.Argument(help="A folder of pictures, one picture, or s3://bucket/prefix.")],
 ) -> None:
-    """Index pictures: into the object store, onto the stream, and searchable. Unchanged files are skipped."""
-    from indexer.progress import index_with_bar
+    """Index pictures: into the object store, onto the stream, and searchable. Unchanged ones are skipped.
 
-    summary = _with_stores(lambda stores: index_with_bar(stores, folder, out))
+    What lies in another bucket is copied into the corpus' own; what lies there already is indexed in place.
+    """
+    from indexer.progress import index_with_bar
+    from indexer.sources import Bucket, Folder
+    from visualsearch.wiring import bucket
+
+    async def work(stores: Stores) -> Summary:
+        if not what.startswith("s3://"):
+            return await index_with_bar(stores, Folder(Path(what)), out)
+        name, _, prefix = what.removeprefix("s3://").partition("/")
+        blobs = bucket(Settings.load(), name, COMMAND_TIMEOUT_S)
+        return await index_with_bar(stores, Bucket(blobs, prefix, stores.blobs.bucket), out)
+
+    if not what.startswith("s3://") and not Path(what).exists():
+        raise InvalidInput(f"There is no file or folder {what!r}.")
+    summary = _with_stores(work)
     raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)
 
 
@@ -132,6 +148,7 @@ def search(
     """Find the pictures most similar to a file, or to a box inside it."""
     from visualsearch.client import Client
     from visualsearch.images import parse_box
+    from visualsearch.show import results_table, write_sheet
 
     box = parse_box(bbox) if bbox else None
     with Client(Settings.load().url) as client:
@@ -139,46 +156,10 @@ def search(
         if json:
             sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
         else:
-            out.print(_results_table(answer))
+            out.print(results_table(answer))
         if sheet:
-            _write_sheet(client, file, box, answer, sheet)
+            write_sheet(client, file, box, answer, sheet)
             Console(stderr=True).print(f"Contact sheet: {sheet}")
-
-
-def _results_table(answer: dict[str, Any]) -> Table:
-    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
-    table = Table(caption=f"{answer['latency_ms']:.1f} ms ({timings}) by release {answer['release']}")
-    for heading, justify in (
-        ("rank", "right"),
-        ("score", "right"),
-        ("id", "right"),
-        ("uri", "left"),
-        ("size", "right"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("near-duplicates", overflow="fold")
-    for hit in answer["results"]:
-        table.add_row(
-            str(hit["rank"]),
-            f"{hit['score']:.4f}",
-            str(hit["id"]),
-            hit["uri"],
-            f"{hit['width']}x{hit['height']}",
-            " ".join(map(str, hit["near_duplicates"])),
-        )
-    return table
-
-
-def _write_sheet(client: Client, file: Path, box: Box | None, answer: dict[str, Any], sheet: Path) -> None:
-    from visualsearch.sheet import TILE, Tile, contact_sheet
-
-    tiles = [
-        Tile(client.content(hit["id"], TILE), hit["rank"], hit["score"], len(hit["near_duplicates"]))
-        for hit in answer["results"]
-    ]
-    title = f"{file.name}: {len(tiles)} most similar, {answer['latency_ms']:.0f} ms, release {answer['release']}"
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(file, box, tiles, title).save(sheet)
 
 
 @images.command("get")
@@ -203,13 +184,33 @@ def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id."
 @release.command("list")
 def release_list() -> None:
     """List releases, the newest first."""
-    table = Table()
-    for heading in ("name", "state", "since", "model version", "collection", "profile", "fingerprint"):
-        table.add_column(heading, overflow="fold")
-    for one, state, since in _with_stores(lambda stores: stores.catalog.releases()):
-        version = str(one.model_version)
-        table.add_row(one.name, state, f"{since:%F %T}", version, one.collection, one.profile, one.fingerprint[:12])
-    out.print(table)
+    from visualsearch.show import releases_table
+
+    out.print(releases_table(_with_stores(lambda stores: stores.catalog.releases())))
+
+
+@release.command("build")
+def release_build(
+    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
+) -> None:
+    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
+    from indexer.maintenance import build_with_bar
+
+    built = _with_stores(lambda stores: build_with_bar(stores, out, model_version, profile, name))
+    out.print(f"Release {built.name} is ready: collection {built.collection}.", highlight=False)
+
+
+@app.command()
+def reconcile(
+    *, repair: Annotated[bool, typer.Option(help="Put right what differs, or onto the stream.")] = False
+) -> None:
+    """Compare object store, catalog and collections; exit with 1 when they differ."""
+    from indexer.maintenance import reconcile_with_counts
+
+    report = _with_stores(lambda stores: reconcile_with_counts(stores, out, repair=repair))
+    raise typer.Exit(0 if report.agrees else 1)
 
 
 @dead_letters.command("list")
@@ -217,13 +218,9 @@ def dead_letters_list(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 100,
 ) -> None:
     """List the events that were given up on, with the reason."""
-    table = Table()
-    for heading in ("entry", "died", "deliveries", "uri", "reason"):
-        table.add_column(heading, overflow="fold")
-    for letter in _with_stores(lambda stores: stores.events.dead_letters(limit)):
-        died = f"{letter.died_at:%F %T}"
-        table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
-    out.print(table)
+    from visualsearch.show import dead_letters_table
+
+    out.print(dead_letters_table(_with_stores(lambda stores: stores.events.dead_letters(limit))))
 
 
 @dead_letters.command("retry")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ IMAGE_SIDE = 224
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
+
+RESERVED_PREFIXES = ("queries/", ".")
+"""Objects whose keys begin so are no pictures of the corpus: kept queries, our probe, parts of unfinished uploads."""
 
 MAX_K = 200
 DEFAULT_K = 50
@@ -48,6 +52,13 @@ class NearDuplicates(StrEnum):
 
     COLLAPSE = "collapse"
     KEEP = "keep"
+
+
+class Priority(IntEnum):
+    """Whose pictures the encoder takes first; the lower goes first."""
+
+    SEARCHING = 1
+    INDEXING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,8 @@ class NewImage:
     visibility: Visibility = Visibility.PUBLIC
     content_hash: bytes | None = None
     """SHA-256 of the file, 32 bytes."""
+    etag: str = ""
+    """Entity tag that the object will have; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +130,8 @@ class Image:
     visibility: Visibility = Visibility.PUBLIC
     content_hash: bytes | None = None
     """SHA-256 of the file, 32 bytes."""
+    etag: str = ""
+    """Entity tag of the object that this row speaks of; empty where nobody has said it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,7 @@ class Described:
     height: int
     phash: int
     content_hash: bytes
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +226,26 @@ class Release:
     """What the index is searched with, such as ``{"nprobe": 64}``."""
 
 
+class ReleaseState(StrEnum):
+    """Where a release stands between its making and its end."""
+
+    BUILDING = "building"
+    READY = "ready"
+    CANARY = "canary"
+    LIVE = "live"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How far a release's collection is built: ``done`` of ``total`` images, all with ids up to ``up_to``."""
+
+    release: str
+    up_to: int
+    done: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
     """What a search gives back. ``timings_ms`` has the keys decode, embed, ann and rank; all times in milliseconds."""
@@ -249,6 +285,16 @@ class Event:
     image_id: int | None = None
     etag: str = ""
     """Version or entity tag of the object; part of the event's identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object that the store says was written or removed. ``at_ns`` is the store's clock, nanoseconds since 1970."""
+
+    kind: EventKind
+    key: str
+    etag: str
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +360,11 @@ class BlobInfo:
     size: int
     etag: str
     last_modified: datetime
+
+
+def simple_etag(data: bytes) -> str:
+    """Return the entity tag that S3 gives an object put in one piece: its MD5 in hex."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def stack_pixels(prepared: Sequence[Prepared]) -> NDArray[np.uint8]:

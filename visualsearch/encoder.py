@@ -9,7 +9,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE, Priority
 from visualsearch.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAX_BATCH = 32
-"""Pictures in one request; not above ``max_batch_size`` in config.pbtxt."""
+MAX_BATCH = 16
+"""Pictures in one request; not above ``max_batch_size`` in config.pbtxt. Larger ones cost a CPU more for each picture,
+and keep a search waiting for longer."""
 
 CHANNEL = [
     # A server that was away is found again within a second, not after gRPC's two minutes.
@@ -35,14 +36,22 @@ class TritonEncoder:
     """Embeds pictures through Triton's gRPC interface, each request pinned to a model version.
 
     ``address`` is host:port. ``cards`` is the model's folder in the model repository: the fingerprint of a version lies
-    in its ``card.json``, which Triton itself does not serve.
+    in its ``card.json``, which Triton itself does not serve. ``priority`` is a level of config.pbtxt.
     """
 
-    def __init__(self, address: str, model: str, timeout_s: float, cards: Path | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        timeout_s: float,
+        cards: Path | None = None,
+        priority: Priority = Priority.SEARCHING,
+    ) -> None:
         self._client = triton.InferenceServerClient(address, channel_args=CHANNEL)
         self._model = model
         self._timeout_s = timeout_s
         self._cards = cards
+        self._priority = priority
 
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
         """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
@@ -60,7 +69,11 @@ class TritonEncoder:
         tensor.set_data_from_numpy(pixels)
         try:
             answer = await self._client.infer(
-                self._model, [tensor], model_version=str(model_version), client_timeout=self._timeout_s
+                self._model,
+                [tensor],
+                model_version=str(model_version),
+                client_timeout=self._timeout_s,
+                priority=self._priority,
             )
         except InferenceServerException as error:
             if any(words in str(error) for words in SHED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from contextlib import asynccontextmanager
@@ -18,11 +19,17 @@ from visualsearch.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+log = logging.getLogger(__name__)
+
 STREAM = "visualsearch:events"
 GROUP = "indexers"
 DEAD = "visualsearch:dead"
 PROBE = "visualsearch:probe"
+BEGUN = "visualsearch:begun"
+"""How often work on a redelivered entry has begun and not ended."""
+LEASE = "visualsearch:lease:"
 PAGE = 1000
+LONG_AGO_MS = 24 * 3600 * 1000
 ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 ID = re.compile(r"[0-9]{0,18}")
 """An image's id, which fits 64 bits, or none."""
@@ -71,6 +78,8 @@ class RedisEvents:
         try:
             async with self._deadline():
                 stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
+                if stale[2]:
+                    log.warning("%d entries were gone before anybody was done with them: %s", len(stale[2]), stale[2])
                 entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
                 if entries:
                     deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])
@@ -90,6 +99,34 @@ class RedisEvents:
             STREAM, GROUP, min=entry_ids[0], max=entry_ids[-1], count=PAGE, consumername=consumer
         )
         return {entry["message_id"]: entry["times_delivered"] for entry in pending}
+
+    async def begin_again(self, entry_ids: Sequence[str]) -> dict[str, int]:
+        """Count that work on redelivered entries begins; return how often it has begun without an end before."""
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for entry_id in entry_ids:
+                pipe.hincrby(BEGUN, entry_id, 1)
+            counts = await pipe.execute()
+        return {entry_id: count - 1 for entry_id, count in zip(entry_ids, counts, strict=True)}
+
+    async def end_again(self, entry_ids: Sequence[str]) -> None:
+        """Say that work on redelivered entries has come to an end, whatever came of it."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.hdel(BEGUN, *entry_ids)
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> None:
+        """Let other consumers have entries at once, without counting it as a delivery."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.xclaim(STREAM, GROUP, consumer, 0, list(entry_ids), idle=LONG_AGO_MS, justid=True)
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a task that only one process should do; False while somebody else has it."""
+        key, milliseconds = LEASE + name, int(seconds * 1000)
+        async with self._deadline():
+            if await self._redis.set(key, holder, nx=True, px=milliseconds):
+                return True
+            return bool(await self._redis.get(key) == holder and await self._redis.pexpire(key, milliseconds))
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """Say that entries are done with."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     import numpy as np
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from visualsearch.domain import (
         BlobInfo,
+        Build,
         Candidates,
+        Change,
         DeadLetter,
         Delivery,
         Described,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         Interaction,
         NewImage,
         Release,
+        ReleaseState,
         Status,
         StreamState,
         VectorRow,
@@ -104,8 +107,12 @@ class Vectors(Protocol):
         """Embeddings by id, for those that are there."""
         ...
 
-    def ids(self, collection: str) -> AsyncIterator[list[int]]:
-        """Every id of the collection, ascending, in pages."""
+    def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
+        """Every row's (id, pHash), ids ascending, in pages."""
+        ...
+
+    async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """(id, pHash) of these rows, for those that are there."""
         ...
 
     async def count(self, collection: str) -> int:
@@ -131,8 +138,12 @@ class Catalog(Protocol):
     async def promise(self, new: NewImage) -> Image:
         """Write a pending row, or return the row that the uri has already (set back to pending if content differs).
 
-        A uri keeps its id for ever.
+        A uri keeps its id for ever. The row speaks of the object with the new entity tag from now on, if one is told.
         """
+        ...
+
+    async def promise_all(self, new: Sequence[NewImage]) -> list[Image]:
+        """Promise images of different uris in one step; return their rows in the same order."""
         ...
 
     async def get(self, image_id: int) -> Image:
@@ -143,20 +154,43 @@ class Catalog(Protocol):
         """Return the image of a uri, if there is one."""
         ...
 
+    async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
+        """Return images by uri, for those that are there."""
+        ...
+
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
         """Return images by id, for those that are there."""
         ...
 
     async def describe(self, described: Sequence[Described]) -> None:
-        """Write size, content hash and pHash of images, before their vectors are written."""
+        """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
         ...
 
-    async def mark_indexed(self, image_ids: Sequence[int], release: str) -> list[int]:
-        """Say that images are searchable in a release; return the ids that still exist (others were deleted)."""
+    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+        """Say that images (id to content hash) are searchable in a release.
+
+        Returns the ids that were marked: the others were deleted meanwhile, or described with another content.
+        """
         ...
 
-    async def mark_rejected(self, image_id: int, reason: str) -> None:
-        """Say that an image will never be searchable, and why."""
+    async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
+        """Say that an image will never be searchable, and why. ``etag`` names the object that was looked at."""
+        ...
+
+    async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
+        """Let images be indexed anew; return those that are there."""
+        ...
+
+    async def after_uri(self, uri: str, limit: int) -> list[Image]:
+        """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
+        ...
+
+    async def after_id(self, image_id: int, limit: int) -> list[Image]:
+        """Return the first ``limit`` indexed images with a higher id, ascending."""
+        ...
+
+    async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
+        """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
     async def forget(self, image_id: int) -> str:
@@ -174,8 +208,16 @@ class Catalog(Protocol):
         """List (id, uri) of deletions whose vector or object may still be there."""
         ...
 
+    async def is_being_forgotten(self, uri: str) -> bool:
+        """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
+        ...
+
     async def is_forgotten(self, uri: str) -> bool:
         """Say whether the uri's last image was deleted."""
+        ...
+
+    async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """(id, pHash) of these images, for those that have one."""
         ...
 
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
@@ -224,6 +266,34 @@ class Catalog(Protocol):
         """Write a release; no-op where its name is taken."""
         ...
 
+    async def set_state(self, release: str, state: ReleaseState) -> None:
+        """Say where a release stands from now on."""
+        ...
+
+    async def record_build(self, build: Build) -> None:
+        """Write how far a release's collection is built."""
+        ...
+
+    async def builds(self) -> list[Build]:
+        """How far the collections of the releases are that are being built."""
+        ...
+
+    async def position(self, log: str) -> int | None:
+        """How far a change log was followed, in nanoseconds since 1970."""
+        ...
+
+    async def set_position(self, log: str, at_ns: int) -> None:
+        """Write how far a change log was followed."""
+        ...
+
+    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Write what a reconciliation counted, by (release, kind), in place of what the last one did."""
+        ...
+
+    async def differences(self) -> dict[tuple[str, str], int]:
+        """What the last reconciliation counted, by (release, kind)."""
+        ...
+
     async def check(self) -> None:
         """Run one statement; raise ``Unavailable`` if it fails."""
         ...
@@ -249,6 +319,22 @@ class Events(Protocol):
 
         Waits up to ``block_s`` for new ones.
         """
+        ...
+
+    async def begin_again(self, entry_ids: Sequence[str]) -> dict[str, int]:
+        """Count that work on redelivered entries begins; return how often it has begun without an end before."""
+        ...
+
+    async def end_again(self, entry_ids: Sequence[str]) -> None:
+        """Say that work on redelivered entries has come to an end, whatever came of it."""
+        ...
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> None:
+        """Let other consumers have entries at once, without counting it as a delivery."""
+        ...
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a task that only one process should do; False while somebody else has it."""
         ...
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
@@ -301,12 +387,20 @@ class Blobs(Protocol):
         """Read an object. Raises ``NotFound``; ``ImageTooLarge`` if it has more than ``max_bytes``."""
         ...
 
+    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+        """Read an object as ``get`` does; return its entity tag too."""
+        ...
+
+    async def etag(self, key: str) -> str:
+        """Return the entity tag of an object. Raises ``NotFound``."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove an object; no-op where there is none."""
         ...
 
     def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[BlobInfo]]:
-        """Every object under a prefix whose key sorts after ``after``, ascending, in pages."""
+        """Every object under a prefix whose key sorts after ``after``, in pages, in the store's own order."""
         ...
 
     async def check(self) -> None:
@@ -323,4 +417,20 @@ class Blobs(Protocol):
 
     def key(self, uri: str) -> str:
         """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket."""
+        ...
+
+
+class Changes(Protocol):
+    """The object store's own log of what was written and removed."""
+
+    def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:
+        """Every change of the bucket after ``since_ns`` (nanoseconds since 1970), oldest first, as they come; no end.
+
+        Changes that arrive together come together, at most 1,000 at a time. A quiet moment gives an empty list at
+        least every second, so that the caller can do something else. Raises ``Unavailable`` when the store goes away.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from visualsearch.domain import Release
+from visualsearch.domain import Release, ReleaseState
 from visualsearch.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ REFRESH_S = 0.3
 
 
 class Releases:
-    """The live release, cached for a second so that a request does not pay a query for it."""
+    """The releases, cached for a second so that a request does not pay a query for them."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._live: Release | None = None
+        self._kept: list[tuple[Release, str]] = []
         self._until = 0.0
 
     async def live(self) -> Release:
@@ -40,22 +40,33 @@ class Releases:
 
         Raises ``Unavailable`` when none is known.
         """
-        if self._live is None or time.monotonic() >= self._until:
+        return (await self.written())[0]
+
+    async def written(self) -> list[Release]:
+        """Return every release that new images must reach: the live one first, the retired ones left out.
+
+        Raises ``Unavailable`` when no live one is known.
+        """
+        if not self._kept or time.monotonic() >= self._until:
             self._until = time.monotonic() + CACHE_S
             try:
-                async with asyncio.timeout(REFRESH_S if self._live else None):
-                    self._live = await self._catalog.live_release() or self._live
+                async with asyncio.timeout(REFRESH_S if self._kept else None):
+                    rows = await self._catalog.releases()
+                self._kept = [(release, state) for release, state, _ in rows] or self._kept
             except (Unavailable, TimeoutError):
-                if self._live is None:
+                if not self._kept:
                     raise
-        if self._live is None:
+        live = [release for release, state in self._kept if state == ReleaseState.LIVE]
+        if not live:
             raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
-        return self._live
+        return live + [one for one, state in self._kept if state not in {ReleaseState.LIVE, ReleaseState.RETIRED}]
 
 
-def first_release(model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int]) -> Release:
-    """Describe the release that a fresh installation starts with."""
-    name = f"v{model_version}_{profile}"
+def new_release(
+    model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
+) -> Release:
+    """Describe a release that is to be made; its name is made of version and profile where none is given."""
+    name = name or f"v{model_version}_{profile}"
     return Release(
         name=name,
         model_version=model_version,
@@ -72,6 +83,6 @@ async def ensure_live(catalog: Catalog, vectors: Vectors, wanted: Release) -> Re
     release = live or wanted
     await vectors.create(release.collection, release.profile)
     if live is None:
-        await catalog.add_release(release, "live")
+        await catalog.add_release(release, ReleaseState.LIVE)
     await vectors.point_alias(LIVE_ALIAS, release.collection)
     return release

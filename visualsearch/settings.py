@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     s3_url: str = Field("http://127.0.0.1:8333", description="The object store's address.")
     s3_bucket: str = Field("images", description="The bucket that holds the pictures.")
     s3_region: str = Field("us-east-1", description="The object store's region.")
+    s3_changes: str = Field(
+        "", description="gRPC address, host:port, of the SeaweedFS filer whose change log is followed; empty: none is."
+    )
+    s3_changes_ca: Path | None = Field(None, description="PEM file of the authority of that gRPC, where it is TLS.")
+    s3_changes_cert: Path | None = Field(None, description="PEM file of the certificate that we show the filer.")
+    s3_changes_key: Path | None = Field(None, description="PEM file of that certificate's key.")
     s3_access_key: SecretStr = Field(SecretStr(""), description="The object store's access key.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="The object store's secret key.")
 
@@ -88,6 +94,11 @@ class Settings(BaseSettings):
     sweep_after_s: float = Field(
         60, gt=0, description="Images pending for longer than this are put on the stream again."
     )
+
+    bucket_sweep_s: float = Field(
+        300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
+    )
+    webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

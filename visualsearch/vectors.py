@@ -193,8 +193,8 @@ class MilvusVectors:
         )
         return {row["id"]: np.array(row["embedding"], np.float32) for row in rows}
 
-    async def ids(self, collection: str) -> AsyncIterator[list[int]]:
-        """Every id of the collection, ascending, in pages."""
+    async def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
+        """Every row's (id, pHash), ids ascending, in pages."""
         last = -1
         while True:
             after = last
@@ -202,7 +202,7 @@ class MilvusVectors:
                 lambda client, after=after: client.query(  # type: ignore[misc]
                     collection,
                     filter=f"id > {after}",
-                    output_fields=["id"],
+                    output_fields=["id", "phash"],
                     limit=MAX_COUNT,
                     consistency_level="Strong",
                 )
@@ -210,9 +210,22 @@ class MilvusVectors:
             if not rows:
                 return
             # A query's rows are the smallest ids past the last page, in no order.
-            page = sorted(row["id"] for row in rows)
-            last = page[-1]
+            page = sorted((row["id"], row["phash"] % 2**64) for row in rows)
+            last = page[-1][0]
             yield page
+
+    async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """(id, pHash) of these rows, for those that are there."""
+        rows = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id in {list(image_ids)}",
+                output_fields=["id", "phash"],
+                consistency_level="Strong",
+                limit=len(image_ids) or 1,
+            )
+        )
+        return [(row["id"], row["phash"] % 2**64) for row in rows]
 
     async def count(self, collection: str) -> int:
         """Number of rows, exactly."""

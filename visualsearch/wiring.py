@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
+from visualsearch.changes import SeaweedChanges
+from visualsearch.domain import Priority
 from visualsearch.encoder import TritonEncoder
+from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -35,13 +38,17 @@ class Stores:
     catalog: Catalog
     events: Events
     blobs: Blobs
+    changes: Changes | None
+    """The object store's own log, where it has one that can be followed."""
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end."""
+async def open_stores(
+    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
+) -> AsyncIterator[Stores]:
+    """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
     stores = Stores(
-        _encoder(settings, timeout_s),
+        _encoder(settings, timeout_s, priority),
         MilvusVectors(
             settings.milvus_uri,
             settings.milvus_user,
@@ -51,27 +58,46 @@ async def open_stores(settings: Settings, timeout_s: float = CALL_TIMEOUT_S) -> 
         ),
         PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
         RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
-        S3Blobs(
-            settings.s3_url,
-            settings.s3_bucket,
-            settings.s3_region,
-            settings.s3_access_key.get_secret_value(),
-            settings.s3_secret_key.get_secret_value(),
-            timeout_s,
-        ),
+        bucket(settings, settings.s3_bucket, timeout_s),
+        _changes(settings, timeout_s),
     )
     try:
         yield stores
     finally:
-        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs)
-        await asyncio.gather(*(one.close() for one in everything))
+        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
+        await asyncio.gather(*(one.close() for one in everything if one is not None))
 
 
-def _encoder(settings: Settings, timeout_s: float) -> Encoder:
+def _changes(settings: Settings, timeout_s: float) -> Changes | None:
+    if not settings.s3_changes:
+        return None
+    files = (settings.s3_changes_ca, settings.s3_changes_cert, settings.s3_changes_key)
+    try:
+        pem = [file.read_bytes() if file else b"" for file in files]
+    except OSError as error:
+        raise ConfigurationError(
+            f"A file of VISUALSEARCH_S3_CHANGES_CA, _CERT or _KEY cannot be read: {error}"
+        ) from None
+    return SeaweedChanges(settings.s3_changes, settings.s3_bucket, timeout_s, *pem)
+
+
+def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:
+    """Speak to a bucket of the object store, be it the corpus' own or another."""
+    return S3Blobs(
+        settings.s3_url,
+        name,
+        settings.s3_region,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        timeout_s,
+    )
+
+
+def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encoder:
     model = settings.model_repository / settings.model_name
     if settings.encoder == "onnx":
         # Only here: whoever is served by Triton need not load ONNX Runtime.
         from visualsearch.encoder_onnx import OnnxEncoder
 
         return OnnxEncoder(model)
-    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model)
+    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.catalog import FakeCatalog
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.domain import (
+    Build,
     DeadLetter,
     Described,
     Event,
@@ -18,6 +19,7 @@ from visualsearch.domain import (
     Interaction,
     NewImage,
     Release,
+    ReleaseState,
     Status,
     Visibility,
 )
@@ -48,9 +50,10 @@ async def catalog(request):
         return
     dsn, password = request.getfixturevalue("database")
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
-        server.execute(
-            "TRUNCATE images, interactions, queries, deletions, dead_letters, not_duplicates, releases CASCADE"
+        tables = (
+            "images, interactions, queries, deletions, dead_letters, not_duplicates, releases, positions, differences"
         )
+        server.execute(f"TRUNCATE {tables}, positions, differences CASCADE")
     postgres = PostgresCatalog(dsn, password, 5.0)
     yield postgres
     await postgres.close()
@@ -109,7 +112,7 @@ async def test_describing_and_indexing_can_be_repeated(catalog):
     image = await catalog.promise(NewImage("s3://images/a"))
     for _ in range(2):
         await catalog.describe([Described(image.id, 640, 480, 2**64 - 1, ONE)])
-        assert await catalog.mark_indexed([image.id], "v1") == [image.id]
+        assert await catalog.mark_indexed({image.id: ONE}, "v1") == [image.id]
     found = await catalog.get(image.id)
     assert (found.width, found.height, found.content_hash, found.status) == (640, 480, ONE, Status.INDEXED)
 
@@ -118,7 +121,7 @@ async def test_images_deleted_while_they_were_indexed_are_told(catalog):
     kept, gone = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "ab"]
     await catalog.forget(gone.id)
     await catalog.describe([Described(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
-    assert await catalog.mark_indexed([kept.id, gone.id], "v1") == [kept.id]
+    assert await catalog.mark_indexed({kept.id: ONE, gone.id: ONE}, "v1") == [kept.id]
     await catalog.mark_rejected(gone.id, "late")
     assert await catalog.by_uri(gone.uri) is None
 
@@ -273,5 +276,85 @@ async def indexed(catalog, uri, content_hash):
     """An image that is searchable."""
     image = await catalog.promise(NewImage(uri, content_hash=content_hash))
     await catalog.describe([Described(image.id, 640, 480, 5, content_hash)])
-    await catalog.mark_indexed([image.id], "v1")
+    await catalog.mark_indexed({image.id: content_hash}, "v1")
     return await catalog.get(image.id)
+
+
+async def test_promises_made_together_come_back_in_their_order(catalog):
+    known = await indexed(catalog, "s3://images/b", ONE)
+    new = [NewImage(f"s3://images/{name}", "web", content_hash=ONE, etag=f"tag {name}") for name in "cba"]
+    images = await catalog.promise_all(new)
+    assert [image.uri for image in images] == [one.uri for one in new]
+    assert [image.status for image in images] == [Status.PENDING, Status.INDEXED, Status.PENDING]
+    assert (images[1].id, images[1].etag) == (known.id, "tag b")
+    assert await catalog.by_uris([one.uri for one in new] + ["s3://images/none"]) == {i.uri: i for i in images}
+    assert await catalog.promise_all([]) == []
+
+
+async def test_an_image_is_marked_only_for_the_content_that_it_was_described_with(catalog):
+    image = await catalog.promise(NewImage("s3://images/a"))
+    await catalog.describe([Described(image.id, 640, 480, 1, OTHER, "tag")])
+    assert await catalog.mark_indexed({image.id: ONE}, "v1") == []
+    assert await catalog.mark_indexed({image.id: OTHER}, "v1") == [image.id]
+    assert (await catalog.get(image.id)).etag == "tag"
+
+
+async def test_images_can_be_made_pending_again(catalog):
+    image = await indexed(catalog, "s3://images/a", ONE)
+    assert [one.status for one in await catalog.mark_pending([image.id, 10**12])] == [Status.PENDING]
+    assert (await catalog.get(image.id)).status is Status.PENDING
+
+
+async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(catalog):
+    names = ["a", "B", "b/%C3%BC", "b-", "a/b"]
+    for name in names:
+        await indexed(catalog, f"s3://images/{name}", ONE)
+    await catalog.promise(NewImage("s3://images/pending"))
+    uris, last = [], ""
+    while page := await catalog.after_uri(last, 2):
+        last = page[-1].uri
+        uris += [image.uri for image in page]
+    assert uris == sorted(f"s3://images/{name}" for name in [*names, "pending"])
+    ids, after = [], 0
+    while some := await catalog.after_id(after, 2):
+        after = some[-1].id
+        ids += [image.id for image in some]
+    assert ids == sorted(ids)
+    assert len(ids) == len(names)
+    assert await catalog.hashes(0, 3) == [(image_id, 5) for image_id in ids[:3]]
+    assert await catalog.hashes(ids[2], 3) == [(image_id, 5) for image_id in ids[3:]]
+    assert sorted(await catalog.hashes_of([ids[0], 10**12])) == [(ids[0], 5)]
+
+
+async def test_a_deletion_is_unfinished_until_it_is_finished(catalog):
+    image = await catalog.promise(NewImage("s3://images/a"))
+    assert not await catalog.is_being_forgotten(image.uri)
+    await catalog.forget(image.id)
+    assert await catalog.is_being_forgotten(image.uri)
+    await catalog.finish_forgetting(image.id)
+    assert not await catalog.is_being_forgotten(image.uri)
+
+
+async def test_a_build_is_followed_until_its_release_is_no_longer_built(catalog):
+    await catalog.add_release(RELEASE, ReleaseState.BUILDING)
+    assert await catalog.builds() == [Build(RELEASE.name, 0, 0, 0)]
+    await catalog.record_build(Build(RELEASE.name, 40, 30, 100))
+    assert await catalog.builds() == [Build(RELEASE.name, 40, 30, 100)]
+    await catalog.set_state(RELEASE.name, ReleaseState.READY)
+    assert await catalog.builds() == []
+    assert [(release, state) for release, state, _ in await catalog.releases()] == [(RELEASE, "ready")]
+
+
+async def test_the_place_in_a_change_log_is_kept(catalog):
+    assert await catalog.position("bucket") is None
+    for at_ns in (1, 2**62):
+        await catalog.set_position("bucket", at_ns)
+        assert await catalog.position("bucket") == at_ns
+
+
+async def test_differences_replace_those_counted_before(catalog):
+    await catalog.record_differences({("", "one"): 1, ("v1", "other"): 2})
+    await catalog.record_differences({("v1", "other"): 3, ("v2", "other"): 4})
+    assert await catalog.differences() == {("v1", "other"): 3, ("v2", "other"): 4}
+    await catalog.record_differences({})
+    assert await catalog.differences() == {}

@@ -205,3 +205,40 @@ async def test_burying_acknowledges_in_the_same_step(valkey, server):
     await valkey.bury(delivery, "why")
     assert (await server.xpending(STREAM, GROUP))["pending"] == 0
     assert await server.xlen(DEAD) == 1
+
+
+async def test_begun_work_is_counted_until_it_ends(events):
+    assert await events.begin_again(["1-0", "2-0"]) == {"1-0": 0, "2-0": 0}
+    assert await events.begin_again(["1-0"]) == {"1-0": 1}
+    await events.end_again(["1-0"])
+    assert await events.begin_again(["1-0", "2-0"]) == {"1-0": 0, "2-0": 1}
+    await events.end_again([])
+    await events.end_again(["1-0", "2-0"])
+
+
+async def test_what_is_handed_back_goes_to_the_next_who_asks_and_is_not_counted(events):
+    await events.publish([GONE])
+    (first,) = await events.read("one", 10, 0.01, 3600)
+    assert await events.read("two", 10, 0.01, 3600) == []
+    await events.hand_back("one", [first.entry_id])
+    (second,) = await events.read("two", 10, 0.01, 3600)
+    assert (second.entry_id, second.deliveries) == (first.entry_id, 2)
+    await events.hand_back("two", [])
+
+
+async def test_a_lease_is_held_by_one_until_it_ends(events):
+    assert await events.lease("task", "one", 0.3)
+    assert not await events.lease("task", "two", 0.3)
+    assert await events.lease("task", "one", 0.3)
+    await asyncio.sleep(0.4)
+    assert await events.lease("task", "two", 0.3)
+    assert not await events.lease("task", "one", 0.3)
+
+
+@pytest.mark.stack
+async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valkey, server, caplog):
+    await valkey.publish(MADE)
+    held = await read(valkey)
+    await server.xdel(STREAM, held[0].entry_id)
+    assert len(await read(valkey, "two", stale_after_s=0.0)) == len(MADE) - 1
+    assert held[0].entry_id in caplog.text

@@ -127,11 +127,13 @@ async def test_filters_act_inside_the_store(vectors, collection):
 
 async def test_every_id_is_walked_once_in_order(vectors, collection):
     wanted = sorted(np.random.default_rng(0).choice(10**12, 2500, replace=False).tolist())
-    shuffled = [VectorRow(i, unit(i % 50), 0, 0) for i in np.random.default_rng(1).permutation(wanted).tolist()]
+    shuffled = [
+        VectorRow(i, unit(i % 50), 2**64 - 1 - i, 0) for i in np.random.default_rng(1).permutation(wanted).tolist()
+    ]
     for begin in range(0, len(shuffled), 500):
         await vectors.upsert(collection, shuffled[begin : begin + 500])
     await vectors.settle(collection)
-    assert [image_id async for page in vectors.ids(collection) for image_id in page] == wanted
+    assert [row async for page in vectors.hashes(collection) for row in page] == [(i, 2**64 - 1 - i) for i in wanted]
 
 
 async def test_embeddings_are_fetched_for_the_ids_that_are_there(vectors, collection):
@@ -145,7 +147,7 @@ async def test_an_empty_collection_answers_with_nothing(vectors, collection):
     empty = await vectors.nearest(collection, unit(1), 10, PARAMS, Filter())
     assert (len(empty.ids), empty.exhausted) == (0, True)
     assert await vectors.count(collection) == 0
-    assert [page async for page in vectors.ids(collection)] in ([], [[]])
+    assert [page async for page in vectors.hashes(collection)] in ([], [[]])
     await vectors.check(collection)
 
 

@@ -47,6 +47,13 @@ class FakeBlobs:
             raise ImageTooLarge(f"The file has {len(self.objects[key])} bytes; {max_bytes} are the limit.")
         return self.objects[key]
 
+    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+        data = await self.get(key, max_bytes)
+        return data, _etag(data)
+
+    async def etag(self, key: str) -> str:
+        return (await self.fetch(key, 2**40))[1]
+
     async def delete(self, key: str) -> None:
         self._up()
         self.objects.pop(key, None)

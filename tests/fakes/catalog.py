@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from visualsearch.domain import Image, Release, Status
+from visualsearch.domain import Build, Image, Release, ReleaseState, Status
 from visualsearch.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
 
@@ -30,6 +30,9 @@ class FakeCatalog:
         self.pairs: set[tuple[int, int]] = set()
         self.letters: dict[str, DeadLetter] = {}
         self.release_rows: dict[str, tuple[Release, str, datetime]] = {}
+        self.builds_by_name: dict[str, Build] = {}
+        self.positions: dict[str, int] = {}
+        self.counted: dict[tuple[str, str], int] = {}
         self._last_id = 0
 
     def _up(self) -> None:
@@ -39,6 +42,9 @@ class FakeCatalog:
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
+
+    async def promise_all(self, new: Sequence[NewImage]) -> list[Image]:
+        return [await self.promise(one) for one in new]
 
     async def promise(self, new: NewImage) -> Image:
         old = await self.by_uri(new.uri)
@@ -54,11 +60,13 @@ class FakeCatalog:
                 owner=new.owner,
                 visibility=new.visibility,
                 content_hash=new.content_hash,
+                etag=new.etag,
             )
         else:
             same = new.content_hash is not None and old.content_hash == new.content_hash
             kept = old.status is Status.INDEXED and same
-            image = replace(old, status=Status.INDEXED if kept else Status.PENDING, reason=None)
+            status = Status.INDEXED if kept else Status.PENDING
+            image = replace(old, status=status, reason=None, etag=new.etag or old.etag)
         self.images[image.id] = image
         self.promised_at[image.id] = datetime.now(UTC)
         return image
@@ -73,6 +81,10 @@ class FakeCatalog:
         self._up()
         return next((image for image in self.images.values() if image.uri == uri), None)
 
+    async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
+        self._up()
+        return {image.uri: image for image in self.images.values() if image.uri in uris}
+
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
         self._up()
         return {image_id: self.images[image_id] for image_id in image_ids if image_id in self.images}
@@ -82,22 +94,50 @@ class FakeCatalog:
         for one in described:
             if one.image_id in self.images:
                 self.images[one.image_id] = replace(
-                    self.images[one.image_id], width=one.width, height=one.height, content_hash=one.content_hash
+                    self.images[one.image_id],
+                    width=one.width,
+                    height=one.height,
+                    content_hash=one.content_hash,
+                    etag=one.etag,
                 )
                 self.phashes[one.image_id] = one.phash
 
-    async def mark_indexed(self, image_ids: Sequence[int], release: str) -> list[int]:
+    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
         self._up()
-        there = [image_id for image_id in image_ids if image_id in self.images]
+        there = [i for i, content in contents.items() if i in self.images and self.images[i].content_hash == content]
         for image_id in there:
             self.images[image_id] = replace(self.images[image_id], status=Status.INDEXED, reason=None)
             self.indexed_in[image_id] = release
         return there
 
-    async def mark_rejected(self, image_id: int, reason: str) -> None:
+    async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
         self._up()
         if image_id in self.images:
-            self.images[image_id] = replace(self.images[image_id], status=Status.REJECTED, reason=reason)
+            self.images[image_id] = replace(self.images[image_id], status=Status.REJECTED, reason=reason, etag=etag)
+
+    async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
+        self._up()
+        for image_id in self.images.keys() & set(image_ids):
+            self.images[image_id] = replace(self.images[image_id], status=Status.PENDING, reason=None)
+            self.promised_at[image_id] = datetime.now(UTC)
+        return list((await self.by_ids(image_ids)).values())
+
+    async def after_uri(self, uri: str, limit: int) -> list[Image]:
+        self._up()
+        images = sorted(self.images.values(), key=lambda image: image.uri)
+        return [image for image in images if image.uri > uri][:limit]
+
+    async def after_id(self, image_id: int, limit: int) -> list[Image]:
+        self._up()
+        ids = sorted(i for i, image in self.images.items() if i > image_id and image.status is Status.INDEXED)
+        return [self.images[i] for i in ids[:limit]]
+
+    async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
+        return [(image.id, self.phashes[image.id]) for image in await self.after_id(after, limit)]
+
+    async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        self._up()
+        return [(image_id, self.phashes[image_id]) for image_id in image_ids if image_id in self.phashes]
 
     async def forget(self, image_id: int) -> str:
         self._up()
@@ -120,6 +160,10 @@ class FakeCatalog:
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
         found = sorted((at, i, uri) for i, (uri, done, at) in self.deletions.items() if not done and at < before)
         return [(i, uri) for _, i, uri in found[:limit]]
+
+    async def is_being_forgotten(self, uri: str) -> bool:
+        self._up()
+        return any(uri == deleted and not done for deleted, done, _ in self.deletions.values())
 
     async def is_forgotten(self, uri: str) -> bool:
         gone = await self.by_uri(uri) is None
@@ -178,6 +222,35 @@ class FakeCatalog:
         self._up()
         if not taken:
             self.release_rows.setdefault(release.name, (release, state, datetime.now(UTC)))
+
+    async def set_state(self, release: str, state: ReleaseState) -> None:
+        self._up()
+        self.release_rows[release] = (self.release_rows[release][0], state, datetime.now(UTC))
+
+    async def record_build(self, build: Build) -> None:
+        self._up()
+        self.builds_by_name[build.release] = build
+
+    async def builds(self) -> list[Build]:
+        self._up()
+        building = sorted(name for name, row in self.release_rows.items() if row[1] == ReleaseState.BUILDING)
+        return [self.builds_by_name.get(name, Build(name, 0, 0, 0)) for name in building]
+
+    async def position(self, log: str) -> int | None:
+        self._up()
+        return self.positions.get(log)
+
+    async def set_position(self, log: str, at_ns: int) -> None:
+        self._up()
+        self.positions[log] = at_ns
+
+    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
+        self._up()
+        self.counted = dict(counts)
+
+    async def differences(self) -> dict[tuple[str, str], int]:
+        self._up()
+        return dict(sorted(self.counted.items()))
 
     async def check(self) -> None:
         self._up()

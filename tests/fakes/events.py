@@ -33,6 +33,8 @@ class FakeEvents:
         self.down = False
         self.entries: dict[str, Entry] = {}
         self.dead: dict[str, DeadLetter] = {}
+        self.begun: dict[str, int] = {}
+        self.leases: dict[str, tuple[str, float]] = {}
         self._number = 0
 
     def _up(self) -> None:
@@ -73,6 +75,30 @@ class FakeEvents:
 
     def _pending(self) -> dict[str, Entry]:
         return {i: entry for i, entry in self.entries.items() if entry.deliveries and not entry.acknowledged}
+
+    async def begin_again(self, entry_ids: Sequence[str]) -> dict[str, int]:
+        self._up()
+        before = {entry_id: self.begun.get(entry_id, 0) for entry_id in entry_ids}
+        self.begun |= {entry_id: count + 1 for entry_id, count in before.items()}
+        return before
+
+    async def end_again(self, entry_ids: Sequence[str]) -> None:
+        self._up()
+        for entry_id in entry_ids:
+            self.begun.pop(entry_id, None)
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> None:
+        self._up()
+        for entry_id in self._pending().keys() & set(entry_ids):
+            self.entries[entry_id].delivered_at = 0.0
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        self._up()
+        owner, until = self.leases.get(name, (holder, 0.0))
+        if owner != holder and until > time.time():
+            return False
+        self.leases[name] = (holder, time.time() + seconds)
+        return True
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
         self._up()

@@ -88,10 +88,14 @@ class FakeVectors:
         rows = self._there(collection)
         return {image_id: rows[image_id].embedding for image_id in image_ids if image_id in rows}
 
-    async def ids(self, collection: str) -> AsyncIterator[list[int]]:
-        ids = sorted(self._there(collection))
-        for begin in range(0, len(ids), PAGE):
-            yield ids[begin : begin + PAGE]
+    async def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
+        rows = sorted((image_id, row.phash) for image_id, row in self._there(collection).items())
+        for begin in range(0, len(rows), PAGE):
+            yield rows[begin : begin + PAGE]
+
+    async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        rows = self._there(collection)
+        return [(image_id, rows[image_id].phash) for image_id in image_ids if image_id in rows]
 
     async def count(self, collection: str) -> int:
         return len(self._there(collection))

@@ -1,14 +1,18 @@
 """An indexer in memory for the tests beside it: the fakes, wired together."""
 
+import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 from indexer.ingest import Ingest
+from indexer.worker import Worker
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Event, EventKind, NewImage, Release
+from visualsearch.releases import Releases
 
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
@@ -65,8 +69,37 @@ class Indexing:
         return Event(EventKind.CREATED, image.uri, image.id)
 
     async def index(self, *events):
-        return await self.ingest.batch(events, RELEASE)
+        return await self.ingest.batch(events, [RELEASE])
 
     def bare(self, key, kind=EventKind.CREATED):
         """An event as a store tells it, which knows no ids."""
         return Event(kind, self.blobs.uri(key))
+
+
+def a_worker(world, beat=lambda: None, **values):
+    values = {"batch": 4, "stale_after_s": 0.05, "max_deliveries": 3} | values
+    return Worker("one", world.events, world.catalog, Releases(world.catalog), world.ingest, beat=beat, **values)
+
+
+@contextlib.asynccontextmanager
+async def working(world, **values):
+    """A worker at work; it ends in peace at the end."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(a_worker(world, **values).run(stop))
+    yield task
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
+
+
+def status(world, event):
+    return world.catalog.images[event.image_id].status
+
+
+def settled(world):
+    return all(entry.acknowledged for entry in world.events.entries.values())

@@ -25,7 +25,7 @@ class Serving:
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
-        stores = Stores(self.encoder, self.vectors, self.catalog, self.events, self.blobs)
+        stores = Stores(self.encoder, self.vectors, self.catalog, self.events, self.blobs, None)
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()
         self.app.state.gateway = self.gateway
@@ -57,7 +57,7 @@ class Serving:
             *(image.id, embedding, prepared.phash, prepared.phash_mirrored, source, owner, visibility, min(size))
         )
         await self.vectors.upsert(RELEASE.collection, [row])
-        await self.catalog.mark_indexed([image.id], RELEASE.name)
+        await self.catalog.mark_indexed({image.id: b""}, RELEASE.name)
         return image.id
 
     async def search(self, data, **fields):

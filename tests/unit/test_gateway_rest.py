@@ -1,6 +1,7 @@
 """The REST interface over the fakes: what goes well, and what a caller did wrong."""
 
 import gc
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from tests.pictures import jpeg, noise
 from tests.unit.serving import RELEASE, Serving, assert_problem
-from visualsearch.domain import EventKind
+from visualsearch.domain import EventKind, ReleaseState
 
 ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
 RESULT = {"id", "score", "uri", "rank", "width", "height", "near_duplicates"}
@@ -155,6 +156,12 @@ async def test_content_whose_file_is_gone_is_not_found(serving):
     image = await serving.index(jpeg(1))
     serving.blobs.objects.clear()
     assert_problem(await serving.client.get(f"/images/{image}/content"), 404)
+
+
+async def test_a_deletion_does_not_ask_for_the_collection_of_a_retired_release(serving):
+    await serving.catalog.add_release(replace(RELEASE, name="v0", collection="images_v0"), ReleaseState.RETIRED)
+    image = await serving.index(jpeg(1))
+    assert (await serving.client.delete(f"/images/{image}")).status_code == 204
 
 
 async def test_a_deleted_image_is_gone_everywhere(serving):

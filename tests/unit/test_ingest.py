@@ -1,20 +1,14 @@
 """What becomes of events: one outcome each, and rows, vectors and objects that agree."""
 
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.pictures import jpeg
-from tests.unit.indexing import RELEASE, Indexing
+from tests.unit.indexing import RELEASE
 from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Indexed, Rejected, Retry, Status
 from visualsearch.errors import Overloaded
-
-
-@pytest.fixture
-def world():
-    with ThreadPoolExecutor(2) as pool:
-        yield Indexing(pool)
 
 
 async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
@@ -87,10 +81,10 @@ async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server
     getattr(world, server).down = True
     (outcome,) = await world.index(event)
     assert isinstance(outcome, Retry)
-    assert not await world.ingest.healthy(RELEASE)
+    assert not await world.ingest.healthy([RELEASE])
     getattr(world, server).down = False
     assert world.catalog.images[event.image_id].status is Status.PENDING
-    assert await world.ingest.healthy(RELEASE)
+    assert await world.ingest.healthy([RELEASE])
     assert await world.index(event) == [Indexed(event.image_id)]
 
 
@@ -101,6 +95,17 @@ async def test_what_the_encoder_cannot_do_now_is_to_be_tried_again(world, error)
 
     world.encoder.spoil = spoil
     assert isinstance((await world.index(await world.upload("a", jpeg(1))))[0], Retry)
+
+
+async def test_an_encoder_that_sheds_load_is_waited_for(world):
+    def spoil(embeddings):
+        if len(world.encoder.batches) < 3:
+            raise Overloaded("Too much.")
+        return embeddings
+
+    world.encoder.spoil = spoil
+    event = await world.upload("a", jpeg(1))
+    assert await world.index(event) == [Indexed(event.image_id)]
 
 
 async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
@@ -176,6 +181,7 @@ async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
     await world.catalog.forget(event.image_id)
     assert await world.index(event) == [Indexed(event.image_id)]
     await world.blobs.delete("a")
+    await world.catalog.finish_forgetting(event.image_id)
     assert await world.index(world.bare("a")) == [Indexed(0)]
     assert not world.catalog.images
     assert not world.vectors.written
@@ -184,6 +190,9 @@ async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
 async def test_a_uri_that_was_deleted_and_used_again_is_a_new_image(world):
     event = await world.upload("a", jpeg(1))
     await world.catalog.forget(event.image_id)
+    (outcome,) = await world.index(world.bare("a"))
+    assert isinstance(outcome, Retry)  # its object may be the deleted one still
+    await world.catalog.finish_forgetting(event.image_id)
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Indexed)
     assert outcome.image_id not in {0, event.image_id}
@@ -204,3 +213,54 @@ async def test_an_event_of_no_object_of_ours_is_rejected_without_a_row(world, ur
         assert isinstance(outcome, Rejected)
         assert outcome.image_id is None
     assert not world.catalog.images
+
+
+async def test_an_event_that_names_the_tag_of_what_is_indexed_is_no_work(world):
+    event = await world.upload("a", jpeg(1))
+    await world.index(event)
+    etag = world.catalog.images[event.image_id].etag
+    world.blobs.down = True
+    (outcome,) = await world.index(Event(EventKind.CREATED, event.uri, etag=etag))
+    assert outcome == Indexed(event.image_id)
+
+
+async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_why(world):
+    await world.blobs.put("notes/a.txt", b"no picture")
+    (outcome,) = await world.index(world.bare("notes/a.txt"))
+    assert isinstance(outcome, Rejected)
+    row = world.catalog.images[outcome.image_id]
+    assert (row.status, row.source) == (Status.REJECTED, "notes")
+    assert "not a JPEG" in row.reason
+
+
+async def test_a_picture_that_was_replaced_by_no_picture_is_found_no_more(world):
+    event = await world.upload("a", jpeg(1))
+    await world.index(event)
+    await world.blobs.put("a", b"no picture")
+    assert isinstance((await world.index(world.bare("a")))[0], Rejected)
+    assert not world.vectors.searchable
+
+
+async def test_an_image_that_changes_while_it_is_indexed_is_indexed_again(world):
+    event = await world.upload("a", jpeg(1))
+    image = world.catalog.images[event.image_id]
+
+    def change():
+        world.catalog.images[image.id] = replace(image, content_hash=b"another's")
+        world.vectors.before_settling = lambda: None
+
+    world.vectors.before_settling = change
+    assert isinstance((await world.index(event))[0], Retry)
+    assert world.catalog.images[image.id].status is Status.PENDING
+    assert await world.index(event) == [Indexed(image.id)]
+
+
+async def test_every_release_that_is_not_retired_gets_the_vector(world):
+    other = replace(RELEASE, name="v1_other", collection="images_v1_other")
+    await world.vectors.create(other.collection, other.profile)
+    event = await world.upload("a", jpeg(1))
+    assert await world.ingest.batch([event], [RELEASE, other]) == [Indexed(event.image_id)]
+    assert list(world.vectors.rows[other.collection]) == [event.image_id]
+    await world.blobs.delete("a")
+    await world.ingest.batch([world.bare("a", EventKind.DELETED)], [RELEASE, other])
+    assert not world.vectors.rows[other.collection]

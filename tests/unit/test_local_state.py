@@ -65,10 +65,18 @@ def test_credentials_are_made_once_and_only_their_owner_reads_them(tmp_path):
     path = tmp_path / "secrets.env"
     made = credentials(path)
     assert credentials(path) == made
-    assert len(set(made.values())) == len(made) == 6
+    assert len(set(made.values())) == len(made) == 7
     assert all(len(value) >= 32 for value in made.values())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert all(line.startswith("VISUALSEARCH_") for line in path.read_text().splitlines())
+
+
+def test_a_credential_that_an_older_stack_lacks_is_added_to_the_others(tmp_path):
+    path = tmp_path / "secrets.env"
+    path.write_text("VISUALSEARCH_S3_ACCESS_KEY=kept\n")
+    made = credentials(path)
+    assert (len(made), made["S3_ACCESS_KEY"]) == (7, "kept")
+    assert credentials(path) == made
 
 
 def test_a_pid_that_another_program_has_by_now_is_not_ours():

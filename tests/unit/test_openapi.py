@@ -39,4 +39,7 @@ def test_every_call_of_the_contract_is_there():
         "GET /health",
         "GET /ready",
         "GET /stats",
+        "POST /events/s3",
+        "GET /dead-letters",
+        "POST /dead-letters/retry",
     }

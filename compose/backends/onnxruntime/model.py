@@ -12,6 +12,9 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
+PIECE = 16
+"""Pictures that run at once: on a CPU more of them leave its caches, and cost 5 to 10% more each."""
+
 
 class TritonPythonModel:
     """Runs ``<version>/model.onnx``; dynamic batches arrive as several requests and run as one."""
@@ -38,7 +41,8 @@ class TritonPythonModel:
         """
         arrays = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, self._input)) for request in requests]
         batch = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        rows = self._session.run([self._output], {self._input: batch})[0]
+        pieces = [batch[begin : begin + PIECE] for begin in range(0, len(batch), PIECE)]
+        rows = np.concatenate([self._session.run([self._output], {self._input: piece})[0] for piece in pieces])
         ends = np.cumsum([len(array) for array in arrays])
         parts = np.split(rows, ends[:-1])
         return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(self._output, part)]) for part in parts]

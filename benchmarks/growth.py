@@ -1,0 +1,126 @@
+"""Whether indexing slows down as the corpus grows: `python -m benchmarks.growth`.
+
+At each size of the corpus some new pictures are indexed and timed. In between the stores are filled up with rows,
+objects and random vectors, without an encoder, for what might slow down is the stores. The stack is one of its own,
+in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.indexing import indexed, make_pictures
+from benchmarks.table import RESULTS, write
+from visualsearch.domain import EMBEDDING_DIM, Described, NewImage, VectorRow, simple_etag
+from visualsearch.releases import Releases
+from visualsearch.settings import Settings
+from visualsearch.wiring import Stores, open_stores
+
+CORPUS = (1_000, 3_000, 10_000, 30_000, 100_000)
+SIZE = (640, 480)
+TIMED = 1_500
+PAGE = 1_000
+TIMEOUT_S = 30.0
+TOGETHER = 32
+
+
+async def fill(stores: Stores, wanted: int) -> int:
+    """Bring the corpus to a size with pictures that nobody encoded; return the size that it has."""
+    release = await Releases(stores.catalog).live()
+    size = await stores.vectors.count(release.collection)
+    chance = np.random.default_rng(size)
+    busy = asyncio.Semaphore(TOGETHER)
+
+    async def put(new: NewImage, data: bytes) -> None:
+        async with busy:
+            await stores.blobs.put(stores.blobs.key(new.uri), data)
+
+    while size < wanted:
+        count = min(PAGE, wanted - size)
+        datas = [chance.bytes(2_000) for _ in range(count)]
+        uris = [stores.blobs.uri(f"growth/{size + number}.jpg") for number in range(count)]
+        new = [
+            NewImage(u, "growth", content_hash=bytes(32), etag=simple_etag(d)) for u, d in zip(uris, datas, strict=True)
+        ]
+        images = await stores.catalog.promise_all(new)
+        await asyncio.gather(*map(put, new, datas))
+        await stores.catalog.describe(
+            [Described(i.id, *SIZE, i.id, bytes(32), one.etag) for i, one in zip(images, new, strict=True)]
+        )
+        embeddings = chance.standard_normal((count, EMBEDDING_DIM)).astype(np.float32)
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        rows = [
+            VectorRow(i.id, e, i.id, i.id, "growth", min_side=SIZE[1]) for i, e in zip(images, embeddings, strict=True)
+        ]
+        await stores.vectors.upsert(release.collection, rows)
+        await stores.catalog.mark_indexed({image.id: bytes(32) for image in images}, release.name)
+        size += count
+    await stores.vectors.settle(release.collection)
+    return size
+
+
+async def filled(wanted: int) -> int:
+    """Fill the running stack."""
+    async with open_stores(Settings.load(), TIMEOUT_S) as stores:
+        return await fill(stores, wanted)
+
+
+def plot(sizes: list[int], rates: list[float]) -> None:
+    """Draw the rate over the size of the corpus."""
+    mpl.use("Agg")
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.semilogx(sizes, rates, "o-", color="#2e7d50")
+    axes.set(
+        xlabel="images in the corpus",
+        ylabel="images/s",
+        ylim=(0, 1.2 * max(rates)),
+        title="Indexing as the corpus grows",
+    )
+    axes.grid(alpha=0.3)
+    figure.savefig(RESULTS / "growth.png", dpi=110)
+
+
+def measure() -> tuple[list[int], list[float]]:
+    """Fill, index and time, on the stack that the environment names: sizes of the corpus, and images a second."""
+    sizes, rates = [], []
+    for wanted in CORPUS:
+        sizes.append(asyncio.run(filled(wanted)))
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            make_pictures(Path(folder), SIZE, TIMED)
+            seconds, _ = indexed(Path(folder))
+        rates.append(TIMED / seconds)
+    return sizes, rates
+
+
+def main() -> None:
+    """Measure on a new stack; write the table and the plot."""
+    command = [sys.executable, "-m", "visualsearch.cli"]
+    with tempfile.TemporaryDirectory(prefix="bench-stack-") as home:
+        os.environ.setdefault("VISUALSEARCH_CARRIERS", str(Settings.load().home / "carriers"))
+        os.environ["VISUALSEARCH_HOME"] = home
+        subprocess.run([*command, "up", "--detach"], check=True)
+        try:
+            sizes, rates = measure()
+        finally:
+            subprocess.run([*command, "down"], check=True)
+    rows = [(f"{size:,}", f"{rate:.0f}", f"{rate / rates[0]:.2f}") for size, rate in zip(sizes, rates, strict=True)]
+    note = (
+        f"{TIMED} new {SIZE[0]} x {SIZE[1]} JPEG pictures at each size, the command's own start included; in between "
+        "the stores were filled with rows, objects and random vectors."
+    )
+    heading = ("images in the corpus", "images/s", "of the first")
+    write("growth", "Indexing as the corpus grows", "python -m benchmarks.growth", heading, rows, note)
+    plot(sizes, rates)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What is done to the processes: killed outright, or halted so that they keep their connections and say nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+import psutil
+
+from tests.conftest import Stack
+
+KILLED = ("triton", "stub", "milvus", "postgres", "valkey", "s3", "indexer", "gateway")
+STOPPED = tuple(name for name in KILLED if name != "stub")
+ROUNDS = 2
+STUB = "triton_python_backend_stub"
+QUICK = "kill:indexer,kill:stub,stop:valkey"
+FIND_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`kill` is SIGKILL to one process; `stop` is SIGSTOP to it and its children, until ``resume``."""
+
+    kind: Literal["kill", "stop"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def plan() -> list[Fault]:
+    """Every fault, or those that VISUALSEARCH_CHAOS names: `quick`, or such as `kill:indexer,stop:valkey`."""
+    wish = os.environ.get("VISUALSEARCH_CHAOS", "")
+    if not wish:
+        return [Fault("kill", name) for _ in range(ROUNDS) for name in KILLED] + [
+            Fault("stop", name) for name in STOPPED
+        ]
+    faults = []
+    for words in (QUICK if wish == "quick" else wish).split(","):
+        kind, _, name = words.strip().partition(":")
+        if kind == "kill" and name in KILLED:
+            faults.append(Fault("kill", name))
+        elif kind == "stop" and name in STOPPED:
+            faults.append(Fault("stop", name))
+        else:
+            raise ValueError(f"{words!r} is no fault: kill:NAME or stop:NAME with one of {', '.join(KILLED)}")
+    return faults
+
+
+def status(stack: Stack) -> dict[str, Any]:
+    """What `visualsearch status --json` tells."""
+    done = stack.command("status", "--json", timeout_s=60)
+    if done.returncode:
+        raise AssertionError(f"visualsearch status failed:\n{done.stdout}\n{done.stderr}")
+    described: dict[str, Any] = orjson.loads(done.stdout)
+    return described
+
+
+def find(stack: Stack, name: str) -> psutil.Process:
+    """The process behind a name; waits a while for one that is just being started."""
+    end = time.monotonic() + FIND_S
+    while time.monotonic() < end:
+        try:
+            pid = status(stack)["triton" if name == "stub" else name]["pid"]
+            process = psutil.Process(pid) if pid else None
+            if process and name == "stub":
+                process = _stub(process)
+            if process:
+                return process
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"there is no process of {name} after {FIND_S:.0f} s")
+
+
+def _stub(triton: psutil.Process) -> psutil.Process | None:
+    return next((child for child in triton.children(recursive=True) if STUB in child.name()), None)
+
+
+def strike(fault: Fault, process: psutil.Process) -> list[psutil.Process]:
+    """Do it; return the processes that stand still now."""
+    if fault.kind == "kill":
+        process.kill()
+        return []
+    halted = [process, *process.children(recursive=True)]
+    for one in halted:
+        try:
+            one.suspend()
+        except psutil.NoSuchProcess:
+            continue
+    return halted
+
+
+def resume(halted: Sequence[psutil.Process]) -> None:
+    for one in halted:
+        try:
+            one.resume()
+        except psutil.NoSuchProcess:  # the supervisor took it for dead meanwhile, which is its right
+            continue

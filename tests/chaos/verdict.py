@@ -1,0 +1,104 @@
+"""What has become of everything once the load has ended and the stack has come to rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.chaos.load import Collages, Upload
+
+REST_S = 240.0
+JUDGE_S = 1800.0
+TRIES = 3
+SAME = 1e-4
+"""Scores closer than this are of one and the same picture: the nearest of different collages is below 0.9."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """``fates`` tells of each accepted id: `indexed`, `rejected`, or what is wrong with it."""
+
+    fates: dict[int, str] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+    rest_s: float | None = None
+    """Seconds from the end of the load until nothing was pending; None where that never came."""
+    retried: int = 0
+    """Calls of the verdict itself that needed another try."""
+
+
+def at_rest(stats: dict[str, Any]) -> bool:
+    images, stream = stats["images"], stats["stream"]
+    return bool(images and stream and not images["pending"] and stream["lag"] == 0 and stream["pending"] == 0)
+
+
+def rest(api: httpx.Client, verdict: Verdict) -> None:
+    """Wait until nothing is pending, and keep the last counts."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < REST_S:
+        try:
+            verdict.stats = api.get("/stats").raise_for_status().json()
+            if at_rest(verdict.stats) and verdict.stats["collections"]:
+                verdict.rest_s = time.monotonic() - begin
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+
+
+def judge(
+    api: httpx.Client, collages: Collages, accepted: Sequence[Upload], verdict: Verdict, told: Callable[[int], None]
+) -> None:
+    """Ask after every accepted picture; ``told`` hears how many are done."""
+    end = time.monotonic() + JUDGE_S
+    for done, upload in enumerate(accepted):
+        if time.monotonic() > end:
+            verdict.fates[upload.image_id] = "not asked after: no time left"
+            continue
+        try:
+            verdict.fates[upload.image_id] = _fate(api, collages, upload, verdict)
+        except httpx.HTTPError as error:
+            verdict.fates[upload.image_id] = f"no answer: {error!r}"
+        told(done + 1)
+
+
+def _fate(api: httpx.Client, collages: Collages, upload: Upload, verdict: Verdict) -> str:
+    facts = _asked(verdict, lambda: api.get(f"/images/{upload.image_id}"))
+    if facts.status_code != 200:
+        return f"GET /images gives {facts.status_code}"
+    status = str(facts.json()["status"])
+    if status != "indexed":
+        return status if status == "rejected" else f"still {status}"
+    files, form = {"image": collages.make(upload.number)}, {"k": "5", "near_duplicates": "keep"}
+    answer = _asked(verdict, lambda: api.post("/search", files=files, data=form))
+    if answer.status_code != 200:
+        return f"POST /search gives {answer.status_code}"
+    return _found(upload.image_id, answer.json()["results"])
+
+
+def _found(image_id: int, results: list[dict[str, Any]]) -> str:
+    """`indexed` if the picture's own search gives it first, once, and nothing else of the same score."""
+    ids = [hit["id"] for hit in results]
+    if len(set(ids)) < len(ids):
+        return f"an id comes twice: {ids}"
+    if not ids or ids[0] != image_id:
+        return f"not first: {[(hit['id'], round(hit['score'], 4)) for hit in results]}"
+    twins = [hit["id"] for hit in results[1:] if hit["score"] > results[0]["score"] - SAME]
+    return f"doubled as {twins}" if twins else "indexed"
+
+
+def _asked(verdict: Verdict, call: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask again where a server was away: by now none should be, so it is counted."""
+    for _ in range(TRIES - 1):
+        try:
+            response = call()
+        except httpx.HTTPError:
+            response = None
+        if response is not None and response.status_code < 500:
+            return response
+        verdict.retried += 1
+        time.sleep(1)
+    return call()

@@ -1,0 +1,170 @@
+"""Pictures that reach the bucket without the gateway, and events of every kind, on the real servers."""
+
+import time
+
+import httpx
+import obstore
+import psycopg
+import pytest
+import redis
+from obstore.store import S3Store
+from redis.exceptions import ResponseError
+
+from tests.integration.test_rest import assert_problem, search
+from tests.pictures import jpeg
+from visualsearch.blobs import uri_of
+from visualsearch.events import GROUP, STREAM
+
+pytestmark = pytest.mark.stack
+
+WITHIN_S = 30
+
+
+@pytest.fixture(scope="module")
+def bucket(stack):
+    """The bucket as any S3 client sees it."""
+    return S3Store(
+        stack.s3_bucket,
+        endpoint=stack.s3_url,
+        region=stack.s3_region,
+        access_key_id=stack.s3_access_key.get_secret_value(),
+        secret_access_key=stack.s3_secret_key.get_secret_value(),
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+
+
+@pytest.fixture
+def valkey(stack):
+    with redis.Redis.from_url(
+        stack.valkey_url, password=stack.valkey_password.get_secret_value(), decode_responses=True
+    ) as client:
+        yield client
+
+
+def until(condition, seconds=WITHIN_S):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def rows(stack, uri):
+    password = stack.postgres_password.get_secret_value()
+    with psycopg.connect(stack.postgres_dsn, password=password) as connection:
+        query = "SELECT id, status, reason FROM images WHERE uri = %s"
+        return connection.execute(query, (uri,)).fetchall()
+
+
+def settled(stack, key):
+    """The one row of a key, once it is indexed or rejected."""
+    found = rows(stack, uri_of(stack.s3_bucket, key))
+    assert len(found) <= 1
+    return found[0] if found and found[0][1] != "pending" else None
+
+
+def first(api, data):
+    answer = search(api, data, k=1, near_duplicates="keep")
+    return answer.json()["results"][0] if answer.status_code == 200 and answer.json()["results"] else {"uri": ""}
+
+
+@pytest.mark.parametrize("key", ["straight/a.jpg", "straight/ü 100% + & #?.jpg", "straight/deep/er/b.jpg"])
+def test_a_picture_put_into_the_bucket_is_found_and_one_removed_there_is_not(stack, api, bucket, key):
+    data, uri = jpeg(len(key) + 300), uri_of(stack.s3_bucket, key)
+    obstore.put(bucket, key, data)
+    until(lambda: first(api, data)["uri"] == uri)
+    obstore.delete(bucket, key)
+    until(lambda: first(api, data)["uri"] != uri)
+    until(lambda: not rows(stack, uri))
+
+
+def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_self_alone(stack, api, bucket):
+    key = "straight/changing.jpg"
+    obstore.put(bucket, key, jpeg(310))
+    until(lambda: settled(stack, key))
+    obstore.put(bucket, key, jpeg(311))
+    uri = uri_of(stack.s3_bucket, key)
+    until(lambda: first(api, jpeg(311))["uri"] == uri)
+    assert search(api, jpeg(310), k=1, near_duplicates="keep").json()["results"][0]["score"] < 0.99
+    assert len(rows(stack, uri)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("empty.jpg", b"", "empty"),
+        ("text.jpg", b"a text file", "not a JPEG"),
+        ("large.jpg", jpeg(1) + bytes(200 * 2**20), "bytes"),
+        ("cut.jpg", jpeg(1)[:2000], "damaged"),
+    ],
+)
+def test_an_object_that_is_no_picture_is_rejected_with_its_reason(stack, bucket, name, data, reason):
+    obstore.put(bucket, f"bad/{name}", data)
+    row = until(lambda: settled(stack, f"bad/{name}"))
+    assert row[1] == "rejected"
+    assert reason in row[2]
+
+
+def tell(api, stack, body, token=None):
+    token = stack.webhook_token.get_secret_value() if token is None else token
+    return api.post("/events/s3", json=body, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_store_may_tell_by_webhook_what_it_has(stack, api, bucket, valkey):
+    key = "hook/a b.jpg"
+    obstore.put(bucket, key, jpeg(320))
+    ours = {"bucket": {"name": stack.s3_bucket}, "object": {"key": "hook%2Fa+b.jpg"}}
+    record = {"eventName": "s3:ObjectCreated:Put", "s3": ours}
+    strange = {**record, "s3": {**ours, "bucket": {"name": "other"}}}
+    answer = tell(api, stack, {"Records": [record, strange]})
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 1
+    assert "not ours" in answer.json()["refused"][0]["reason"]
+    assert until(lambda: settled(stack, key))[1] == "indexed"
+    assert_problem(tell(api, stack, {"Records": [record]}, token="wrong"), 401)
+
+
+def test_entries_that_nobody_can_use_become_dead_letters_with_reasons(running, stack, api, valkey):
+    for fields in (
+        {"no": "such form"},
+        {"kind": "created", "uri": "s3://other/x.jpg", "image_id": "", "etag": ""},
+        {"kind": "created", "uri": f"s3://{stack.s3_bucket}/never/was.jpg", "image_id": "", "etag": ""},
+        {"kind": "created", "uri": f"s3://{stack.s3_bucket}/../x", "image_id": "zwölf", "etag": ""},
+    ):
+        valkey.xadd(STREAM, fields)
+    letters = until(lambda: (found := api.get("/dead-letters").json()) and len(found) >= 4 and found)
+    assert all(letter["reason"] for letter in letters)
+    assert "never/was.jpg" in " ".join(letter["uri"] for letter in letters)
+    listed = running.command("dead-letters", "list")
+    assert "no such object" in " ".join(listed.stdout.split())
+    until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+    assert api.post("/dead-letters/retry", json={}).json()["retried"] >= 4
+    until(lambda: len(api.get("/dead-letters").json()) >= 4)  # as hopeless as before
+
+
+def test_what_the_stream_forgot_between_upload_and_indexing_is_indexed_all_the_same(stack, api, valkey):
+    """No consumer group, no entry: as after a flush. The rows are the promise, and the sweeper keeps it."""
+    accepted = []
+    for seed in range(330, 340):
+        answer = api.post("/images", files={"image": ("x.jpg", jpeg(seed))})
+        valkey.flushdb()
+        accepted.append(answer.json()["id"])
+    status = lambda: [api.get(f"/images/{image_id}").json()["status"] for image_id in accepted]  # noqa: E731
+    until(lambda: set(status()) == {"indexed"}, 90)
+
+
+def test_the_stream_is_trimmed_behind_what_is_acknowledged(api, valkey):
+    until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+
+    def trimmed():
+        try:
+            valkey.xinfo_groups(STREAM)
+        except (ResponseError, httpx.HTTPError):
+            return False
+        return valkey.xlen(STREAM) <= 1
+
+    until(trimmed, 60)
+    assert [group["name"] for group in valkey.xinfo_groups(STREAM)] == [GROUP]

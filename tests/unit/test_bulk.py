@@ -1,0 +1,146 @@
+"""Indexing many pictures at once: what is sent, what is skipped, what is told."""
+
+from pathlib import Path
+
+import pytest
+
+import indexer.bulk
+import indexer.sources
+from indexer.bulk import index_all
+from indexer.sources import Bucket, Folder
+from tests.fakes.blobs import FakeBlobs
+from tests.pictures import jpeg
+from tests.unit.indexing import working
+from visualsearch.domain import MAX_UPLOAD_BYTES
+from visualsearch.errors import Unavailable
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "my pictures"
+    (root / "sub").mkdir(parents=True)
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "x.jpg").write_bytes(jpeg(9))
+    (root / ".x.jpg").write_bytes(jpeg(9))
+    (root / "a b.jpg").write_bytes(jpeg(1))
+    (root / "sub" / "ü%.jpg").write_bytes(jpeg(2))
+    return root
+
+
+async def bulk(world, folder):
+    told = []
+    summary = await index_all(
+        Folder(folder),
+        world.blobs,
+        world.catalog,
+        world.events,
+        on_progress=lambda counts: told.append((counts.total, counts.indexed, counts.skipped, counts.rejected)),
+    )
+    return summary, told
+
+
+async def test_a_folder_is_indexed_once_and_skipped_the_next_time(world, folder):
+    async with working(world):
+        first, told = await bulk(world, folder)
+        again, _ = await bulk(world, folder)
+    assert (first.indexed, first.skipped, first.rejected) == (2, 0, [])
+    assert told[-1] == (2, 2, 0, 0)
+    assert (again.indexed, again.skipped, again.rejected) == (0, 2, [])
+    assert sorted(world.blobs.objects) == ["my pictures/a b.jpg", "my pictures/sub/ü%.jpg"]
+    assert {image.source for image in world.catalog.images.values()} == {"my pictures"}
+
+
+async def test_a_changed_file_is_indexed_again_under_its_id(world, folder):
+    async with working(world):
+        await bulk(world, folder)
+        (folder / "a b.jpg").write_bytes(jpeg(3))
+        summary, _ = await bulk(world, folder)
+    assert (summary.indexed, summary.skipped) == (1, 1)
+    assert len(world.catalog.images) == 2
+
+
+async def test_what_cannot_be_indexed_is_listed_with_its_reason(world, folder):
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "dangling.jpg").symlink_to("nowhere")
+    (folder / "line\nbreak.jpg").write_bytes(jpeg(4))
+    with (folder / "large.jpg").open("wb") as large:
+        large.truncate(MAX_UPLOAD_BYTES + 1)
+    async with working(world):
+        summary, told = await bulk(world, folder)
+    assert summary.indexed == 2
+    reasons = {Path(path).name: reason for path, reason in summary.rejected}
+    assert "not a JPEG" in reasons["text.jpg"]
+    assert "No such file" in reasons["dangling.jpg"]
+    assert "control characters" in reasons["line\nbreak.jpg"]
+    assert "bytes" in reasons["large.jpg"]
+    assert told[-1] == (6, 2, 0, 4)
+
+
+async def test_a_single_file_is_indexed_under_its_folders_name(world, folder):
+    async with working(world):
+        summary, _ = await bulk(world, folder / "a b.jpg")
+    assert summary.indexed == 1
+    assert list(world.blobs.objects) == ["my pictures/a b.jpg"]
+
+
+async def test_more_files_than_fit_a_page_or_a_chunk_are_all_indexed(world, folder, monkeypatch):
+    monkeypatch.setattr(indexer.sources, "PAGE", 3)
+    monkeypatch.setattr(indexer.bulk, "CHUNK", 2)
+    monkeypatch.setattr(indexer.bulk, "MAX_WAITING", 1)
+    for number in range(9):
+        (folder / f"{number}.jpg").write_bytes(jpeg(10 + number))
+    async with working(world):
+        summary, _ = await bulk(world, folder)
+    assert summary.indexed == 11
+
+
+async def test_an_indexer_that_does_nothing_is_named(world, folder, monkeypatch):
+    monkeypatch.setattr(indexer.bulk, "PATIENCE_S", 0.1)
+    with pytest.raises(Unavailable, match="indexer"):
+        await bulk(world, folder)
+
+
+async def from_bucket(world, blobs, prefix=""):
+    source = Bucket(blobs, prefix, world.blobs.bucket)
+    return await index_all(source, world.blobs, world.catalog, world.events, on_progress=lambda counts: None)
+
+
+async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_next_time(world):
+    for number, key in enumerate(["cats/a.jpg", "cats/b.jpg", "dogs/c.jpg"]):
+        await world.blobs.put(key, jpeg(number))
+    await world.blobs.put("queries/7", jpeg(7))
+    async with working(world):
+        cats = await from_bucket(world, world.blobs, "cats/")
+        everything = await from_bucket(world, world.blobs)
+        again = await from_bucket(world, world.blobs)
+    assert (cats.indexed, cats.skipped) == (2, 0)
+    assert (everything.indexed, everything.skipped) == (1, 2)
+    assert (again.indexed, again.skipped) == (0, 3)
+    assert sorted(image.source for image in world.catalog.images.values()) == ["cats", "cats", "dogs"]
+
+
+async def test_objects_of_another_bucket_are_copied_under_its_name(world):
+    other = FakeBlobs("holiday")
+    await other.put("2019/a.jpg", jpeg(1))
+    await other.put("2019/text.jpg", b"no picture")
+    async with working(world):
+        first, again = [await from_bucket(world, other, "2019/") for _ in range(2)]
+    assert first.indexed == 1
+    assert [name for name, _ in first.rejected] == ["s3://holiday/2019/text.jpg"]
+    assert sorted(world.blobs.objects) == ["holiday/2019/a.jpg", "holiday/2019/text.jpg"]
+    assert (again.indexed, again.skipped) == (0, 1)
+
+
+async def test_large_files_are_not_held_together(world, folder, monkeypatch):
+    monkeypatch.setattr(indexer.bulk, "CHUNK_BYTES", len(jpeg(1)) + 1)
+    sent = []
+    publish = world.events.publish
+
+    async def count(events):
+        sent.append(len(events))
+        await publish(events)
+
+    world.events.publish = count
+    async with working(world):
+        await bulk(world, folder)
+    assert sent == [1, 1]

@@ -1,0 +1,160 @@
+"""What object stores and operators call: notices, dead letters, what is being built and what differs."""
+
+import hashlib
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from tests.unit.serving import RELEASE, Serving, assert_problem
+from visualsearch.domain import Build, Delivery, Event, EventKind, ReleaseState
+
+TOKEN = "a-token"
+SHOWN = {"authorization": f"Bearer {TOKEN}"}
+KEYS = ",".join(
+    f"{who}:{role}:{hashlib.sha256(who.encode()).hexdigest()}" for who, role in (("w", "write"), ("r", "read"))
+)
+
+
+@pytest.fixture
+async def serving():
+    async with Serving(webhook_token=TOKEN) as serving:
+        yield serving
+
+
+def record(key, name="s3:ObjectCreated:Put", bucket="images", **thing):
+    return {"eventName": name, "s3": {"bucket": {"name": bucket}, "object": {"key": key, **thing}}}
+
+
+async def tell(serving, body, headers=SHOWN):
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return await serving.client.post("/events/s3", content=content, headers=headers)
+
+
+def told(serving):
+    return [entry.event for entry in serving.events.entries.values()]
+
+
+async def test_notices_of_aws_and_minio_become_events_with_decoded_keys_and_tags(serving):
+    body = {
+        "EventName": "s3:ObjectCreated:Put",
+        "Records": [
+            record("my+folder/%C3%BC%25.jpg", eTag='"abc"', versionId="7"),
+            record("b.jpg", "ObjectRemoved:Delete"),
+            record("c.jpg", "ObjectCreated:CompleteMultipartUpload", versionId="7"),
+        ],
+    }
+    answer = await tell(serving, body)
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 3, "refused": []})
+    assert told(serving) == [
+        Event(EventKind.CREATED, serving.blobs.uri("my folder/ü%.jpg"), etag="abc"),
+        Event(EventKind.DELETED, serving.blobs.uri("b.jpg")),
+        Event(EventKind.CREATED, serving.blobs.uri("c.jpg"), etag="7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (record("a", "s3:ReducedRedundancyLostObject"), "not used"),
+        (record("a", bucket="other"), "not ours"),
+        (record("a" * 2000), "bytes"),
+        (record(""), "empty steps"),
+        (record("a/../b"), "empty steps"),
+        (record("a%00b"), "control"),
+        (record("queries/7"), "reserved"),
+        ({"eventName": "s3:ObjectCreated:Put"}, "no bucket or no key"),
+        ({"eventName": "s3:ObjectCreated:Put", "s3": {"bucket": {"name": "images"}, "object": {"key": 7}}}, "no key"),
+        ({}, "not used"),
+    ],
+)
+async def test_a_record_that_is_no_news_of_ours_is_refused_alone_with_its_reason(serving, bad, reason):
+    answer = await tell(serving, {"Records": [record("a.jpg"), bad]})
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == len(told(serving)) == 1
+    (refused,) = answer.json()["refused"]
+    assert refused["record"] == 1
+    assert reason in refused["reason"]
+    assert 'visualsearch_store_notices_total{outcome="refused"}' in (await serving.client.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no json", b"[]", b"7", b'{"Records": 7}', b'{"Records": [7]}', orjson.dumps({"Records": [{}] * 1001})],
+)
+async def test_what_is_no_notice_is_told_so(serving, body):
+    assert_problem(await tell(serving, body), 422)
+    assert not told(serving)
+
+
+async def test_the_question_whether_anybody_listens_is_answered(serving):
+    assert (await tell(serving, {"Service": "Amazon S3", "Event": "s3:TestEvent"})).json()["accepted"] == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer another"}, {"authorization": TOKEN[:-1]}])
+async def test_a_store_without_the_token_is_sent_away(serving, headers):
+    assert_problem(await tell(serving, {"Records": [record("a.jpg")]}, headers), 401)
+    assert not told(serving)
+
+
+async def test_a_token_without_the_word_bearer_is_a_token(serving):
+    assert (await tell(serving, {"Records": []}, {"authorization": TOKEN})).status_code == 202
+
+
+async def test_where_no_token_is_configured_nobody_may_tell_anything():
+    async with Serving() as serving:
+        assert_problem(await tell(serving, {"Records": []}, {"authorization": "Bearer "}), 401)
+
+
+async def test_a_key_that_may_write_may_tell_what_happened():
+    async with Serving(api_keys=KEYS) as serving:
+        for who, status in (("w", 202), ("r", 403), ("x", 401)):
+            assert (await tell(serving, {"Records": []}, {"authorization": f"Bearer {who}"})).status_code == status
+
+
+async def test_a_stream_that_is_away_makes_the_store_tell_it_again(serving):
+    serving.events.down = True
+    assert_problem(await tell(serving, {"Records": [record("a.jpg")]}), 503)
+
+
+@pytest.fixture
+async def buried(serving):
+    for number in range(3):
+        event = Event(EventKind.CREATED, serving.blobs.uri(f"{number}.jpg"))
+        await serving.events.bury(Delivery(f"{number}-1", event, 5), f"reason {number}")
+    return sorted(serving.events.dead)
+
+
+async def test_dead_letters_are_listed_newest_first_with_their_reasons(serving, buried):
+    letters = (await serving.client.get("/dead-letters?limit=2")).json()
+    assert [letter["reason"] for letter in letters] == ["reason 2", "reason 1"]
+    assert letters[0]["uri"] == "s3://images/2.jpg"
+    assert letters[0]["deliveries"] == 5
+
+
+async def test_dead_letters_are_put_back_one_by_one_or_all(serving, buried):
+    one = await serving.client.post("/dead-letters/retry", json={"entries": [buried[1], "no such entry"]})
+    assert one.json() == {"retried": 1}
+    rest = await serving.client.post("/dead-letters/retry", json={})
+    assert rest.json() == {"retried": 2}
+    assert len(told(serving)) == 3
+    assert (await serving.client.get("/dead-letters")).json() == []
+
+
+async def test_dead_letters_are_an_admins_affair():
+    async with Serving(api_keys=KEYS) as serving:
+        headers = {"authorization": "Bearer w"}
+        assert_problem(await serving.client.get("/dead-letters", headers=headers), 403)
+        assert_problem(await serving.client.post("/dead-letters/retry", json={}, headers=headers), 403)
+
+
+async def test_builds_and_differences_stand_in_stats_and_metrics(serving):
+    await serving.catalog.add_release(replace(RELEASE, name="v2"), ReleaseState.BUILDING)
+    await serving.catalog.record_build(Build("v2", 40, 30, 100))
+    await serving.catalog.record_differences({("", "row without an object"): 2})
+    stats = (await serving.client.get("/stats")).json()
+    assert stats["builds"] == [{"release": "v2", "up_to": 40, "done": 30, "total": 100}]
+    assert stats["differences"] == [{"release": "", "kind": "row without an object", "number": 2}]
+    metrics = (await serving.client.get("/metrics")).text
+    assert 'visualsearch_build_images{part="done",release="v2"} 30.0' in metrics
+    assert 'visualsearch_differences{kind="row without an object",release=""} 2.0' in metrics

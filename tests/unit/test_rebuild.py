@@ -1,0 +1,114 @@
+"""A release is built out of the stored objects while everything else goes on."""
+
+import asyncio
+
+import pytest
+
+import indexer.rebuild
+from indexer.rebuild import Rebuild
+from indexer.reconcile import Reconcile
+from tests.pictures import jpeg
+from tests.unit.indexing import RELEASE, settled, until, working
+from visualsearch.domain import EventKind, Release, ReleaseState
+from visualsearch.errors import Unavailable
+
+NEW = Release("v1_other", 1, "f" * 64, "images_v1_other", "hnsw")
+
+
+@pytest.fixture
+async def corpus(world, monkeypatch):
+    monkeypatch.setattr(indexer.rebuild, "PAGE", 3)
+    monkeypatch.setattr(indexer.rebuild, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(indexer.rebuild, "MAX_PAUSE_S", 0.02)
+    monkeypatch.setattr("visualsearch.releases.CACHE_S", 0.0)
+    await world.index(*[await world.upload(f"{number}.jpg", jpeg(number)) for number in range(13)])
+    return sorted(world.catalog.images)
+
+
+def a_rebuild(world, told=lambda build: None):
+    def reconcile():
+        return Reconcile(
+            world.blobs, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
+        )
+
+    return Rebuild(world.catalog, world.vectors, world.ingest, reconcile, told)
+
+
+def state(world, release=NEW):
+    return world.catalog.release_rows[release.name][1]
+
+
+async def test_a_new_collection_holds_what_the_old_one_holds(world, corpus):
+    told = []
+    await a_rebuild(world, told.append).run(NEW, heard_after_s=0)
+    assert sorted(world.vectors.rows[NEW.collection]) == corpus
+    assert state(world) == ReleaseState.READY
+    assert state(world, RELEASE) == ReleaseState.LIVE
+    assert [build.done for build in told] == [6, 12, 13]
+    assert {build.total for build in told} == {13}
+
+
+async def test_new_changed_and_deleted_images_during_the_build_end_up_in_both(world, corpus):
+    changed, deleted = corpus[1], corpus[2]
+    kept = []
+
+    async def meanwhile():
+        """What happens behind the walk's back after its first page."""
+        await world.blobs.put("1.jpg", jpeg(100))
+        await world.blobs.delete("2.jpg")
+        added = await world.upload("new.jpg", jpeg(101))
+        kept.append(added.image_id)
+        await world.events.publish([world.bare("1.jpg"), world.bare("2.jpg", EventKind.DELETED), added])
+        await until(lambda: settled(world))
+
+    async with working(world):
+        tasks = []
+        done = await a_rebuild(
+            world, lambda build: tasks.append(asyncio.create_task(meanwhile())) if build.done == 6 else None
+        ).run(NEW, heard_after_s=0.05)
+        await asyncio.gather(*tasks)
+    assert done.agrees
+    live, new = world.vectors.rows[RELEASE.collection], world.vectors.rows[NEW.collection]
+    assert set(new) == set(live) == {*corpus, *kept} - {deleted}
+    assert new[changed].phash == live[changed].phash == world.catalog.phashes[changed]
+
+
+async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
+    def cut(build):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await a_rebuild(world, cut).run(NEW, heard_after_s=0)
+    assert state(world) == ReleaseState.BUILDING
+    world.encoder.batches.clear()
+    await a_rebuild(world).run(NEW, heard_after_s=0)
+    assert sum(world.encoder.batches) == len(corpus) - 6
+    assert sorted(world.vectors.rows[NEW.collection]) == corpus
+
+
+@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "blobs"])
+async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
+    def trouble(build):
+        if build.done == 6:
+            getattr(world, server).down = True
+            asyncio.get_running_loop().call_later(0.1, lambda: setattr(getattr(world, server), "down", False))
+
+    await a_rebuild(world, trouble).run(NEW, heard_after_s=0)
+    assert sorted(world.vectors.rows[NEW.collection]) == corpus
+
+
+async def test_a_server_that_stays_away_ends_the_build_with_its_name(world, corpus, monkeypatch):
+    monkeypatch.setattr(indexer.rebuild, "PATIENCE_S", 0.05)
+    world.encoder.down = True
+    with pytest.raises(Unavailable, match="Triton"):
+        await a_rebuild(world).run(NEW, heard_after_s=0)
+    assert state(world) == ReleaseState.BUILDING
+
+
+async def test_what_is_no_picture_any_more_does_not_stop_a_build(world, corpus):
+    world.blobs.objects["4.jpg"] = b"no picture"
+    with pytest.raises(Unavailable, match="still lacks"):
+        await a_rebuild(world).run(NEW, heard_after_s=0)
+    await world.index(world.bare("4.jpg"))
+    await a_rebuild(world).run(NEW, heard_after_s=0)
+    assert set(world.vectors.rows[NEW.collection]) == set(corpus) - {corpus[4]}

@@ -1,0 +1,138 @@
+"""What a reconciliation finds, and that a repaired corpus agrees."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from indexer.reconcile import Kind, Reconcile
+from indexer.sorting import sorted_lines
+from tests.pictures import jpeg
+from tests.unit.indexing import RELEASE, settled, until, working
+from visualsearch.domain import NewImage, Status, VectorRow
+
+ALL = 7
+
+
+@pytest.fixture
+async def corpus(world):
+    """A world with some indexed images, in the order of their ids."""
+    events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(ALL)]
+    await world.index(*events)
+    return [event.image_id for event in events]
+
+
+def a_reconciliation(world, *, repair=False):
+    rewrite = world.ingest.rewrite if repair else None
+    return Reconcile(world.blobs, world.catalog, world.vectors, world.events, rewrite=rewrite, pause_s=0)
+
+
+async def found(world, **values):
+    report = await a_reconciliation(world, **values).run([RELEASE])
+    return {(kind, release): number for (release, kind), number in report.counts.items()}
+
+
+async def repaired(world):
+    """Repair, let the indexer do its part, and look again."""
+    await found(world, repair=True)
+    async with working(world):
+        await until(lambda: settled(world))
+    return await found(world)
+
+
+async def unknown_object(world, ids):
+    await world.blobs.put("straight/x.jpg", jpeg(50))
+
+
+async def lost_object(world, ids):
+    await world.blobs.delete("3.jpg")
+
+
+async def stale_row(world, ids):
+    await world.blobs.put("3.jpg", jpeg(51))
+
+
+async def missing_vector(world, ids):
+    await world.vectors.delete(RELEASE.collection, [ids[3]])
+
+
+async def orphaned_vector(world, ids):
+    row = world.vectors.written[ids[0]]
+    await world.vectors.upsert(RELEASE.collection, [VectorRow(10**9, row.embedding, 1, 2)])
+
+
+async def stale_vector(world, ids):
+    row = world.vectors.written[ids[3]]
+    await world.vectors.upsert(RELEASE.collection, [VectorRow(ids[3], row.embedding, 1, 2)])
+
+
+HARM = {
+    Kind.UNKNOWN_OBJECT: (unknown_object, ""),
+    Kind.LOST_OBJECT: (lost_object, ""),
+    Kind.STALE_ROW: (stale_row, ""),
+    Kind.MISSING_VECTOR: (missing_vector, RELEASE.name),
+    Kind.ORPHANED_VECTOR: (orphaned_vector, RELEASE.name),
+    Kind.STALE_VECTOR: (stale_vector, RELEASE.name),
+}
+
+
+async def test_stores_that_agree_are_said_to(world, corpus):
+    report = await a_reconciliation(world).run([RELEASE])
+    assert report.agrees
+    assert (report.objects, report.rows, report.vectors) == (ALL, ALL, {RELEASE.name: ALL})
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_each_way_to_differ_is_named_counted_and_repaired(world, corpus, kind):
+    harm, release = HARM[kind]
+    await harm(world, corpus)
+    assert await found(world) == {(kind, release): 1}
+    assert await world.catalog.differences() == {(release, kind.value): 1}
+    assert await repaired(world) == {}
+    assert await world.catalog.differences() == {}
+
+
+async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus):
+    await unknown_object(world, corpus)
+    await missing_vector(world, corpus)
+    await orphaned_vector(world, corpus)
+    await world.blobs.delete("5.jpg")
+    await found(world, repair=True)
+    assert await repaired(world) == {}
+    assert len(world.vectors.written) == len(world.catalog.images) == ALL
+
+
+async def test_a_repaired_image_stays_indexed_all_the_while(world, corpus):
+    await missing_vector(world, corpus)
+    await found(world, repair=True)
+    assert {image.status for image in world.catalog.images.values()} == {Status.INDEXED}
+    assert corpus[3] in world.vectors.written
+
+
+async def test_what_is_on_its_way_is_no_difference(world, corpus):
+    await world.catalog.promise(NewImage("s3://images/promised.jpg"))
+    refused = await world.upload("text.jpg", b"no picture")
+    await world.index(refused)
+    assert await found(world) == {}
+
+
+async def test_what_is_ours_in_the_bucket_is_no_picture(world, corpus):
+    await world.blobs.put("queries/17", jpeg(1))
+    await world.blobs.put(".visualsearch/probe", b"probe")
+    report = await a_reconciliation(world).run([RELEASE])
+    assert (report.agrees, report.objects) == (True, ALL)
+
+
+async def test_a_collection_that_is_gone_lacks_every_vector(world, corpus):
+    await world.vectors.drop(RELEASE.collection)
+    assert await found(world) == {(Kind.MISSING_VECTOR, RELEASE.name): ALL}
+
+
+async def test_lines_are_sorted_in_runs_no_longer_than_allowed():
+    lines = [f"s3://images/{number * 7919 % 1000:04}\tetag" for number in range(1000)]
+
+    async def pages():
+        for begin in range(0, len(lines), 30):
+            yield lines[begin : begin + 30]
+
+    with ExitStack() as stack:
+        assert list(await sorted_lines(pages(), stack, run=100)) == sorted(lines)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.quality import SHIPPED, label
+from benchmarks.quality import SHIPPED, label, reports
 from benchmarks.table import write
 from training import evaluate, views
-from training.embed import onnx_embed
+from training.embed import onnx_embed, served
 from training.report import PRIMARY, Report
 from visualsearch.domain import IMAGE_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.embed import Embed
+    from training.embed import Embed, Prepare
 
 SETS = ("emoji-google-twitter", "emoji-twitter-fluent", "openclipart", "tuxpaint", "edits")
 QUERY_VIEWS = {
@@ -42,24 +44,25 @@ def median_ms(embed: Embed, pixels: NDArray[np.uint8]) -> float:
     return float(np.median(spent)) * 1000
 
 
+def judged_on(embed: Embed, name: str, how: Prepare = served, embed_query: Embed | None = None) -> Report:
+    """Judge an embedding on a public set, with pictures prepared and queries embedded in some way."""
+    one = evaluate.public_set(name)
+    return evaluate.on_set(one, embed, how=how, pixels=evaluate.CACHE, embed_query=embed_query)[0]
+
+
 def main(model: Path) -> None:
     """Judge each way on some of the sets and write the table."""
     embed = onnx_embed(model)
     one = np.random.default_rng(0).integers(0, 256, (1, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
     found: dict[str, tuple[dict[str, Report], float]] = {}
     for name, chosen in QUERY_VIEWS.items():
         embed_query = views.averaged(embed, chosen)
-        spent = median_ms(embed_query, one)
-        judged = {
-            part: evaluate.on_set(
-                evaluate.public_set(part), embed, pixels=evaluate.CACHE, embed_query=embed_query if chosen else None
-            )[0]
-            for part in SETS
-        }
-        found[name] = judged, spent
+        judge = partial(judged_on, embed, embed_query=embed_query if chosen else None)
+        found[name] = reports(f"{digest} {name}", judge, SETS), median_ms(embed_query, one)
     plain, plain_ms = found["squashed (as served)"]
     for name, how in FITS.items():
-        found[name] = evaluate.on_public_sets(embed, SETS, how=how), plain_ms
+        found[name] = reports(f"{digest} {name}", partial(judged_on, embed, how=how), SETS), plain_ms
     rows = []
     for name, (judged, spent) in found.items():
         cells = []

@@ -35,7 +35,10 @@ def onnx_embed(model: Path | bytes) -> Embed:
     """Return an ONNX file of ours as a function. Raises ``ConfigurationError`` where it is no such file."""
     try:
         data = model.read_bytes() if isinstance(model, Path) else model
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # As served: threads that spin between two batches take the cores from whatever else runs, other models too.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's error classes share no public base
         raise ConfigurationError(f"{model if isinstance(model, Path) else 'It'} is no ONNX model: {error}") from None
     names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]

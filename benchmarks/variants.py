@@ -111,7 +111,7 @@ def main(file: Path) -> None:
         "those of the fastest tenth of batches, taken in turns, since the machine was shared. The gate "
         f"(`python -m export.variants`): mean cosine to the original at least {variants.MIN_COSINE} and less than "
         f"{variants.MAX_NDCG_LOSS} of nDCG@10 lost, on the public set {JUDGED_ON}; int8 was calibrated on "
-        f"{CALIBRATED_ON}. Half precision is for GPUs: CPUs have no kernels for it and convert back and forth.",
+        f"{CALIBRATED_ON}. Half precision is meant for GPUs; on this CPU it is slower than fp32.",
         "## Backbones, each with a projection to 256 numbers",
         grid(OTHERS, others),
         f"Least cosine to torch over {COMPARED} pictures. Weights of ResNet50 and ViT-B-32 cannot be downloaded where "

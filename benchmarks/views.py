@@ -19,6 +19,8 @@ from training.report import PRIMARY, Report
 from visualsearch.domain import IMAGE_SIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from numpy.typing import NDArray
 
     from training.embed import Embed, Prepare
@@ -50,6 +52,11 @@ def judged_on(embed: Embed, name: str, how: Prepare = served, embed_query: Embed
     return evaluate.on_set(one, embed, how=how, pixels=evaluate.CACHE, embed_query=embed_query)[0]
 
 
+def among(report: Report, queries: Set[str]) -> Report:
+    """Keep some of the queries, in the order of their names."""
+    return Report({query: report.per_query[query] for query in sorted(queries)}, report.groups)
+
+
 def main(model: Path) -> None:
     """Judge each way on some of the sets and write the table."""
     embed = onnx_embed(model)
@@ -68,7 +75,8 @@ def main(model: Path) -> None:
         cells = []
         for part in SETS:
             measure = "recall@1" if part == "edits" else PRIMARY
-            gain = judged[part].difference(plain[part], measure)
+            both = judged[part].per_query.keys() & plain[part].per_query.keys()  # a fit may leave a picture too small
+            gain = among(judged[part], both).difference(among(plain[part], both), measure)
             told = f" ({gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}])" if judged is not plain else ""
             cells.append(f"{judged[part].overall[measure].mean:.3f}{told}")
         rows.append((name, *cells, f"{spent:.1f}"))

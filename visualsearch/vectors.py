@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -150,6 +151,7 @@ class MilvusVectors:
                 timeout=self._timeout_s,
             )
         )
+        begin = time.perf_counter()
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
         exact = np.clip(_raw_vectors(hits) @ embedding, -1, 1)
@@ -159,7 +161,8 @@ class MilvusVectors:
         order = np.lexsort((ids, -exact))
         columns = [column.astype(np.int64).view(np.uint64)[order] for column in hashes]
         exhausted = len(ids) < count or count == MAX_COUNT
-        return Candidates(ids[order], exact[order], columns[0], columns[1], exhausted)
+        rescore_ms = (time.perf_counter() - begin) * 1000
+        return Candidates(ids[order], exact[order], columns[0], columns[1], exhausted, rescore_ms)
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""

@@ -91,7 +91,7 @@ class Backup:
 
     async def _collection(self, archive: Archive, collection: str) -> int:
         total, last, number = 0, -1, 0
-        while rows := await self._vectors.rows(collection, last, VECTOR_PAGE):
+        while rows := await self._vectors.page(collection, last, VECTOR_PAGE):
             archive.write_vectors(collection, number, rows)
             total, last, number = total + len(rows), rows[-1].image_id, number + 1
             self._on_progress(f"vectors of {collection}", total)

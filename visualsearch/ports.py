@@ -115,7 +115,7 @@ class Vectors(Protocol):
         """(id, pHash) of these rows, for those that are there."""
         ...
 
-    async def rows(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
         """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
         ...
 

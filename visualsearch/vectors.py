@@ -227,7 +227,7 @@ class MilvusVectors:
         )
         return [(row["id"], row["phash"] % 2**64) for row in rows]
 
-    async def rows(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
         """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
         found = await self._call(
             lambda client: client.query(

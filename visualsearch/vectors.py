@@ -230,6 +230,19 @@ class MilvusVectors:
         )
         return [(row["id"], row["phash"] % 2**64) for row in rows]
 
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        found = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id > {after}",
+                output_fields=["id", "embedding", *SCALARS, "source", "owner", "private", "min_side"],
+                limit=limit,
+                consistency_level="Strong",
+            )
+        )
+        return sorted(map(_row, found), key=lambda row: row.image_id)
+
     async def count(self, collection: str) -> int:
         """Number of rows, exactly."""
         rows = await self._call(
@@ -301,6 +314,19 @@ def _fields(row: VectorRow) -> dict[str, Any]:
         "private": row.visibility is Visibility.PRIVATE,
         "min_side": row.min_side,
     }
+
+
+def _row(fields: Mapping[str, Any]) -> VectorRow:
+    return VectorRow(
+        fields["id"],
+        np.array(fields["embedding"], np.float32),
+        fields["phash"] % 2**64,
+        fields["phash_mirrored"] % 2**64,
+        fields["source"],
+        fields["owner"],
+        Visibility.PRIVATE if fields["private"] else Visibility.PUBLIC,
+        fields["min_side"],
+    )
 
 
 def _signed(number: int) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
 from visualsearch.errors import ConfigurationError, RateLimited, Unavailable
 
@@ -32,6 +32,8 @@ LONG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 3
 SERVERS = ("triton", "milvus", "postgres", "valkey", "s3")
 """What a gateway depends on, as /ready names it."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS = Counter("visualsearch_requests_total", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram("visualsearch_request_seconds", "Time to answer a request.", ["route"], buckets=SECONDS)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-import prometheus_client
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import schemas
 from gateway.access import Caller, Role
 from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
+from gateway.scrape import scrape
 from gateway.search import Wish
 from gateway.service import Gateway
 from visualsearch.domain import (
@@ -53,7 +54,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
         access = gateway_of(request).access
         caller = access.caller(request.headers, role)
-        access.limit(caller, request.client.host if request.client else "")
+        await access.limit(caller, request.client.host if request.client else "")
         return caller
 
     return Depends(caller)
@@ -278,8 +279,7 @@ async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Expose metrics to Prometheus."""
-    await gateway_of(request).count()
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import orjson
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -22,13 +22,6 @@ STAGE_SECONDS = Histogram(
 SHED = Counter("visualsearch_shed_requests_total", "Requests refused for want of capacity.", ["reason"])
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
-DIFFERENCES = Gauge(
-    "visualsearch_differences",
-    "What the last reconciliation found; release is empty for the object store.",
-    ["release", "kind"],
-)
-BUILT = Gauge("visualsearch_build_images", "Images of a release that is being built.", ["release", "part"])
-IMAGES = Gauge("visualsearch_images", "Images by status.", ["status"])
 
 
 class _JsonLines(logging.Formatter):

@@ -28,6 +28,7 @@ from visualsearch.domain import (
 )
 from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput, NotFound
 from visualsearch.images import parse_box
+from visualsearch.telemetry import CLICKS
 
 router = APIRouter()
 WEB = FilePath(__file__).parent / "web"
@@ -238,6 +239,7 @@ async def click(request: Request, caller: Reader, click: schemas.Click) -> Respo
     await catalog.record(
         [Interaction("click", click.query_image_id, click.displayed_image_id, click.rank, click.user_id)]
     )
+    CLICKS.labels("", "").inc()
     return Response(status_code=204)
 
 

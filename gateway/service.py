@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
 from visualsearch.errors import VisualSearchError
-from visualsearch.telemetry import LATER_FAILURES, STAGE_SECONDS
+from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -55,8 +55,8 @@ class Gateway:
 
     def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
         """Count a search at once, and write it down once the answer has gone."""
-        for stage, milliseconds in answer.timings_ms.items():
-            STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+        stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
+        count_stages(answer.release, "", stages)
         if len(self._later) >= MAX_LATER:
             LATER_FAILURES.labels("dropped").inc()
             return
@@ -70,6 +70,7 @@ class Gateway:
         shown = [Interaction("impression", query_id, hit.id, hit.rank, user_id) for hit in answer.results]
         try:
             await self.catalog.record(shown)
+            IMPRESSIONS.labels(answer.release, "").inc(len(shown))
             if data is not None:
                 await self.catalog.record_query(query_id, answer.release, user_id, str(box or ""), key)
             if key and data is not None:
@@ -85,15 +86,15 @@ class Gateway:
 
     async def not_ready(self) -> dict[str, str]:
         """Ask every server for a little real work; return what is wrong by server."""
-        checks = {
-            "triton": self._check_encoder(),
-            "milvus": self._check_vectors(),
-            "postgres": self.catalog.check(),
-            "valkey": self.events.check(),
-            "s3": self.blobs.check(),
-        }
-        results = await asyncio.gather(*(_trouble(check) for check in checks.values()))
-        troubles = dict(zip(checks, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
+        checks = (
+            self._check_encoder(),
+            self._check_vectors(),
+            self.catalog.check(),
+            self.events.check(),
+            self.blobs.check(),
+        )
+        results = await asyncio.gather(*map(_trouble, checks))
+        troubles = dict(zip(SERVERS, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
         return {name: trouble for name, trouble in troubles.items() if trouble}
 
     async def _check_encoder(self) -> None:
@@ -118,12 +119,6 @@ class Gateway:
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
         answer["errors"] = [trouble for _, trouble in results if trouble]
         return answer
-
-    async def counted(self) -> dict[str, Any]:
-        """Count what metrics show of the catalog; what cannot be counted now is null."""
-        parts = {"images": self._image_counts(), "builds": self._builds(), "differences": self._differences()}
-        results = await asyncio.gather(*(_part(part) for part in parts.values()))
-        return {name: value for name, (value, _) in zip(parts, results, strict=True)}
 
     async def _image_counts(self) -> dict[str, int]:
         counts = await self.catalog.counts()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.crew import Crew
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, Vectors
+    from visualsearch.ports import Blobs, Catalog, Encoder, Events, ReleaseLog, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Gateway:
     events: Events
     blobs: Blobs
     releases: Releases
+    release_log: ReleaseLog
     search: ImageSearch
     corpus: Corpus
     access: Access

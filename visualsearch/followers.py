@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain import ReleaseState
 from visualsearch.releases import CACHE_S, CANARY_ALIAS, LIVE_ALIAS
+from visualsearch.standing import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ async def follow(
 
 async def _aliases(standings: Sequence[Standing], vectors: Vectors) -> list[str]:
     done = []
-    there = await vectors.aliases()
+    there = await vectors.aliased()
     for alias, state in ((LIVE_ALIAS, ReleaseState.LIVE), (CANARY_ALIAS, ReleaseState.CANARY)):
         wanted = next((one.release.collection for one in standings if one.state == state), None)
         if wanted == there.get(alias):
@@ -69,11 +70,11 @@ async def _models(
 ) -> list[str]:
     """Unload what retired releases alone used, and load what Triton has lost by a restart.
 
-    A release that is being built has its model loaded by its build: one that cannot be loaded must not stop the rest.
+    A build that is only asked for loads its model itself: one that cannot be loaded must not stop the rest.
     """
     served = await models.served()
     used = {one.release.model_version for one in kept}
-    needed = {one.release.model_version for one in kept if one.state != ReleaseState.BUILDING}
+    needed = {one.release.model_version for one in kept if one.job is not Job.BUILD}
     still_asked = {one.release.model_version for one in gone if one not in free}
     unused = {one.release.model_version for one in free} - used - still_asked
     wanted = (served | needed) - unused

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from visualsearch.domain import Release
-    from visualsearch.standing import Canary, Evaluation
     from visualsearch.ports import ReleaseBook, ReleaseLog
+    from visualsearch.standing import Canary, Evaluation
 
 VALID_FOR = timedelta(hours=24)
 """How long an evaluation counts: indexes grow, and machines change."""
@@ -58,13 +58,21 @@ class Lifecycle:
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, "become ready", ReleaseState.BUILDING)
-            await self._move(book, old, replace(old, state=ReleaseState.READY, job=Job.EVALUATE), Action.READY, "")
+            await self._move(book, old, replace(old, state=ReleaseState.READY, job=Job.NONE), Action.READY, "")
 
-    async def failed(self, name: str, reason: str) -> None:
-        """Note why a job on a release came to nothing; its state stays."""
+    async def failed(self, release: Release, reason: str) -> None:
+        """Note why a job on a release came to nothing.
+
+        Its state stays, and it may be gone on with; but a build that was only asked for, and cannot begin, is retired.
+        """
         async with self._log.switching() as book:
-            old = await _known(book, name)
-            await self._move(book, old, replace(old, job=Job.NONE), Action.FAIL, reason)
+            old = next((one for one in await book.standings() if one.release.name == release.name), None)
+            if old is None:  # it could not even begin: the history alone tells
+                now = datetime.now(UTC)
+                await book.record(Transition(now, release.name, self._actor, Action.FAIL, "", "", reason))
+                return
+            state = ReleaseState.RETIRED if old.job is Job.BUILD else old.state
+            await self._move(book, old, replace(old, state=state, job=Job.NONE), Action.FAIL, reason)
 
     async def ask(self, name: str, job: Job) -> None:
         """Ask the indexers for a job on a release."""
@@ -81,7 +89,7 @@ class Lifecycle:
 
     async def shadow(self, name: str, share: float) -> None:
         """Let a percentage of the queries run on a release too, out of sight; 0 ends it."""
-        if not 0 <= share <= 100:  # noqa: PLR2004 - percent
+        if not 0 <= share <= 100:
             raise InvalidInput(f"A shadow's share is 0 to 100 percent, and is {share:g}.")
         async with self._log.switching() as book:
             old = await _known(book, name)
@@ -148,7 +156,9 @@ class Lifecycle:
                 return live
             before = predecessor(await book.switches(), standings)
             if before is None:
-                raise Conflict(f"No release that {live.release.name} replaced is there any more: nothing to go back to.")
+                raise Conflict(
+                    f"No release that {live.release.name} replaced is there any more: nothing to go back to."
+                )
             return await self._switch(book, standings, before, Action.ROLLBACK, reason)
 
     async def retire(self, name: str, reason: str = "") -> None:
@@ -172,7 +182,7 @@ class Lifecycle:
         await self._move(book, new, now, action, reason, live.release.name if live else "")
         return now
 
-    async def _move(  # noqa: PLR0913
+    async def _move(
         self, book: ReleaseBook, old: Standing | None, new: Standing, action: Action, reason: str, replaced: str = ""
     ) -> None:
         now = datetime.now(UTC)

@@ -79,7 +79,7 @@ class Vectors(Protocol):
         """Let an alias name this collection, whatever it named before."""
         ...
 
-    async def aliases(self) -> dict[str, str]:
+    async def aliased(self) -> dict[str, str]:
         """Collections by the aliases that name them."""
         ...
 

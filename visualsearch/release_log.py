@@ -117,7 +117,9 @@ class PostgresBook:
 def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
     if thing is None:
         return None
-    return Jsonb({key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(thing).items()})
+    return Jsonb(
+        {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(thing).items()}
+    )
 
 
 def _standing(row: Row) -> Standing:

@@ -116,7 +116,7 @@ class MilvusVectors:
 
         await self._call(run, CREATE_S)
 
-    async def aliases(self) -> dict[str, str]:
+    async def aliased(self) -> dict[str, str]:
         """Collections by the aliases that name them."""
 
         async def run(client: AsyncMilvusClient) -> dict[str, str]:

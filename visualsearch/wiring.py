@@ -18,13 +18,15 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.models import TritonModels
 from visualsearch.rates import ValkeyRates
+from visualsearch.release_log import PostgresReleaseLog
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Models, ReleaseLog
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -42,6 +44,8 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    release_log: ReleaseLog
+    models: Models
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -57,6 +61,9 @@ async def open_stores(
 
     ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
     """
+    catalog = PostgresCatalog(
+        settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s, connections
+    )
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -66,10 +73,12 @@ async def open_stores(
             settings.collection_config,
             timeout_s,
         ),
-        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s, connections),
+        catalog,
         RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        PostgresReleaseLog(catalog),
+        _models(settings, timeout_s),
         _rates(settings),
     )
     try:
@@ -82,6 +91,7 @@ async def open_stores(
             stores.events,
             stores.blobs,
             stores.changes,
+            stores.models,
             stores.rates,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
@@ -131,3 +141,12 @@ def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encode
 
         return OnnxEncoder(model)
     return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)
+
+
+def _models(settings: Settings, timeout_s: float) -> Models:
+    if settings.encoder == "onnx":
+        from visualsearch.encoder_onnx import OnnxModels
+
+        return OnnxModels(settings.model_repository / settings.model_name)
+    key = settings.triton_admin_key.get_secret_value()
+    return TritonModels(settings.triton_grpc, settings.model_name, key, timeout_s)

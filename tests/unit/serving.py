@@ -9,6 +9,8 @@ from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
+from tests.fakes.models import FakeModels
+from tests.fakes.release_log import FakeReleaseLog
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
 from visualsearch.images import prepare
@@ -25,7 +27,17 @@ class Serving:
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
-        stores = Stores(self.encoder, self.vectors, self.catalog, self.events, self.blobs, None)
+        self.release_log, self.models = FakeReleaseLog(self.catalog), FakeModels()
+        stores = Stores(
+            self.encoder,
+            self.vectors,
+            self.catalog,
+            self.events,
+            self.blobs,
+            None,
+            release_log=self.release_log,
+            models=self.models,
+        )
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()
         self.app.state.gateway = self.gateway

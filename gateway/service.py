@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
 from visualsearch.errors import VisualSearchError
-from visualsearch.telemetry import BUILT, DIFFERENCES, IMAGES, LATER_FAILURES, STAGE_SECONDS
+from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
+    from gateway.crew import Crew
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
     from visualsearch.ports import Blobs, Catalog, Encoder, Events, Vectors
@@ -45,6 +46,7 @@ class Gateway:
     min_side: int = 0
     store_queries: bool = True
     webhook_token: str = ""
+    crew: Crew | None = None
     _later: set[asyncio.Task[None]] = field(default_factory=set)
 
     def filter_for(self, caller: Caller) -> Filter:
@@ -53,8 +55,8 @@ class Gateway:
 
     def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
         """Count a search at once, and write it down once the answer has gone."""
-        for stage, milliseconds in answer.timings_ms.items():
-            STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+        stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
+        count_stages(answer.release, "", stages)
         if len(self._later) >= MAX_LATER:
             LATER_FAILURES.labels("dropped").inc()
             return
@@ -68,6 +70,7 @@ class Gateway:
         shown = [Interaction("impression", query_id, hit.id, hit.rank, user_id) for hit in answer.results]
         try:
             await self.catalog.record(shown)
+            IMPRESSIONS.labels(answer.release, "").inc(len(shown))
             if data is not None:
                 await self.catalog.record_query(query_id, answer.release, user_id, str(box or ""), key)
             if key and data is not None:
@@ -83,15 +86,16 @@ class Gateway:
 
     async def not_ready(self) -> dict[str, str]:
         """Ask every server for a little real work; return what is wrong by server."""
-        checks = {
-            "triton": self._check_encoder(),
-            "milvus": self._check_vectors(),
-            "postgres": self.catalog.check(),
-            "valkey": self.events.check(),
-            "s3": self.blobs.check(),
-        }
-        results = await asyncio.gather(*(_trouble(check) for check in checks.values()))
-        return {name: trouble for name, trouble in zip(checks, results, strict=True) if trouble}
+        checks = (
+            self._check_encoder(),
+            self._check_vectors(),
+            self.catalog.check(),
+            self.events.check(),
+            self.blobs.check(),
+        )
+        results = await asyncio.gather(*map(_trouble, checks))
+        troubles = dict(zip(SERVERS, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
+        return {name: trouble for name, trouble in troubles.items() if trouble}
 
     async def _check_encoder(self) -> None:
         release = await self.releases.live()
@@ -116,14 +120,8 @@ class Gateway:
         answer["errors"] = [trouble for _, trouble in results if trouble]
         return answer
 
-    async def count(self) -> None:
-        """Bring up to date what is counted in the catalog; what cannot be counted now stays as it was."""
-        await asyncio.gather(*map(_part, (self._image_counts(), self._builds(), self._differences())))
-
     async def _image_counts(self) -> dict[str, int]:
         counts = await self.catalog.counts()
-        for status, number in counts.items():
-            IMAGES.labels(status.value).set(number)
         return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
 
     async def _stream(self) -> dict[str, Any]:
@@ -138,18 +136,10 @@ class Gateway:
         return asdict(release)
 
     async def _builds(self) -> list[dict[str, Any]]:
-        builds = await self.catalog.builds()
-        BUILT.clear()
-        for build in builds:
-            BUILT.labels(build.release, "done").set(build.done)
-            BUILT.labels(build.release, "total").set(build.total)
-        return [asdict(build) for build in builds]
+        return [asdict(build) for build in await self.catalog.builds()]
 
     async def _differences(self) -> list[dict[str, Any]]:
         found = await self.catalog.differences()
-        DIFFERENCES.clear()
-        for (release, kind), number in found.items():
-            DIFFERENCES.labels(release, kind).set(number)
         return [{"release": release, "kind": kind, "number": number} for (release, kind), number in found.items()]
 
 

@@ -13,9 +13,11 @@ ADAPTERS = {
     "encoder_onnx": {"onnxruntime"},
     "vectors": {"pymilvus", "grpc", "yaml"},
     "catalog": {"psycopg", "psycopg_pool"},
+    "dump": {"psycopg"},
     "events": {"redis"},
     "blobs": {"obstore", "httpx"},
     "changes": {"grpc"},
+    "rates": {"redis"},
 }
 PURE = {"domain": set(), "errors": set(), "ports": {"PIL", "imagehash"}, "images": {"PIL", "imagehash"}}
 TORCH = {"torch", "torchvision", "open_clip"}

@@ -18,6 +18,7 @@ from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
 from gateway.search import ImageSearch
 from gateway.service import Gateway
+from visualsearch import tracing
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
 from visualsearch.telemetry import configure_logging
@@ -81,7 +82,10 @@ def with_servers(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContext
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
+        with (
+            tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
+            ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
+        ):
             async with open_stores(settings) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"

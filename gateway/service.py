@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from visualsearch import tracing
 from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
 from visualsearch.errors import VisualSearchError
 from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
@@ -55,6 +56,7 @@ class Gateway:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         count_stages(answer.release, "", stages)
+        tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
         if len(self._later) >= MAX_LATER:
             LATER_FAILURES.labels("dropped").inc()
             return

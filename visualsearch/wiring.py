@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
@@ -18,6 +18,7 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
@@ -63,10 +64,21 @@ async def open_stores(
         _changes(settings, timeout_s),
     )
     try:
-        yield stores
+        yield _traced(stores)
     finally:
         everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _traced(stores: Stores) -> Stores:
+    return replace(
+        stores,
+        encoder=traced(stores.encoder, "triton"),
+        vectors=traced(stores.vectors, "milvus"),
+        catalog=traced(stores.catalog, "postgres"),
+        events=traced(stores.events, "valkey"),
+        blobs=traced(stores.blobs, "s3"),
+    )
 
 
 def _changes(settings: Settings, timeout_s: float) -> Changes | None:

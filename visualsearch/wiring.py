@@ -18,6 +18,7 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.rates import ValkeyRates
 from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
@@ -42,13 +43,21 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    rates: ValkeyRates | None = None
+    """How often each caller has asked, where that is limited."""
 
 
 @asynccontextmanager
 async def open_stores(
-    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
+    settings: Settings,
+    timeout_s: float = CALL_TIMEOUT_S,
+    priority: Priority = Priority.SEARCHING,
+    connections: int = 8,
 ) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
+    """Connect to every server and close the connections at the end.
+
+    ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
+    """
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -58,15 +67,24 @@ async def open_stores(
             settings.collection_config,
             timeout_s,
         ),
-        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
+        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s, connections),
         RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        _rates(settings),
     )
     try:
         yield _traced(stores)
     finally:
-        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
+        everything = (
+            stores.encoder,
+            stores.vectors,
+            stores.catalog,
+            stores.events,
+            stores.blobs,
+            stores.changes,
+            stores.rates,
+        )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
 
 
@@ -79,6 +97,12 @@ def _traced(stores: Stores) -> Stores:
         events=traced(stores.events, "valkey"),
         blobs=traced(stores.blobs, "s3"),
     )
+
+
+def _rates(settings: Settings) -> ValkeyRates | None:
+    if not settings.rate_limit:
+        return None
+    return ValkeyRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
 
 
 def _changes(settings: Settings, timeout_s: float) -> Changes | None:

@@ -17,6 +17,7 @@ ADAPTERS = {
     "events": {"redis"},
     "blobs": {"obstore", "httpx"},
     "changes": {"grpc"},
+    "rates": {"redis"},
 }
 PURE = {"domain": set(), "errors": set(), "ports": {"PIL", "imagehash"}, "images": {"PIL", "imagehash"}}
 TORCH = {"torch", "torchvision", "open_clip"}

@@ -16,6 +16,7 @@ from gateway.access import Access
 from gateway.corpus import Corpus
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
+from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
 from visualsearch.releases import Releases
@@ -69,10 +70,12 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gatew
         search,
         corpus,
         Access(settings.api_keys, settings.rate_limit, settings.rate_limit_loopback),
+        Recorder(stores.spool),
         sources,
         settings.min_result_side,
         settings.store_queries,
         settings.webhook_token.get_secret_value(),
+        settings.user_id_key.get_secret_value(),
     )
 
 

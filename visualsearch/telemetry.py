@@ -29,6 +29,14 @@ DIFFERENCES = Gauge(
 )
 BUILT = Gauge("visualsearch_build_images", "Images of a release that is being built.", ["release", "part"])
 IMAGES = Gauge("visualsearch_images", "Images by status.", ["status"])
+INTERACTIONS = Counter(
+    "visualsearch_interactions_total",
+    "Searches and clicks to be written down, by what became of them.",
+    ["what", "outcome"],
+)
+WAITING = Gauge(
+    "visualsearch_interactions_waiting", "Entries of the spool that wait to be written.", multiprocess_mode="mostrecent"
+)
 
 
 class _JsonLines(logging.Formatter):

@@ -17,12 +17,14 @@ from visualsearch.domain import Priority
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.journal import PostgresJournal
+from visualsearch.spool import RedisSpool
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -40,6 +42,8 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    spool: Spool
+    journal: Journal
 
 
 @asynccontextmanager
@@ -47,6 +51,8 @@ async def open_stores(
     settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
 ) -> AsyncIterator[Stores]:
     """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
+    catalog = PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s)
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -56,15 +62,18 @@ async def open_stores(
             settings.collection_config,
             timeout_s,
         ),
-        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
-        RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
+        catalog,
+        RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        RedisSpool(*valkey),
+        PostgresJournal(catalog.rows),
     )
     try:
         yield stores
     finally:
-        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
+        servers = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.spool)
+        everything = (*servers, stores.changes)
         await asyncio.gather(*(one.close() for one in everything if one is not None))
 
 

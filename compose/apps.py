@@ -45,7 +45,7 @@ def gateway(plan: Plan) -> Service:
         "gateway",
         [sys.executable, "-m", "gateway.main"],
         functools.partial(probes.http, f"{url}/ready"),
-        {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}"},
+        {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}", "metrics": f"{url}/metrics"},
         alive=functools.partial(probes.http, f"{url}/health"),
         env=_environment(plan),
         cwd=ROOT,
@@ -55,12 +55,13 @@ def gateway(plan: Plan) -> Service:
 def indexer(plan: Plan) -> Service:
     """The indexer, which shows that it lives by touching a file."""
     beat: Path = plan.home / "run" / "indexer.heartbeat"
+    port = plan.ports["indexer_metrics"]
     return Service(
         "indexer",
         [sys.executable, "-m", "indexer.main"],
         functools.partial(probes.heartbeat, beat),
-        {},
-        env=_environment(plan),
+        {"metrics": f"http://{LOOPBACK}:{port}/metrics"},
+        env=_environment(plan) | {"VISUALSEARCH_INDEXER_METRICS_PORT": str(port)},
         cwd=ROOT,
         prepare=lambda: beat.unlink(missing_ok=True),
     )

@@ -34,6 +34,7 @@ SECRETS = (
 USUAL_PORTS = {
     "gateway": 8080,
     "gateway_grpc": 8081,
+    "indexer_metrics": 8082,
     "triton_http": 8000,
     "triton_grpc": 8001,
     "triton_metrics": 8002,

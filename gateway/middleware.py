@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.problems import HINTS, Problem
 from visualsearch.domain import MAX_UPLOAD_BYTES
-from visualsearch.telemetry import REQUEST_SECONDS, REQUESTS, request_id
+from visualsearch.telemetry import ERRORS, count_request, request_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,13 +51,13 @@ class RequestId:
         except Exception:
             # Here and not in a handler of the framework's: that would answer outside of this, without the id.
             log.exception("unexpected error")
+            ERRORS.labels("Unexpected").inc()
             if not status:
                 await Problem(500, HINTS[500])(scope, receive, send_with_id)
         finally:
             # The route's template, not the address: ids must not become labels.
             route = getattr(scope.get("route"), "path", "none")
-            REQUESTS.labels(route, scope["method"], status).inc()
-            REQUEST_SECONDS.labels(route).observe(time.perf_counter() - begin)
+            count_request(route, scope["method"], str(status), time.perf_counter() - begin)
             request_id.reset(token)
 
 

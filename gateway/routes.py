@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-import prometheus_client
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from gateway import schemas
 from gateway.access import Caller, Role
+from gateway.facts import facts as scraped
 from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
 from gateway.search import Wish
@@ -27,6 +28,7 @@ from visualsearch.domain import (
 from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.images import parse_box
 from visualsearch.interactions import Click
+from visualsearch.telemetry import CLICKS
 
 router = APIRouter()
 WEB = FilePath(__file__).parent / "web"
@@ -237,6 +239,7 @@ async def click(request: Request, caller: Reader, click: schemas.Click) -> Respo
     user = gateway.pseudonym(click.user_id)
     told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
     await gateway.recorder.clicked(told)
+    CLICKS.labels("", "").inc()
     return Response(status_code=204)
 
 
@@ -278,8 +281,10 @@ async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Expose metrics to Prometheus."""
-    await gateway_of(request).count()
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    moment = CollectorRegistry(auto_describe=False)
+    moment.register(await scraped(gateway_of(request)))
+    text = generate_latest() + generate_latest(moment)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

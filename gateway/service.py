@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
 from visualsearch.interactions import Search, hashed_user
-from visualsearch.telemetry import BUILT, DIFFERENCES, IMAGES, LATER_FAILURES, STAGE_SECONDS, WAITING
+from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -60,8 +60,9 @@ class Gateway:
 
     def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
         """Count a search at once, and write it down once the answer has gone."""
-        for stage, milliseconds in answer.timings_ms.items():
-            STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+        stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
+        count_stages(answer.release, "", stages)
+        IMPRESSIONS.labels(answer.release, "").inc(len(answer.results))
         query_id, picture = answer.query_image_id, data is not None
         key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
         shown = tuple(hit.id for hit in answer.results)
@@ -117,15 +118,15 @@ class Gateway:
 
     async def not_ready(self) -> dict[str, str]:
         """Ask every server for a little real work; return what is wrong by server."""
-        checks = {
-            "triton": self._check_encoder(),
-            "milvus": self._check_vectors(),
-            "postgres": self.catalog.check(),
-            "valkey": self.events.check(),
-            "s3": self.blobs.check(),
-        }
-        results = await asyncio.gather(*(_trouble(check) for check in checks.values()))
-        return {name: trouble for name, trouble in zip(checks, results, strict=True) if trouble}
+        checks = (
+            self._check_encoder(),
+            self._check_vectors(),
+            self.catalog.check(),
+            self.events.check(),
+            self.blobs.check(),
+        )
+        results = await asyncio.gather(*map(_trouble, checks))
+        return {name: trouble for name, trouble in zip(SERVERS, results, strict=True) if trouble}
 
     async def _check_encoder(self) -> None:
         release = await self.releases.live()
@@ -144,25 +145,16 @@ class Gateway:
             "live_release": self._live(),
             "builds": self._builds(),
             "differences": self._differences(),
+            "interactions_waiting": self.recorder.waiting(),
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
         answer["errors"] = [trouble for _, trouble in results if trouble]
         return answer
 
-    async def count(self) -> None:
-        """Bring up to date what is counted in the catalog; what cannot be counted now stays as it was."""
-        parts = (self._image_counts(), self._builds(), self._differences(), self._waiting())
-        await asyncio.gather(*map(_part, parts))
-
     async def _image_counts(self) -> dict[str, int]:
         counts = await self.catalog.counts()
-        for status, number in counts.items():
-            IMAGES.labels(status.value).set(number)
         return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
-
-    async def _waiting(self) -> None:
-        WAITING.set(await self.recorder.waiting())
 
     async def _stream(self) -> dict[str, Any]:
         return asdict(await self.events.state())
@@ -176,18 +168,10 @@ class Gateway:
         return asdict(release)
 
     async def _builds(self) -> list[dict[str, Any]]:
-        builds = await self.catalog.builds()
-        BUILT.clear()
-        for build in builds:
-            BUILT.labels(build.release, "done").set(build.done)
-            BUILT.labels(build.release, "total").set(build.total)
-        return [asdict(build) for build in builds]
+        return [asdict(build) for build in await self.catalog.builds()]
 
     async def _differences(self) -> list[dict[str, Any]]:
         found = await self.catalog.differences()
-        DIFFERENCES.clear()
-        for (release, kind), number in found.items():
-            DIFFERENCES.labels(release, kind).set(number)
         return [{"release": release, "kind": kind, "number": number} for (release, kind), number in found.items()]
 
 

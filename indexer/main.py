@@ -19,7 +19,7 @@ from indexer.writer import Writer
 from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
-from visualsearch.telemetry import configure_logging
+from visualsearch.telemetry import configure_logging, serve_metrics
 from visualsearch.wiring import open_stores
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,10 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
+    with (
+        serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
+        ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
+    ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.catalog)
             ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)

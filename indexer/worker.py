@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain import DeadLetter, Delivery, Outcome, Rejected, Retry, Status
 from visualsearch.errors import Unavailable
+from visualsearch.telemetry import INDEX_BATCH_EVENTS, INDEX_EVENTS, index_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,9 @@ class Worker:
         try:
             deliveries = await self._without_killers(deliveries, again)
             releases = await self._releases.written()
-            outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], releases)
+            INDEX_BATCH_EVENTS.observe(len(deliveries))
+            with index_stage("total"):
+                outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], releases)
             await self._settle(deliveries, outcomes, releases)
         except Unavailable as error:
             log.warning("%d events are left pending: %s", len(deliveries), error)
@@ -158,6 +161,7 @@ class Worker:
             outcome = first
             if isinstance(first, Retry) and delivery.deliveries >= self._max_deliveries:
                 outcome = await self._last_try(delivery, first, releases)
+            INDEX_EVENTS.labels(type(outcome).__name__.lower()).inc()
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
@@ -186,3 +190,4 @@ class Worker:
         if image is not None and image.status is Status.PENDING:
             await self._catalog.mark_rejected(image.id, f"Given up on: {reason}")
         await self._events.bury(delivery, reason)
+        INDEX_EVENTS.labels("dead").inc()

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from visualsearch.errors import InvalidInput, Unavailable
+from visualsearch.telemetry import INTERACTIONS
 
 if TYPE_CHECKING:
     from visualsearch.interactions import Spooled
@@ -61,10 +62,13 @@ class Writer:
                 return
             await self._bury(known[0], str(error))
             return
+        INTERACTIONS.labels("entry", "written").inc(written.new - written.unfounded)
+        INTERACTIONS.labels("click", "unfounded").inc(written.unfounded)
         if written.unfounded:
             log.warning("%d clicks were dropped: nobody was ever shown that", written.unfounded)
         await self._spool.done([entry.entry_id for entry in known])
 
     async def _bury(self, entry: Spooled, reason: str) -> None:
+        INTERACTIONS.labels("entry", "buried").inc()
         log.error("an interaction cannot be written and is put aside: %s", reason)
         await self._spool.bury(entry, reason)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
 from visualsearch.settings import Settings
@@ -51,6 +53,13 @@ class Stack:
             timeout=timeout_s,
             check=False,
         )
+
+    def kill(self) -> None:
+        """Kill every process of this stack at once."""
+        state = orjson.loads((self.home / "run" / "state.json").read_bytes())
+        os.kill(state["supervisor"]["pid"], signal.SIGKILL)
+        for process in state["processes"].values():
+            os.killpg(process["pid"], signal.SIGKILL)
 
     def settings(self) -> Settings:
         """Settings as a process of this stack would load them."""

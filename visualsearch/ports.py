@@ -115,6 +115,10 @@ class Vectors(Protocol):
         """(id, pHash) of these rows, for those that are there."""
         ...
 
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        ...
+
     async def count(self, collection: str) -> int:
         """Number of rows, exactly."""
         ...

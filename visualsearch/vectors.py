@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -150,6 +151,7 @@ class MilvusVectors:
                 timeout=self._timeout_s,
             )
         )
+        begin = time.perf_counter()
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
         exact = np.clip(_raw_vectors(hits) @ embedding, -1, 1)
@@ -159,7 +161,8 @@ class MilvusVectors:
         order = np.lexsort((ids, -exact))
         columns = [column.astype(np.int64).view(np.uint64)[order] for column in hashes]
         exhausted = len(ids) < count or count == MAX_COUNT
-        return Candidates(ids[order], exact[order], columns[0], columns[1], exhausted)
+        rescore_ms = (time.perf_counter() - begin) * 1000
+        return Candidates(ids[order], exact[order], columns[0], columns[1], exhausted, rescore_ms)
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""
@@ -226,6 +229,19 @@ class MilvusVectors:
             )
         )
         return [(row["id"], row["phash"] % 2**64) for row in rows]
+
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        found = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id > {after}",
+                output_fields=["id", "embedding", *SCALARS, "source", "owner", "private", "min_side"],
+                limit=limit,
+                consistency_level="Strong",
+            )
+        )
+        return sorted(map(_row, found), key=lambda row: row.image_id)
 
     async def count(self, collection: str) -> int:
         """Number of rows, exactly."""
@@ -298,6 +314,19 @@ def _fields(row: VectorRow) -> dict[str, Any]:
         "private": row.visibility is Visibility.PRIVATE,
         "min_side": row.min_side,
     }
+
+
+def _row(fields: Mapping[str, Any]) -> VectorRow:
+    return VectorRow(
+        fields["id"],
+        np.array(fields["embedding"], np.float32),
+        fields["phash"] % 2**64,
+        fields["phash_mirrored"] % 2**64,
+        fields["source"],
+        fields["owner"],
+        Visibility.PRIVATE if fields["private"] else Visibility.PUBLIC,
+        fields["min_side"],
+    )
 
 
 def _signed(number: int) -> int:

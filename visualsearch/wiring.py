@@ -14,6 +14,7 @@ from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.changes import SeaweedChanges
 from visualsearch.domain import Priority
+from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
@@ -100,6 +101,11 @@ def bucket(settings: Settings, name: str, timeout_s: float) -> Blobs:
         settings.s3_secret_key.get_secret_value(),
         timeout_s,
     )
+
+
+def dump(settings: Settings) -> PostgresDump:
+    """Speak to Postgres of whole tables."""
+    return PostgresDump(settings.postgres_dsn, settings.postgres_password.get_secret_value())
 
 
 def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encoder:

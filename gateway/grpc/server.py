@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.search import Wish
 from visualsearch import errors
 from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box, NearDuplicates
+from visualsearch.telemetry import count_error, count_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +53,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.Vector:  # noqa: N802 - the contract's name
         """Embed a picture, or a box inside it."""
-        async with _told(context):
+        async with _told(context, "Embed"):
             self._caller(context)
             box = request.bbox if request.HasField("bbox") else None
             region = Box(box.x1, box.y1, box.x2, box.y2) if box else None
@@ -60,7 +62,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.TopK:  # noqa: N802 - the contract's name
         """Find the images most similar to an embedding."""
-        async with _told(context):
+        async with _told(context, "Search"):
             caller = self._caller(context)
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
@@ -95,13 +97,17 @@ def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf cont
 
 
 @asynccontextmanager
-async def _told(context: Context) -> AsyncIterator[None]:
-    """Turn our errors into gRPC statuses."""
+async def _told(context: Context, method: str) -> AsyncIterator[None]:
+    """Count a call, and turn our errors into gRPC statuses."""
+    begin, code = time.perf_counter(), grpc.StatusCode.OK
     try:
         yield
     except errors.VisualSearchError as error:
+        count_error(error)
         code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
         await context.abort(code, str(error))
+    finally:
+        count_request(f"/{NAME}/{method}", "POST", code.name, time.perf_counter() - begin)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The vector store's contract, kept by the fake and by Milvus alike."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,17 @@ async def test_an_alias_moves_from_one_collection_to_another(vectors, collection
         assert await found(vectors, alias, 1) == wanted
     await vectors.drop(other)
     assert other not in await vectors.collections()
+
+
+async def test_whole_rows_come_in_pages_in_the_order_of_their_ids(vectors, collection):
+    private = VectorRow(7, unit(7), 2**64 - 1, 3, "camera", "ann", Visibility.PRIVATE, 480)
+    await written(vectors, collection, [private, *map(row, (9, 3, 5))])
+    assert [one.image_id for one in await vectors.page(collection, -1, 2)] == [3, 5]
+    page = await vectors.page(collection, 5, 10)
+    assert [one.image_id for one in page] == [7, 9]
+    assert page[0].embedding == pytest.approx(unit(7), abs=1e-6)
+    assert replace(page[0], embedding=private.embedding) == private
+    assert await vectors.page(collection, 9, 10) == []
 
 
 async def test_an_unknown_collection_is_not_found(vectors):

@@ -275,7 +275,7 @@ async def test_health_ready_stats_and_metrics_tell(serving):
     await serving.search(jpeg(1))
     metrics = (await serving.client.get("/metrics")).text
     assert 'visualsearch_requests_total{method="POST",route="/search",status="200"}' in metrics
-    assert 'visualsearch_search_stage_seconds_count{stage="ann"}' in metrics
+    assert 'visualsearch_search_stage_seconds_count{release="v1",stage="ann",variant=""}' in metrics
 
 
 async def test_ids_do_not_become_labels_of_metrics(serving):

@@ -13,6 +13,7 @@ ADAPTERS = {
     "encoder_onnx": {"onnxruntime"},
     "vectors": {"pymilvus", "grpc", "yaml"},
     "catalog": {"psycopg", "psycopg_pool"},
+    "dump": {"psycopg"},
     "events": {"redis"},
     "blobs": {"obstore", "httpx"},
     "spool": {"redis"},

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import schemas
 from gateway.access import Caller, Role
-from gateway.facts import facts as scraped
 from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
+from gateway.scrape import scrape
 from gateway.search import Wish
 from gateway.service import Gateway
 from visualsearch.domain import (
@@ -55,7 +55,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
         access = gateway_of(request).access
         caller = access.caller(request.headers, role)
-        access.limit(caller, request.client.host if request.client else "")
+        await access.limit(caller, request.client.host if request.client else "")
         return caller
 
     return Depends(caller)
@@ -281,10 +281,7 @@ async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Expose metrics to Prometheus."""
-    moment = CollectorRegistry(auto_describe=False)
-    moment.register(await scraped(gateway_of(request)))
-    text = generate_latest() + generate_latest(moment)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
+    from gateway.crew import Crew
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
@@ -50,6 +51,7 @@ class Gateway:
     min_side: int = 0
     store_queries: bool = True
     webhook_token: str = ""
+    crew: Crew | None = None
     user_id_key: str = ""
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _later_bytes: int = 0
@@ -126,7 +128,8 @@ class Gateway:
             self.blobs.check(),
         )
         results = await asyncio.gather(*map(_trouble, checks))
-        return {name: trouble for name, trouble in zip(SERVERS, results, strict=True) if trouble}
+        troubles = dict(zip(SERVERS, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
+        return {name: trouble for name, trouble in troubles.items() if trouble}
 
     async def _check_encoder(self) -> None:
         release = await self.releases.live()

@@ -19,6 +19,7 @@ from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.journal import PostgresJournal
+from visualsearch.rates import ValkeyRates
 from visualsearch.spool import RedisSpool
 from visualsearch.vectors import MilvusVectors
 
@@ -45,14 +46,23 @@ class Stores:
     """The object store's own log, where it has one that can be followed."""
     spool: Spool
     journal: Journal
+    rates: ValkeyRates | None = None
+    """How often each caller has asked, where that is limited."""
 
 
 @asynccontextmanager
 async def open_stores(
-    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
+    settings: Settings,
+    timeout_s: float = CALL_TIMEOUT_S,
+    priority: Priority = Priority.SEARCHING,
+    connections: int = 8,
 ) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
-    catalog = PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s)
+    """Connect to every server and close the connections at the end.
+
+    ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
+    """
+    password = settings.postgres_password.get_secret_value()
+    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
     valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
@@ -69,13 +79,28 @@ async def open_stores(
         _changes(settings, timeout_s),
         RedisSpool(*valkey),
         PostgresJournal(catalog.rows),
+        _rates(settings),
     )
     try:
         yield stores
     finally:
-        servers = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.spool)
-        everything = (*servers, stores.changes)
+        everything = (
+            stores.encoder,
+            stores.vectors,
+            stores.catalog,
+            stores.events,
+            stores.blobs,
+            stores.spool,
+            stores.changes,
+            stores.rates,
+        )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _rates(settings: Settings) -> ValkeyRates | None:
+    if not settings.rate_limit:
+        return None
+    return ValkeyRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
 
 
 def _changes(settings: Settings, timeout_s: float) -> Changes | None:

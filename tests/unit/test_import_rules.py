@@ -19,6 +19,7 @@ ADAPTERS = {
     "spool": {"redis"},
     "journal": {"psycopg"},
     "changes": {"grpc"},
+    "rates": {"redis"},
 }
 PURE = {
     "domain": set(),

@@ -18,6 +18,7 @@ from gateway.crew import cores
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
 from gateway.rates import rates
+from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
 from visualsearch import tracing
@@ -76,11 +77,13 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
+        Recorder(stores.spool),
         sources,
         settings.min_result_side,
         settings.store_queries,
         settings.webhook_token.get_secret_value(),
         crew,
+        settings.user_id_key.get_secret_value(),
     )
 
 

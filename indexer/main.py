@@ -12,8 +12,10 @@ from typing import Any
 
 from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
+from indexer.retention import Retention
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
+from indexer.writer import Writer
 from visualsearch import tracing
 from visualsearch.domain import Priority
 from visualsearch.releases import Releases
@@ -60,7 +62,10 @@ async def run(settings: Settings) -> None:
                 stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
             )
             bucket = BucketSweep(name, stores.events, stores.catalog, stores.blobs, settings.bucket_sweep_s)
-            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop)]
+            writer = Writer(name, stores.spool, stores.journal)
+            days = settings.retention_days
+            retention = Retention(name, stores.events, stores.journal, stores.spool, stores.blobs, days)
+            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
                 bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
                 tasks.append(bridge.run(stop))

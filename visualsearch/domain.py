@@ -263,18 +263,6 @@ class SearchAnswer:
     rescore_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """A result that was shown to somebody, or clicked."""
-
-    type: str
-    """``impression`` or ``click``."""
-    query_image_id: int
-    displayed_image_id: int
-    rank: int
-    user_id: int | None = None
-
-
 class EventKind(StrEnum):
     """What happened to an object."""
 

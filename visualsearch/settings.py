@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
+    user_id_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that users' ids are hashed with before they are kept; empty: they are not kept.",
+    )
+    retention_days: int = Field(
+        90, ge=1, le=3650, description="Days after which interactions, queries and their pictures are dropped."
+    )
 
     index_batch: int = Field(32, ge=1, le=256, description="Events that an indexer takes at a time.")
     stale_after_s: float = Field(

@@ -55,6 +55,12 @@ INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events settl
 INDEX_BATCH_EVENTS = Histogram(
     "visualsearch_index_batch_events", "Events worked on together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
+INTERACTIONS = Counter(
+    "visualsearch_interactions_total",
+    "Searches and clicks to be written down, by what became of them.",
+    ["what", "outcome"],
+)
+
 INDEX_STAGE_SECONDS = Histogram(
     "visualsearch_index_stage_seconds",
     "Time of an indexing batch by stage; load is fetching and decoding, total is all.",

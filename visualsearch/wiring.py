@@ -18,14 +18,16 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.journal import PostgresJournal
 from visualsearch.rates import ValkeyRates
+from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -43,6 +45,8 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    spool: Spool
+    journal: Journal
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -58,6 +62,9 @@ async def open_stores(
 
     ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
     """
+    password = settings.postgres_password.get_secret_value()
+    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -67,10 +74,12 @@ async def open_stores(
             settings.collection_config,
             timeout_s,
         ),
-        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s, connections),
-        RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
+        catalog,
+        RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        RedisSpool(*valkey),
+        PostgresJournal(catalog.rows),
         _rates(settings),
     )
     try:
@@ -82,6 +91,7 @@ async def open_stores(
             stores.catalog,
             stores.events,
             stores.blobs,
+            stores.spool,
             stores.changes,
             stores.rates,
         )
@@ -95,6 +105,7 @@ def _traced(stores: Stores) -> Stores:
         vectors=traced(stores.vectors, "milvus"),
         catalog=traced(stores.catalog, "postgres"),
         events=traced(stores.events, "valkey"),
+        spool=traced(stores.spool, "valkey"),
         blobs=traced(stores.blobs, "s3"),
     )
 

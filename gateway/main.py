@@ -18,8 +18,10 @@ from gateway.crew import cores
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
 from gateway.rates import rates
+from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
+from visualsearch import tracing
 from visualsearch.releases import Releases
 from visualsearch.wiring import Stores, open_stores
 
@@ -77,11 +79,13 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
+        Recorder(stores.spool),
         sources,
         settings.min_result_side,
         settings.store_queries,
         settings.webhook_token.get_secret_value(),
         crew,
+        settings.user_id_key.get_secret_value(),
     )
 
 
@@ -92,7 +96,10 @@ def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], Abstract
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threads = settings.decode_threads or max(1, cores() // crew.size)
         connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // crew.size))
-        with ThreadPoolExecutor(threads, "decode") as pool:
+        with (
+            tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
+            ThreadPoolExecutor(threads, "decode") as pool,
+        ):
             async with open_stores(settings, connections=connections) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool, crew)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"

@@ -21,13 +21,13 @@ from visualsearch.domain import (
     DEFAULT_K,
     MAX_K,
     MAX_UPLOAD_BYTES,
-    Interaction,
     NearDuplicates,
     SearchAnswer,
     Visibility,
 )
-from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput, NotFound
+from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.images import parse_box
+from visualsearch.interactions import Click
 from visualsearch.telemetry import CLICKS
 
 router = APIRouter()
@@ -230,15 +230,15 @@ async def delete(request: Request, caller: Writer, image_id: ImageId) -> Respons
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
-    """Write down a click on a result."""
+    """Take down a click on a result: it is spooled when the answer comes, and written within about a second.
+
+    While the catalog is away a click is accepted unchecked, and dropped later if nobody was ever shown that.
+    """
     gateway = gateway_of(request)
-    catalog = gateway.catalog
-    if not await catalog.was_issued(click.query_image_id):
-        raise NotFound(f"There was no search {click.query_image_id}: send the query_image_id of a search's answer.")
-    await gateway.corpus.get(click.displayed_image_id, caller, gateway.access.guarded)
-    await catalog.record(
-        [Interaction("click", click.query_image_id, click.displayed_image_id, click.rank, click.user_id)]
-    )
+    checked = await gateway.is_real(click.query_image_id, click.displayed_image_id, caller)
+    user = gateway.pseudonym(click.user_id)
+    told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
+    await gateway.recorder.clicked(told)
     CLICKS.labels("", "").inc()
     return Response(status_code=204)
 

@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
+    user_id_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that users' ids are hashed with before they are kept; empty: they are not kept.",
+    )
+    retention_days: int = Field(
+        90, ge=1, le=3650, description="Days after which interactions, queries and their pictures are dropped."
+    )
 
     index_batch: int = Field(32, ge=1, le=256, description="Events that an indexer takes at a time.")
     stale_after_s: float = Field(
@@ -103,6 +110,12 @@ class Settings(BaseSettings):
         300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
     )
     webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
+
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go: an OpenTelemetry collector's OTLP over HTTP, http://host:4318. Empty: nowhere.",
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the traces begun here that are kept.")
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

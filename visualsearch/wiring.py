@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
@@ -18,15 +18,28 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.journal import PostgresJournal
 from visualsearch.models import TritonModels
 from visualsearch.rates import ValkeyRates
 from visualsearch.release_log import PostgresReleaseLog
+from visualsearch.spool import RedisSpool
+from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Models, ReleaseLog
+    from visualsearch.ports import (
+        Blobs,
+        Catalog,
+        Changes,
+        Encoder,
+        Events,
+        Journal,
+        Models,
+        ReleaseLog,
+        Spool,
+    )
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -44,6 +57,8 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    spool: Spool
+    journal: Journal
     release_log: ReleaseLog
     models: Models
     rates: ValkeyRates | None = None
@@ -61,9 +76,9 @@ async def open_stores(
 
     ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
     """
-    catalog = PostgresCatalog(
-        settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s, connections
-    )
+    password = settings.postgres_password.get_secret_value()
+    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -74,15 +89,17 @@ async def open_stores(
             timeout_s,
         ),
         catalog,
-        RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
+        RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        RedisSpool(*valkey),
+        PostgresJournal(catalog.rows),
         PostgresReleaseLog(catalog),
         _models(settings, timeout_s),
         _rates(settings),
     )
     try:
-        yield stores
+        yield _traced(stores)
     finally:
         everything = (
             stores.encoder,
@@ -90,11 +107,24 @@ async def open_stores(
             stores.catalog,
             stores.events,
             stores.blobs,
+            stores.spool,
             stores.changes,
             stores.models,
             stores.rates,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _traced(stores: Stores) -> Stores:
+    return replace(
+        stores,
+        encoder=traced(stores.encoder, "triton"),
+        vectors=traced(stores.vectors, "milvus"),
+        catalog=traced(stores.catalog, "postgres"),
+        events=traced(stores.events, "valkey"),
+        spool=traced(stores.spool, "valkey"),
+        blobs=traced(stores.blobs, "s3"),
+    )
 
 
 def _rates(settings: Settings) -> ValkeyRates | None:

@@ -128,7 +128,7 @@ class MilvusVectors:
 
         async def run(client: AsyncMilvusClient) -> dict[str, str]:
             names = await client.list_collections()
-            return {alias: name for name in names for alias in (await client.list_aliases(name))["aliases"]}
+            return {alias: name for name in names for alias in await client.list_aliases(name)}
 
         found: dict[str, str] = await self._call(run)
         return found

@@ -13,10 +13,11 @@ from fastapi.staticfiles import StaticFiles
 
 from gateway import operations, problems, routes
 from gateway.access import Access
+from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
 from gateway.grpc.server import serve
-from gateway.middleware import BodyLimit, RequestId
+from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
 from gateway.recorder import Recorder
 from gateway.search import ImageSearch
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
+IN_TIME = 0.25
+"""Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
@@ -45,6 +48,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.include_router(operations.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
+    app.add_middleware(Shed)
     app.add_middleware(RequestId)
     return app
 
@@ -54,6 +58,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
     processes = crew.size if crew else 1
     releases = Releases(stores.catalog)
     deadline_s = settings.deadline_ms / 1000
+    most = max(1, settings.max_waiting // processes)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
@@ -62,7 +67,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         releases,
         pool,
         deadline_s=deadline_s,
-        max_waiting=max(1, settings.max_waiting // processes),
+        max_waiting=most,
+        admission=Admission(most, deadline_s * IN_TIME),
     )
     corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())

@@ -293,14 +293,17 @@ class MilvusVectors:
 
 
 def _raw_vectors(hits: Any) -> NDArray[np.float32]:  # noqa: ANN401 - pymilvus has no types
-    """Return the hits' embeddings, float32 [n, 256], straight from the message: lists would cost 3 ms more."""
+    """Return the hits' embeddings, float32 [n, 256], straight from the message.
+
+    A packed field's numbers lie together at the end of the message, little-endian: reading them there takes 0.05 ms
+    where going through Python's numbers takes 3 ms, during which the process does nothing else.
+    """
     if not hits.ids:
         return np.empty((0, EMBEDDING_DIM), np.float32)
-    data = hits.lazy_field_data[0].vectors.float_vector.data
-    begin = hits.start * EMBEDDING_DIM
-    return np.fromiter(data, np.float32, len(data)).reshape(-1, EMBEDDING_DIM)[begin // EMBEDDING_DIM :][
-        : len(hits.ids)
-    ]
+    vectors = hits.lazy_field_data[0].vectors.float_vector
+    raw, count = vectors.SerializeToString(), len(vectors.data)
+    rows = np.frombuffer(raw, "<f4", count, len(raw) - 4 * count).reshape(-1, EMBEDDING_DIM)
+    return rows[hits.start : hits.start + len(hits.ids)]
 
 
 def _fields(row: VectorRow) -> dict[str, Any]:

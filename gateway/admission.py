@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from visualsearch.errors import Overloaded, Unavailable
@@ -35,12 +35,12 @@ class Admission:
     target_s: float
     limit: float = FIRST
     active: int = 0
-    _begin: float = field(default_factory=time.monotonic)
-    _quickest: float = field(default=float("inf"))
+    _begin: float = 0.0
+    _quickest: float = float("inf")
     _reached: bool = False
 
     def __post_init__(self) -> None:
-        self.limit = min(self.limit, self.most)
+        self.limit, self._begin = min(self.limit, self.most), time.monotonic()
 
     @property
     def full(self) -> bool:

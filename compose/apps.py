@@ -43,24 +43,26 @@ def gateway(plan: Plan) -> Service:
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
     return Service(
         "gateway",
-        [sys.executable, "-m", "gateway.main"],
+        [sys.executable, "-m", "gateway"],
         functools.partial(probes.http, f"{url}/ready"),
-        {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}"},
+        {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}", "metrics": f"{url}/metrics"},
         alive=functools.partial(probes.http, f"{url}/health"),
-        env=_environment(plan),
+        env=_environment(plan) | {"PROMETHEUS_MULTIPROC_DIR": str(plan.home / "run" / "gateway")},
         cwd=ROOT,
+        forks=True,
     )
 
 
 def indexer(plan: Plan) -> Service:
     """The indexer, which shows that it lives by touching a file."""
     beat: Path = plan.home / "run" / "indexer.heartbeat"
+    port = plan.ports["indexer_metrics"]
     return Service(
         "indexer",
         [sys.executable, "-m", "indexer.main"],
         functools.partial(probes.heartbeat, beat),
-        {},
-        env=_environment(plan),
+        {"metrics": f"http://{LOOPBACK}:{port}/metrics"},
+        env=_environment(plan) | {"VISUALSEARCH_INDEXER_METRICS_PORT": str(port)},
         cwd=ROOT,
         prepare=lambda: beat.unlink(missing_ok=True),
     )

@@ -28,11 +28,13 @@ SECRETS = (
     "TRITON_ADMIN_KEY",
     "MILVUS_PASSWORD",
     "WEBHOOK_TOKEN",
+    "USER_ID_KEY",
 )
 
 USUAL_PORTS = {
     "gateway": 8080,
     "gateway_grpc": 8081,
+    "indexer_metrics": 8082,
     "triton_http": 8000,
     "triton_grpc": 8001,
     "triton_metrics": 8002,

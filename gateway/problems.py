@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import schemas
 from visualsearch import errors
-from visualsearch.telemetry import SHED, request_id
+from visualsearch.telemetry import count_error, request_id
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -104,8 +104,7 @@ async def _known(request: Request, error: Exception) -> Problem:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if status in {429, 503}:
-        SHED.labels(type(error).__name__).inc()
+    count_error(error)
     return Problem(status, str(error), headers)
 
 

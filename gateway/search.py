@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.ranking import rank, without
+from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
@@ -41,13 +42,15 @@ class Stopwatch:
 
     begin: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "embed", "ann", "rank"), 0.0))
+    rescore_ms: float = 0.0
 
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[None]:
         """Measure what runs inside."""
         begin = time.perf_counter()
         try:
-            yield
+            with tracing.span(name):
+                yield
         finally:
             self.stages[name] += (time.perf_counter() - begin) * 1000
 
@@ -177,7 +180,7 @@ class ImageSearch:
         self, query_id: int, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> SearchAnswer:
         results = await self._best(embedding, release, wish, watch)
-        return SearchAnswer(query_id, tuple(results), watch.total, watch.stages, release.name)
+        return SearchAnswer(query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms)
 
     async def _best(
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
@@ -187,6 +190,8 @@ class ImageSearch:
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
+                watch.rescore_ms += found.rescore_ms
+                tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:

@@ -31,6 +31,7 @@ from visualsearch.domain import (
 )
 from visualsearch.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
+from visualsearch.telemetry import index_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,8 @@ class Ingest:
             known = await self._catalog.by_uris(list(last))
         except Unavailable as error:
             return [Retry(str(error))] * len(events)
-        results = await asyncio.gather(*(self._begin(e, known.get(e.uri), releases) for e in last.values()))
+        with index_stage("load"):
+            results = await asyncio.gather(*(self._begin(e, known.get(e.uri), releases) for e in last.values()))
         outcomes: dict[str, Outcome] = {}
         ready: dict[str, Ready] = {}
         for uri, result in zip(last, results, strict=True):
@@ -214,7 +216,9 @@ class Ingest:
     async def _embed(self, ready: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
         pixels = stack_pixels([one.prepared for one in ready.values()])
         versions = {release.model_version for release in releases}
-        embedded = dict(zip(versions, await asyncio.gather(*(self._encode(pixels, v) for v in versions)), strict=True))
+        with index_stage("embed"):
+            embeddings = await asyncio.gather(*(self._encode(pixels, version) for version in versions))
+        embedded = dict(zip(versions, embeddings, strict=True))
         outcomes: dict[str, Outcome] = {}
         sound: dict[str, Ready] = {}
         is_sound = np.all([abs(np.linalg.norm(each, axis=1) - 1) < UNIT for each in embedded.values()], axis=0)
@@ -225,11 +229,13 @@ class Ingest:
                 reason = "The encoder gave no usable embedding for it."
                 outcomes[uri] = await self._reject(one.image, releases, reason, one.etag)
         if sound:
-            await self._catalog.describe([_described(one) for one in sound.values()])
-            for release in releases:
-                embeddings = embedded[release.model_version][is_sound]
-                await self._vectors.upsert(release.collection, list(map(_row, sound.values(), embeddings)))
-            outcomes |= await self._confirm(sound, releases)
+            with index_stage("write"):
+                await self._catalog.describe([_described(one) for one in sound.values()])
+                for release in releases:
+                    rows = map(_row, sound.values(), embedded[release.model_version][is_sound])
+                    await self._vectors.upsert(release.collection, list(rows))
+            with index_stage("confirm"):
+                outcomes |= await self._confirm(sound, releases)
         return outcomes
 
     async def _encode(self, pixels: NDArray[np.uint8], version: int) -> NDArray[np.float32]:

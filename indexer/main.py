@@ -12,12 +12,15 @@ from typing import Any
 
 from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
+from indexer.retention import Retention
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
+from indexer.writer import Writer
+from visualsearch import tracing
 from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
-from visualsearch.telemetry import configure_logging
+from visualsearch.telemetry import configure_logging, serve_metrics
 from visualsearch.wiring import open_stores
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,11 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
+    with (
+        serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
+        tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
+        ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
+    ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.catalog)
             ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
@@ -55,7 +62,10 @@ async def run(settings: Settings) -> None:
                 stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
             )
             bucket = BucketSweep(name, stores.events, stores.catalog, stores.blobs, settings.bucket_sweep_s)
-            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop)]
+            writer = Writer(name, stores.spool, stores.journal)
+            days = settings.retention_days
+            retention = Retention(name, stores.events, stores.journal, stores.spool, stores.blobs, days)
+            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
                 bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
                 tasks.append(bridge.run(stop))

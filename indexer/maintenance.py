@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from indexer.backup import Backup
 from indexer.ingest import Ingest
 from indexer.progress import COLUMNS
 from indexer.rebuild import Rebuild
 from indexer.reconcile import Reconcile
+from indexer.restore import Restore
 from visualsearch.domain import ReleaseState
 from visualsearch.errors import ConfigurationError, InvalidInput
 from visualsearch.releases import Releases, new_release
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from rich.console import Console
     from rich.progress import TaskID
 
+    from indexer.archive import Manifest
     from indexer.reconcile import Report
     from visualsearch.domain import Build, Release
+    from visualsearch.dump import PostgresDump
     from visualsearch.wiring import Stores
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -69,18 +77,58 @@ async def _wanted(stores: Stores, model_version: int | None, profile: str | None
     return release
 
 
-async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> Report:
-    """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
-    counts = TextColumn("{task.description}: {task.completed}")
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, Progress(counts, console=console) as bar:
-        ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
-        tasks: dict[str, TaskID] = {}
+@contextmanager
+def _counting(console: Console) -> Iterator[Callable[[str, int], None]]:
+    """Show how much of each thing is done: for work whose end nobody knows beforehand."""
+    tasks: dict[str, TaskID] = {}
+    with Progress(TextColumn("{task.description}: {task.completed}"), console=console) as bar:
 
         def show(what: str, number: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=None)
             bar.update(tasks[what], completed=number)
 
+        yield show
+
+
+async def backup_with_counts(
+    stores: Stores, dump: PostgresDump, model_folder: Path, console: Console, folder: Path, *, with_objects: bool
+) -> Manifest:
+    """Write a backup into a new folder; show counts on the way."""
+    with _counting(console) as show:
+        work = Backup(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
+        manifest = await work.run(folder, with_objects=with_objects)
+    _print_manifest(manifest, console)
+    return manifest
+
+
+async def restore_with_counts(
+    stores: Stores, dump: PostgresDump, model_folder: Path, console: Console, folder: Path
+) -> Manifest:
+    """Bring a backup into an empty stack; show counts on the way."""
+    with _counting(console) as show:
+        work = Restore(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
+        manifest = await work.run(folder)
+    _print_manifest(manifest, console)
+    return manifest
+
+
+def _print_manifest(manifest: Manifest, console: Console) -> None:
+    vectors = ", ".join(f"{number} vectors of {name}" for name, number in manifest.vectors.items()) or "no vectors"
+    objects = f"{manifest.objects} objects ({manifest.object_bytes / 1e6:.1f} MB)"
+    if not manifest.with_objects:
+        objects += ", listed only"
+    console.print(
+        f"Of {manifest.made_at}: {manifest.rows.get('images', 0)} images, {vectors}, {objects}, "
+        f"{len(manifest.models)} model version(s).",
+        highlight=False,
+    )
+
+
+async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> Report:
+    """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, _counting(console) as show:
+        ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
         report = await Reconcile(
             stores.blobs,
             stores.catalog,

@@ -9,8 +9,10 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from visualsearch import tracing
 from visualsearch.domain import DeadLetter, Delivery, Outcome, Rejected, Retry, Status
 from visualsearch.errors import Unavailable
+from visualsearch.telemetry import INDEX_BATCH_EVENTS, INDEX_EVENTS, index_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,11 +129,17 @@ class Worker:
         return fine
 
     async def _handle_batch(self, deliveries: list[Delivery]) -> bool:
+        with tracing.consumed("index", [delivery.event.traceparent for delivery in deliveries]):
+            return await self._do_batch(deliveries)
+
+    async def _do_batch(self, deliveries: list[Delivery]) -> bool:
         again = [delivery.entry_id for delivery in deliveries if delivery.deliveries > 1]
         try:
             deliveries = await self._without_killers(deliveries, again)
             releases = await self._releases.written()
-            outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], releases)
+            INDEX_BATCH_EVENTS.observe(len(deliveries))
+            with index_stage("total"):
+                outcomes = await self._ingest.batch([delivery.event for delivery in deliveries], releases)
             await self._settle(deliveries, outcomes, releases)
         except Unavailable as error:
             log.warning("%d events are left pending: %s", len(deliveries), error)
@@ -158,6 +166,7 @@ class Worker:
             outcome = first
             if isinstance(first, Retry) and delivery.deliveries >= self._max_deliveries:
                 outcome = await self._last_try(delivery, first, releases)
+            INDEX_EVENTS.labels(type(outcome).__name__.lower()).inc()
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
@@ -186,3 +195,4 @@ class Worker:
         if image is not None and image.status is Status.PENDING:
             await self._catalog.mark_rejected(image.id, f"Given up on: {reason}")
         await self._events.bury(delivery, reason)
+        INDEX_EVENTS.labels("dead").inc()

@@ -213,6 +213,39 @@ def reconcile(
     raise typer.Exit(0 if report.agrees else 1)
 
 
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    *,
+    objects: Annotated[bool, typer.Option(help="Copy the pictures too, not only their list.")] = True,
+) -> None:
+    """Write everything into one folder while search goes on: rows, vectors, models, pictures."""
+    from indexer.maintenance import backup_with_counts
+    from visualsearch.wiring import dump
+
+    settings = Settings.load()
+    models = settings.model_repository / settings.model_name
+    _with_stores(lambda stores: backup_with_counts(stores, dump(settings), models, out, folder, with_objects=objects))
+    out.print(f"Backup: {folder}", highlight=False)
+
+
+@app.command()
+def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch backup` wrote.")]) -> None:
+    """Bring a backup into an empty stack that runs, then compare the stores and repair what differs."""
+    from indexer.maintenance import reconcile_with_counts, restore_with_counts
+    from visualsearch.bootstrap import initialise
+    from visualsearch.wiring import dump
+
+    settings = Settings.load()
+
+    async def work(stores: Stores) -> None:
+        await restore_with_counts(stores, dump(settings), settings.model_repository / settings.model_name, out, folder)
+        await initialise(stores, settings)  # the live release's alias, for people in Milvus' console
+        await reconcile_with_counts(stores, out, repair=True)
+
+    _with_stores(work)
+
+
 @dead_letters.command("list")
 def dead_letters_list(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 100,

@@ -174,6 +174,8 @@ class Candidates:
     phashes: NDArray[np.uint64]
     phashes_mirrored: NDArray[np.uint64]
     exhausted: bool
+    rescore_ms: float = 0.0
+    """How long the exact re-scoring took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,25 +250,17 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """What a search gives back. ``timings_ms`` has the keys decode, embed, ann and rank; all times in milliseconds."""
+    """What a search gives back. ``timings_ms`` has the keys decode, embed, ann and rank; all times in milliseconds.
+
+    ``rescore_ms`` is the part of ann that went into exact scores.
+    """
 
     query_image_id: int
     results: tuple[Result, ...]
     latency_ms: float
     timings_ms: Mapping[str, float]
     release: str
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """A result that was shown to somebody, or clicked."""
-
-    type: str
-    """``impression`` or ``click``."""
-    query_image_id: int
-    displayed_image_id: int
-    rank: int
-    user_id: int | None = None
+    rescore_ms: float = 0.0
 
 
 class EventKind(StrEnum):
@@ -285,6 +279,8 @@ class Event:
     image_id: int | None = None
     etag: str = ""
     """Version or entity tag of the object; part of the event's identity."""
+    traceparent: str = field(default="", compare=False)
+    """The trace that the event belongs to (W3C); empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

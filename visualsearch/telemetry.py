@@ -1,34 +1,124 @@
-"""Logs and metrics. Names and labels follow Prometheus' conventions; times are seconds there."""
+"""Metrics and logs. Names and labels follow Prometheus' conventions: base units, ``_total``, labels from known sets.
+
+What only one moment can tell (how many images, how far behind) is asked for at every scrape: gateway/facts.py.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import orjson
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
+
+from visualsearch import tracing
+from visualsearch.errors import ConfigurationError, RateLimited, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from visualsearch.errors import VisualSearchError
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of what a caller waits for."""
+LONG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of what nobody waits for."""
+SERVERS = ("triton", "milvus", "postgres", "valkey", "s3")
+"""What a gateway depends on, as /ready names it."""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS = Counter("visualsearch_requests_total", "Requests answered.", ["route", "method", "status"])
-REQUEST_SECONDS = Histogram("visualsearch_request_seconds", "Time to answer a request.", ["route"], buckets=_SECONDS)
+REQUEST_SECONDS = Histogram("visualsearch_request_seconds", "Time to answer a request.", ["route"], buckets=SECONDS)
+ERRORS = Counter("visualsearch_errors_total", "Requests that ended in an error, by the error's class.", ["kind"])
+SHED = Counter("visualsearch_shed_requests_total", "Requests refused, to be asked again later.", ["reason"])
 STAGE_SECONDS = Histogram(
-    "visualsearch_search_stage_seconds", "Time of a search by stage.", ["stage"], buckets=_SECONDS
+    "visualsearch_search_stage_seconds",
+    "Time of a search by stage; rescore is a part of ann, total is all.",
+    ["stage", "release", "variant"],
+    buckets=SECONDS,
 )
-SHED = Counter("visualsearch_shed_requests_total", "Requests refused for want of capacity.", ["reason"])
+IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
+CLICKS = Counter("visualsearch_clicks_total", "Results clicked.", ["release", "variant"])
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
-DIFFERENCES = Gauge(
-    "visualsearch_differences",
-    "What the last reconciliation found; release is empty for the object store.",
-    ["release", "kind"],
+
+INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events settled or left for later.", ["outcome"])
+INDEX_BATCH_EVENTS = Histogram(
+    "visualsearch_index_batch_events", "Events worked on together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
-BUILT = Gauge("visualsearch_build_images", "Images of a release that is being built.", ["release", "part"])
-IMAGES = Gauge("visualsearch_images", "Images by status.", ["status"])
+INTERACTIONS = Counter(
+    "visualsearch_interactions_total",
+    "Searches and clicks to be written down, by what became of them.",
+    ["what", "outcome"],
+)
+
+INDEX_STAGE_SECONDS = Histogram(
+    "visualsearch_index_stage_seconds",
+    "Time of an indexing batch by stage; load is fetching and decoding, total is all.",
+    ["stage"],
+    buckets=LONG_SECONDS,
+)
+
+
+def count_request(route: str, method: str, status: str, seconds: float) -> None:
+    """Count an answered request. ``route`` is a template, never an address; a method nobody knows is ``other``."""
+    REQUESTS.labels(route, method if method in METHODS else "other", status).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+
+
+def count_error(error: VisualSearchError) -> None:
+    """Count an error of ours that is told to a caller, and whether the caller is asked to come again."""
+    kind = type(error).__name__
+    ERRORS.labels(kind).inc()
+    if isinstance(error, RateLimited | Unavailable) or kind in {"Overloaded", "FingerprintMismatch"}:
+        SHED.labels(kind).inc()
+
+
+def count_stages(release: str, variant: str, milliseconds: Mapping[str, float]) -> None:
+    """Count how long each stage of a search took."""
+    for stage, taken in milliseconds.items():
+        STAGE_SECONDS.labels(stage, release, variant).observe(taken / 1000)
+
+
+@contextmanager
+def index_stage(stage: str) -> Iterator[None]:
+    """Measure and trace a stage of an indexing batch."""
+    begin = time.perf_counter()
+    try:
+        with tracing.span(stage):
+            yield
+    finally:
+        INDEX_STAGE_SECONDS.labels(stage).observe(time.perf_counter() - begin)
+
+
+@contextmanager
+def serve_metrics(host: str, port: int) -> Iterator[None]:
+    """Serve /metrics on a port of its own while the block runs, for processes without HTTP; port 0: don't.
+
+    Raises ``ConfigurationError`` where the port is taken.
+    """
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as error:
+        raise ConfigurationError(f"/metrics cannot be served on {host}:{port}: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 class _JsonLines(logging.Formatter):
@@ -41,6 +131,7 @@ class _JsonLines(logging.Formatter):
         }
         if request_id.get():
             line["request_id"] = request_id.get()
+        line |= tracing.ids()
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
@@ -58,5 +149,6 @@ def configure_logging(level: str, style: str) -> None:
         "pymilvus": logging.CRITICAL,
         "httpx": logging.WARNING,
         "psycopg.pool": logging.ERROR,
+        "opentelemetry": logging.ERROR,
     }.items():
         logging.getLogger(chatty).setLevel(quiet)

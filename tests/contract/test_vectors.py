@@ -1,6 +1,7 @@
 """The vector store's contract, kept by the fake and by Milvus alike."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ async def test_rows_of_equal_score_come_in_the_order_of_their_ids(vectors, colle
     same = [VectorRow(image_id, unit(1), 0, 0) for image_id in (9, 3, 7, 5)]
     await written(vectors, collection, same)
     assert await found(vectors, collection, 1) == [3, 5, 7, 9]
+
+
+async def test_of_more_copies_than_are_asked_for_those_with_the_lowest_ids_come(vectors, collection):
+    copies = [VectorRow(image_id, unit(1), 0, 0) for image_id in np.random.default_rng(0).permutation(900).tolist()]
+    await written(vectors, collection, [*copies, row(1000), row(1001)])
+    assert await found(vectors, collection, 1) == list(range(10))
+    assert await found(vectors, collection, 2) == await found(vectors, collection, 2)
+
+
+async def test_a_search_that_asks_for_every_row_gets_every_row(vectors, collection):
+    rows = [row(number) for number in range(9000)]
+    for begin in range(0, len(rows), 1000):
+        await vectors.upsert(collection, rows[begin : begin + 1000])
+    await vectors.settle(collection)
+    every = await vectors.nearest(collection, unit(7), 9000, PARAMS, Filter())
+    assert set(every.ids.tolist()) == set(range(9000))
+    more = await vectors.nearest(collection, unit(7), 9001, PARAMS, Filter(min_side=0))
+    assert (len(more.ids), more.exhausted) == (9000, True)
+
+
+async def test_what_belongs_to_the_gateway_among_the_search_parameters_is_none_of_the_stores(vectors, collection):
+    await written(vectors, collection, [row(1)])
+    best = await vectors.nearest(collection, unit(1), 5, {**PARAMS, "candidates": 400}, Filter())
+    assert best.ids.tolist() == [1]
 
 
 async def test_a_collection_is_exhausted_when_it_gives_fewer_than_asked_for(vectors, collection):
@@ -170,6 +195,17 @@ async def test_an_alias_moves_from_one_collection_to_another(vectors, collection
         assert await found(vectors, alias, 1) == wanted
     await vectors.drop(other)
     assert other not in await vectors.collections()
+
+
+async def test_whole_rows_come_in_pages_in_the_order_of_their_ids(vectors, collection):
+    private = VectorRow(7, unit(7), 2**64 - 1, 3, "camera", "ann", Visibility.PRIVATE, 480)
+    await written(vectors, collection, [private, *map(row, (9, 3, 5))])
+    assert [one.image_id for one in await vectors.page(collection, -1, 2)] == [3, 5]
+    page = await vectors.page(collection, 5, 10)
+    assert [one.image_id for one in page] == [7, 9]
+    assert page[0].embedding == pytest.approx(unit(7), abs=1e-6)
+    assert replace(page[0], embedding=private.embedding) == private
+    assert await vectors.page(collection, 9, 10) == []
 
 
 async def test_an_unknown_collection_is_not_found(vectors):

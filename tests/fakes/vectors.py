@@ -97,6 +97,10 @@ class FakeVectors:
         rows = self._there(collection)
         return [(image_id, rows[image_id].phash) for image_id in image_ids if image_id in rows]
 
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+        later = sorted(image_id for image_id in self._there(collection) if image_id > after)
+        return [self._there(collection)[image_id] for image_id in later[:limit]]
+
     async def count(self, collection: str) -> int:
         return len(self._there(collection))
 

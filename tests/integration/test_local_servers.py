@@ -1,7 +1,5 @@
 """The local runner: stacks beside each other, what is killed, what is left when all is stopped."""
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -75,10 +73,7 @@ def test_tritons_dead_model_process_is_noticed_and_cured(second):
 
 
 def test_all_data_is_found_again_after_everything_was_killed(second):
-    state = orjson.loads((second.home / "run" / "state.json").read_bytes())
-    os.kill(state["supervisor"]["pid"], signal.SIGKILL)
-    for process in state["processes"].values():
-        os.killpg(process["pid"], signal.SIGKILL)
+    second.kill()
     up = second.command("up", "--detach")
     assert up.returncode == 0, up.stdout
     end = time.monotonic() + 60

@@ -1,0 +1,94 @@
+"""What only the moment of a scrape can tell: servers up, images, stream, rows, builds, differences, certificates.
+
+No process keeps these: each scrape counts them anew, so that any number of processes tell the same, and none of them
+something old. What cannot be counted now is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from visualsearch.telemetry import SERVERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gateway.service import Gateway
+
+STREAM = {
+    "lag": ("visualsearch_stream_lag_events", "Events that no indexer has taken yet."),
+    "pending": ("visualsearch_stream_pending_events", "Events that an indexer has taken and not finished."),
+    "dead_letters": ("visualsearch_dead_letters", "Events that were given up on."),
+    "oldest_pending_s": ("visualsearch_stream_oldest_age_seconds", "Age of the oldest event that is not finished."),
+}
+
+
+class Facts(Collector):
+    """The facts of one scrape. ``stats`` is what ``Gateway.stats`` gives, ``trouble`` what ``Gateway.not_ready``."""
+
+    def __init__(self, stats: Mapping[str, Any], trouble: Mapping[str, str]) -> None:
+        self._stats = stats
+        self._trouble = trouble
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give every family of which there is anything to tell."""
+        stats = self._stats
+        yield _family(
+            "server_up",
+            "Whether a server does a little real work when asked to (1) or not (0).",
+            ["server"],
+            (((server,), server not in self._trouble) for server in SERVERS),
+        )
+        if images := stats["images"]:
+            counts = {status: number for status, number in images.items() if status != "total"}
+            yield _family("images", "Images by status.", ["status"], (((name,), n) for name, n in counts.items()))
+        for key, (name, text) in STREAM.items():
+            if stats["stream"] and stats["stream"][key] is not None:
+                yield GaugeMetricFamily(name, text, stats["stream"][key])
+        if stats["interactions_waiting"] is not None:
+            text = "Searches and clicks that are spooled and not written yet."
+            yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
+        yield from self._releases()
+        yield from self._index()
+
+    def _releases(self) -> Iterator[GaugeMetricFamily]:
+        live = self._stats["live_release"]
+        if live:
+            labels = ["release", "model_version", "profile"]
+            values = tuple(str(live[name]) for name in ("name", "model_version", "profile"))
+            yield _family("live_release_info", "The release that answers.", labels, [(values, 1)])
+            parameters = (((live["name"], name), value) for name, value in live["search_params"].items())
+            yield _family("search_parameter", "nprobe or ef in force.", ["release", "parameter"], parameters)
+
+    def _index(self) -> Iterator[GaugeMetricFamily]:
+        rows = self._stats["collections"] or {}
+        yield _family("index_rows", "Rows of a collection.", ["collection"], (((name,), n) for name, n in rows.items()))
+        builds = self._stats["builds"] or []
+        parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
+        yield _family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
+        found = self._stats["differences"] or []
+        yield _family(
+            "differences",
+            "What the last reconciliation found; release is empty for the object store.",
+            ["release", "kind"],
+            (((one["release"], one["kind"]), one["number"]) for one in found),
+        )
+
+
+def _family(
+    name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"visualsearch_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(list(values), number)
+    return family
+
+
+async def facts(gateway: Gateway) -> Facts:
+    """Ask everything at once; takes as long as the slowest server is given to answer."""
+    stats, trouble = await asyncio.gather(gateway.stats(), gateway.not_ready())
+    return Facts(stats, trouble)

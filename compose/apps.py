@@ -43,12 +43,13 @@ def gateway(plan: Plan) -> Service:
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
     return Service(
         "gateway",
-        [sys.executable, "-m", "gateway.main"],
+        [sys.executable, "-m", "gateway"],
         functools.partial(probes.http, f"{url}/ready"),
         {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}", "metrics": f"{url}/metrics"},
         alive=functools.partial(probes.http, f"{url}/health"),
-        env=_environment(plan),
+        env=_environment(plan) | {"PROMETHEUS_MULTIPROC_DIR": str(plan.home / "run" / "gateway")},
         cwd=ROOT,
+        forks=True,
     )
 
 

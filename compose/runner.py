@@ -160,11 +160,13 @@ def status(home: Path) -> dict[str, Any]:
     supervised = process_of(state.get("supervisor")) is not None
     for name, entry in state.get("processes", {}).items():
         process = process_of(entry)
-        facts = {key: value for key, value in entry.items() if key not in {"created", "note"}}
+        facts = {key: value for key, value in entry.items() if key not in {"created", "note", "forks"}}
         facts |= {"pid": process.pid if process else None, "ready": bool(entry["ready"] and process)}
         facts |= {"port": _port(facts), "uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
         if process:
             facts["uptime_s"] = round(time.time() - process.create_time(), 1)
+            if entry.get("forks"):
+                facts["pids"] = [process.pid, *(child.pid for child in process.children())]
             facts["memory_mb"] = round(_memory(process) / 1e6, 1)
         described[name] = facts
     return described

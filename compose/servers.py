@@ -51,6 +51,8 @@ class Service:
     patience_s: float = 8.0
     """A process that was ready and has failed its probe for this long is killed."""
     note: str = ""
+    forks: bool = False
+    """It serves by child processes: `status` tells their pids too."""
 
 
 @dataclass(frozen=True, slots=True)

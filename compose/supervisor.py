@@ -67,6 +67,7 @@ class Keeper:
             "restarts": self.restarts,
             "health": self.health,
             "note": self.service.note,
+            "forks": self.service.forks,
         }
 
     async def keep(self) -> None:

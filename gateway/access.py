@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -16,8 +14,7 @@ from visualsearch.errors import ConfigurationError, Forbidden, RateLimited, Unau
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CALLERS = 10_000
-"""So many callers' rates are remembered; the one that has been away longest is forgotten first."""
+    from gateway.rates import Rates
 
 
 class Role(IntEnum):
@@ -43,15 +40,13 @@ OPERATOR = Caller("", Role.ADMIN)
 class Access:
     """Checks keys and rates. ``keys`` is ``owner:role:sha256-of-key`` separated by commas; empty lets anybody in.
 
-    ``rate`` is in requests a second for each caller, in bursts of up to a second's worth; 0 is no limit. Raises
-    ``ConfigurationError`` for keys of another form.
+    ``rates`` counts each caller's requests; None is no limit. Raises ``ConfigurationError`` for keys of another form.
     """
 
-    def __init__(self, keys: str, rate: float, limit_loopback: bool) -> None:
+    def __init__(self, keys: str, rates: Rates | None, limit_loopback: bool) -> None:
         self._callers = dict(_parse(entry) for entry in keys.split(",") if entry.strip())
-        self._rate = rate
+        self._rates = rates
         self._limit_loopback = limit_loopback
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
     def guarded(self) -> bool:
@@ -74,21 +69,13 @@ class Access:
             raise Forbidden(f"This API key may not do that: it needs the role {needs.name.lower()}.")
         return known[0]
 
-    def limit(self, caller: Caller, address: str) -> None:
+    async def limit(self, caller: Caller, address: str) -> None:
         """Take one request out of the allowance of a key's owner, or of an address; raises ``RateLimited``."""
-        if not self._rate or (_is_loopback(address) and not self._limit_loopback):
+        if self._rates is None or (_is_loopback(address) and not self._limit_loopback):
             return
-        who = f"owner {caller.owner}" if caller.owner else address
-        now, burst = time.monotonic(), max(1.0, self._rate)
-        allowance, last = self._buckets.pop(who, (burst, now))
-        allowance = min(burst, allowance + (now - last) * self._rate)
-        refused = allowance < 1
-        self._buckets[who] = (allowance if refused else allowance - 1, now)
-        if len(self._buckets) > CALLERS:
-            self._buckets.popitem(last=False)
-        if refused:
-            wait_s = (1 - allowance) / self._rate
-            raise RateLimited(f"At most {self._rate:g} requests a second are answered. Slow down.", wait_s)
+        wait_s = await self._rates.take(f"owner {caller.owner}" if caller.owner else address)
+        if wait_s:
+            raise RateLimited(f"You ask more often than you may: ask again in {wait_s:.1f} s.", wait_s)
 
 
 def _parse(entry: str) -> tuple[str, Caller]:

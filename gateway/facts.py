@@ -49,6 +49,9 @@ class Facts(Collector):
         for key, (name, text) in STREAM.items():
             if stats["stream"] and stats["stream"][key] is not None:
                 yield GaugeMetricFamily(name, text, stats["stream"][key])
+        if stats["interactions_waiting"] is not None:
+            text = "Searches and clicks that are spooled and not written yet."
+            yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
         yield from self._releases()
         yield from self._index()
 

@@ -1,33 +1,40 @@
-"""The gateway's process: `python -m gateway.main`."""
+"""The composition root of one of the gateway's processes; `python -m gateway` runs them all."""
 
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from gateway import operations, problems, routes
 from gateway.access import Access
 from gateway.corpus import Corpus
+from gateway.crew import cores
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
+from gateway.rates import rates
+from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
+from visualsearch import tracing
 from visualsearch.releases import Releases
-from visualsearch.settings import Settings
-from visualsearch.telemetry import configure_logging
 from visualsearch.wiring import Stores, open_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from gateway.crew import Crew
+    from visualsearch.settings import Settings
+
 SHUTDOWN_S = 5
+CONNECTIONS, ALL_CONNECTIONS = 8, 64
+"""To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
 
 
@@ -43,8 +50,9 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     return app
 
 
-def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gateway:
-    """Put the parts together."""
+def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Crew | None = None) -> Gateway:
+    """Put the parts together; what all processes may do at once is divided among the crew."""
+    processes = crew.size if crew else 1
     releases = Releases(stores.catalog)
     deadline_s = settings.deadline_ms / 1000
     search = ImageSearch(
@@ -55,7 +63,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gatew
         releases,
         pool,
         deadline_s=deadline_s,
-        max_waiting=settings.max_waiting,
+        max_waiting=max(1, settings.max_waiting // processes),
     )
     corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
@@ -68,43 +76,40 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor) -> Gatew
         releases,
         search,
         corpus,
-        Access(settings.api_keys, settings.rate_limit, settings.rate_limit_loopback),
+        Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
+        Recorder(stores.spool),
         sources,
         settings.min_result_side,
         settings.store_queries,
         settings.webhook_token.get_secret_value(),
+        crew,
+        settings.user_id_key.get_secret_value(),
     )
 
 
-def with_servers(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the lifespan that connects to the servers, and serves gRPC beside HTTP."""
+def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return the lifespan that connects to the servers, and serves gRPC beside HTTP on a port that the crew shares."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool:
-            async with open_stores(settings) as stores:
-                gateway = app.state.gateway = build(settings, stores, pool)
+        threads = settings.decode_threads or max(1, cores() // crew.size)
+        connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // crew.size))
+        with (
+            tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
+            ThreadPoolExecutor(threads, "decode") as pool,
+        ):
+            async with open_stores(settings, connections=connections) as stores:
+                gateway = app.state.gateway = build(settings, stores, pool, crew)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S):
+                    crew.join()
                     yield
+                    crew.leave()
                 await gateway.drain()
 
     return lifespan
 
 
-def main() -> None:
-    """Read the settings and serve."""
-    settings = Settings.load()
-    configure_logging(settings.log_level, settings.log_format)
-    uvicorn.run(
-        create_app(with_servers(settings)),
-        host=settings.gateway_host,
-        port=settings.gateway_port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    # The parent must be told where metrics go before they are imported, as they are by now.
+    os.execv(sys.executable, [sys.executable, "-m", "gateway"])  # noqa: S606 - our own words

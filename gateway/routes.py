@@ -8,26 +8,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import schemas
 from gateway.access import Caller, Role
-from gateway.facts import facts as scraped
 from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
+from gateway.scrape import scrape
 from gateway.search import Wish
 from gateway.service import Gateway
 from visualsearch.domain import (
     DEFAULT_K,
     MAX_K,
     MAX_UPLOAD_BYTES,
-    Interaction,
     NearDuplicates,
     SearchAnswer,
     Visibility,
 )
-from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput, NotFound
+from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.images import parse_box
+from visualsearch.interactions import Click
 from visualsearch.telemetry import CLICKS
 
 router = APIRouter()
@@ -55,7 +55,7 @@ def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
         access = gateway_of(request).access
         caller = access.caller(request.headers, role)
-        access.limit(caller, request.client.host if request.client else "")
+        await access.limit(caller, request.client.host if request.client else "")
         return caller
 
     return Depends(caller)
@@ -230,15 +230,15 @@ async def delete(request: Request, caller: Writer, image_id: ImageId) -> Respons
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
-    """Write down a click on a result."""
+    """Take down a click on a result: it is spooled when the answer comes, and written within about a second.
+
+    While the catalog is away a click is accepted unchecked, and dropped later if nobody was ever shown that.
+    """
     gateway = gateway_of(request)
-    catalog = gateway.catalog
-    if not await catalog.was_issued(click.query_image_id):
-        raise NotFound(f"There was no search {click.query_image_id}: send the query_image_id of a search's answer.")
-    await gateway.corpus.get(click.displayed_image_id, caller, gateway.access.guarded)
-    await catalog.record(
-        [Interaction("click", click.query_image_id, click.displayed_image_id, click.rank, click.user_id)]
-    )
+    checked = await gateway.is_real(click.query_image_id, click.displayed_image_id, caller)
+    user = gateway.pseudonym(click.user_id)
+    told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
+    await gateway.recorder.clicked(told)
     CLICKS.labels("", "").inc()
     return Response(status_code=204)
 
@@ -281,10 +281,7 @@ async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Expose metrics to Prometheus."""
-    moment = CollectorRegistry(auto_describe=False)
-    moment.register(await scraped(gateway_of(request)))
-    text = generate_latest() + generate_latest(moment)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -148,6 +148,7 @@ class Stats(BaseModel):
     live_release: Release | None
     builds: list[Build] | None
     differences: list[Difference] | None
+    interactions_waiting: int | None
     errors: list[str]
 
 

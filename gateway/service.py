@@ -7,8 +7,10 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from visualsearch.domain import Filter, Interaction, SearchAnswer, Status
-from visualsearch.errors import VisualSearchError
+from visualsearch import tracing
+from visualsearch.domain import Filter, SearchAnswer, Status
+from visualsearch.errors import NotFound, Unavailable, VisualSearchError
+from visualsearch.interactions import Search, hashed_user
 from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
+    from gateway.crew import Crew
+    from gateway.recorder import Recorder
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
     from visualsearch.ports import Blobs, Catalog, Encoder, Events, Vectors
@@ -24,8 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
-MAX_LATER = 1000
-"""So many searches may wait to be written down; beyond, the writing is dropped and counted, never the answer."""
+CLICK_CHECK_S = 0.7
+"""How long a click waits for the catalog before it is accepted unchecked."""
+MAX_LATER_BYTES = 256 * 2**20
+"""So many bytes of query pictures may wait to be stored; what comes beyond is not kept, and counted."""
 
 
 @dataclass(slots=True)
@@ -41,11 +47,15 @@ class Gateway:
     search: ImageSearch
     corpus: Corpus
     access: Access
+    recorder: Recorder
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     store_queries: bool = True
     webhook_token: str = ""
+    crew: Crew | None = None
+    user_id_key: str = ""
     _later: set[asyncio.Task[None]] = field(default_factory=set)
+    _later_bytes: int = 0
 
     def filter_for(self, caller: Caller) -> Filter:
         """Say what a caller may be shown."""
@@ -55,32 +65,60 @@ class Gateway:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         count_stages(answer.release, "", stages)
-        if len(self._later) >= MAX_LATER:
+        tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
+        IMPRESSIONS.labels(answer.release, "").inc(len(answer.results))
+        query_id, picture = answer.query_image_id, data is not None
+        key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
+        shown = tuple(hit.id for hit in answer.results)
+        user = self.pseudonym(user_id)
+        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key))
+
+    def pseudonym(self, user_id: int | None) -> int | None:
+        """Say under which number a user is written down."""
+        return hashed_user(self.user_id_key, user_id)
+
+    async def is_real(self, query_image_id: int, displayed_image_id: int, caller: Caller) -> bool:
+        """Check that there was such a search and is such an image; False while the catalog is away.
+
+        Raises ``NotFound``.
+        """
+        try:
+            async with asyncio.timeout(CLICK_CHECK_S):
+                issued = await self.catalog.was_issued(query_image_id)
+                await self.corpus.get(displayed_image_id, caller, self.access.guarded)
+        except (Unavailable, TimeoutError):
+            return False
+        if not issued:
+            raise NotFound(f"There was no search {query_image_id}: send the query_image_id of a search's answer.")
+        return True
+
+    def _keep_picture(self, key: str, data: bytes) -> bool:
+        """Have a query's picture stored after the answer; say whether it will be."""
+        if not self.store_queries:
+            return False
+        if self._later_bytes + len(data) > MAX_LATER_BYTES:
             LATER_FAILURES.labels("dropped").inc()
-            return
-        task = asyncio.create_task(self._write_down(answer, user_id, box, data))
+            return False
+        self._later_bytes += len(data)
+        task = asyncio.create_task(self._store_picture(key, data))
         self._later.add(task)
         task.add_done_callback(self._later.discard)
+        return True
 
-    async def _write_down(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
-        query_id = answer.query_image_id
-        key = f"queries/{query_id}" if data is not None and self.store_queries else ""
-        shown = [Interaction("impression", query_id, hit.id, hit.rank, user_id) for hit in answer.results]
+    async def _store_picture(self, key: str, data: bytes) -> None:
         try:
-            await self.catalog.record(shown)
-            IMPRESSIONS.labels(answer.release, "").inc(len(shown))
-            if data is not None:
-                await self.catalog.record_query(query_id, answer.release, user_id, str(box or ""), key)
-            if key and data is not None:
-                await self.blobs.put(key, data)
+            await self.blobs.put(key, data)
         except VisualSearchError as error:
-            LATER_FAILURES.labels("impressions").inc()
-            log.warning("search %d could not be written down: %s", query_id, error)
+            LATER_FAILURES.labels("query picture").inc()
+            log.warning("%s could not be kept: %s", key, error)
+        finally:
+            self._later_bytes -= len(data)
 
     async def drain(self) -> None:
-        """Wait until everything that was put off is written."""
+        """Wait until everything that was put off is stored and spooled."""
         if self._later:
             await asyncio.wait(self._later, timeout=5)
+        await self.recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
         """Ask every server for a little real work; return what is wrong by server."""
@@ -92,7 +130,8 @@ class Gateway:
             self.blobs.check(),
         )
         results = await asyncio.gather(*map(_trouble, checks))
-        return {name: trouble for name, trouble in zip(SERVERS, results, strict=True) if trouble}
+        troubles = dict(zip(SERVERS, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
+        return {name: trouble for name, trouble in troubles.items() if trouble}
 
     async def _check_encoder(self) -> None:
         release = await self.releases.live()
@@ -111,6 +150,7 @@ class Gateway:
             "live_release": self._live(),
             "builds": self._builds(),
             "differences": self._differences(),
+            "interactions_waiting": self.recorder.waiting(),
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}

@@ -12,8 +12,11 @@ from typing import Any
 
 from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
+from indexer.retention import Retention
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
+from indexer.writer import Writer
+from visualsearch import tracing
 from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
@@ -37,6 +40,7 @@ async def run(settings: Settings) -> None:
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
+        tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
         ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
@@ -58,7 +62,10 @@ async def run(settings: Settings) -> None:
                 stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
             )
             bucket = BucketSweep(name, stores.events, stores.catalog, stores.blobs, settings.bucket_sweep_s)
-            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop)]
+            writer = Writer(name, stores.spool, stores.journal)
+            days = settings.retention_days
+            retention = Retention(name, stores.events, stores.journal, stores.spool, stores.blobs, days)
+            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
                 bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
                 tasks.append(bridge.run(stop))

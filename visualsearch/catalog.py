@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from datetime import datetime
 
-    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage, ReleaseState
+    from visualsearch.domain import DeadLetter, Described, NewImage, ReleaseState
 
 COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
 Row = dict[str, Any]
@@ -84,6 +84,10 @@ class PostgresCatalog:
                 return await cursor.fetchall() if cursor.description else []
 
         return await self._within_deadline(work())
+
+    async def rows(self, query: str, *values: object) -> list[Row]:
+        """Run one statement for an adapter that shares these connections; errors are the catalog's own."""
+        return await self._rows(query, *values)
 
     # Images
 
@@ -269,7 +273,7 @@ class PostgresCatalog:
         found = {row["status"]: row["number"] for row in rows}
         return {status: found.get(status, 0) for status in Status}
 
-    # Queries and interactions
+    # Queries
 
     async def allocate_query_ids(self, count: int) -> list[int]:
         """Take ids for queries out of the sequence that images have theirs from, so that the two never meet."""
@@ -281,31 +285,6 @@ class PostgresCatalog:
         rows = await self._rows("SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id)
         issued: bool = rows[0]["issued"]
         return issued
-
-    async def record_query(
-        self, query_image_id: int, release: str, user_id: int | None, box: str, blob_key: str
-    ) -> None:
-        """Remember what was asked."""
-        await self._rows(
-            """INSERT INTO queries (id, release, user_id, box, blob_key) VALUES (%s, %s, %s, %s, %s)
-            ON CONFLICT DO NOTHING""",
-            *(query_image_id, release, user_id, box, blob_key),
-        )
-
-    async def record(self, interactions: Sequence[Interaction]) -> None:
-        """Write impressions and clicks."""
-        columns = [
-            [one.user_id for one in interactions],
-            [one.query_image_id for one in interactions],
-            [one.displayed_image_id for one in interactions],
-            [one.rank for one in interactions],
-            [one.type for one in interactions],
-        ]
-        await self._rows(
-            """INSERT INTO interactions (user_id, query_image_id, displayed_image_id, rank, type)
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])""",
-            *columns,
-        )
 
     async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
         """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""

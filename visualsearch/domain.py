@@ -263,18 +263,6 @@ class SearchAnswer:
     rescore_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """A result that was shown to somebody, or clicked."""
-
-    type: str
-    """``impression`` or ``click``."""
-    query_image_id: int
-    displayed_image_id: int
-    rank: int
-    user_id: int | None = None
-
-
 class EventKind(StrEnum):
     """What happened to an object."""
 
@@ -291,6 +279,8 @@ class Event:
     image_id: int | None = None
     etag: str = ""
     """Version or entity tag of the object; part of the event's identity."""
+    traceparent: str = field(default="", compare=False)
+    """The trace that the event belongs to (W3C); empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         Event,
         Filter,
         Image,
-        Interaction,
         NewImage,
         Release,
         ReleaseState,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         StreamState,
         VectorRow,
     )
+    from visualsearch.interactions import Spooled, Told, Written
 
 
 class Encoder(Protocol):
@@ -240,16 +240,6 @@ class Catalog(Protocol):
         """Say whether an id was ever given to an image or a query."""
         ...
 
-    async def record_query(
-        self, query_image_id: int, release: str, user_id: int | None, box: str, blob_key: str
-    ) -> None:
-        """Remember what was asked."""
-        ...
-
-    async def record(self, interactions: Sequence[Interaction]) -> None:
-        """Write impressions and clicks."""
-        ...
-
     async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
         """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""
         ...
@@ -421,6 +411,63 @@ class Blobs(Protocol):
 
     def key(self, uri: str) -> str:
         """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket."""
+        ...
+
+
+class Spool(Protocol):
+    """Interactions that wait until the catalog has them."""
+
+    async def append(self, told: Sequence[Told]) -> None:
+        """Append in order, all or an error; after an error the same may be appended again, for ids count once.
+
+        Raises ``Overloaded`` when as much waits as may.
+        """
+        ...
+
+    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Spooled]:
+        """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
+
+        Waits up to ``block_s`` for new ones.
+        """
+        ...
+
+    async def done(self, entry_ids: Sequence[str]) -> None:
+        """Say that entries are written; the spool forgets them."""
+        ...
+
+    async def bury(self, entry: Spooled, reason: str) -> None:
+        """Put an entry that can never be written aside, with the reason."""
+        ...
+
+    async def length(self) -> int:
+        """Count the entries that wait."""
+        ...
+
+    async def forget_readers(self) -> None:
+        """Drop readers that are gone."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Journal(Protocol):
+    """Interactions and queries, written once each and kept for a time."""
+
+    async def write(self, told: Sequence[Told]) -> Written:
+        """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
+
+        A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
+        where a value cannot be stored.
+        """
+        ...
+
+    async def keep(self, days: int) -> list[str]:
+        """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
+
+        Returns the names of what was dropped.
+        """
         ...
 
 

@@ -79,8 +79,9 @@ class Settings(BaseSettings):
     gateway_host: str = Field("127.0.0.1", description="The address that the gateway binds.")
     gateway_port: int = Field(8080, description="The gateway's HTTP port.")
     gateway_grpc_port: int = Field(8081, description="The gateway's gRPC port.")
+    gateway_workers: int = Field(0, ge=0, description="The gateway's processes behind these ports; 0 is one per core.")
     deadline_ms: int = Field(1800, ge=100, description="Longest time a request waits for the servers behind it, in ms.")
-    decode_threads: int = Field(0, ge=0, description="Threads that decode pictures; 0 is one per core.")
+    decode_threads: int = Field(0, ge=0, description="Threads that decode in each process; 0: one per core together.")
     max_waiting: int = Field(128, ge=1, description="Requests that may wait for decoding before the excess gets 503.")
     api_keys: str = Field(
         "",
@@ -95,6 +96,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
+    user_id_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that users' ids are hashed with before they are kept; empty: they are not kept.",
+    )
+    retention_days: int = Field(
+        90, ge=1, le=3650, description="Days after which interactions, queries and their pictures are dropped."
+    )
 
     index_batch: int = Field(32, ge=1, le=256, description="Events that an indexer takes at a time.")
     stale_after_s: float = Field(
@@ -112,6 +120,12 @@ class Settings(BaseSettings):
         300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
     )
     webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
+
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go: an OpenTelemetry collector's OTLP over HTTP, http://host:4318. Empty: nowhere.",
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the traces begun here that are kept.")
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
@@ -18,12 +18,16 @@ from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
+from visualsearch.journal import PostgresJournal
+from visualsearch.rates import ValkeyRates
+from visualsearch.spool import RedisSpool
+from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -41,13 +45,26 @@ class Stores:
     blobs: Blobs
     changes: Changes | None
     """The object store's own log, where it has one that can be followed."""
+    spool: Spool
+    journal: Journal
+    rates: ValkeyRates | None = None
+    """How often each caller has asked, where that is limited."""
 
 
 @asynccontextmanager
 async def open_stores(
-    settings: Settings, timeout_s: float = CALL_TIMEOUT_S, priority: Priority = Priority.SEARCHING
+    settings: Settings,
+    timeout_s: float = CALL_TIMEOUT_S,
+    priority: Priority = Priority.SEARCHING,
+    connections: int = 8,
 ) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end; ``priority`` is the encoder's."""
+    """Connect to every server and close the connections at the end.
+
+    ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
+    """
+    password = settings.postgres_password.get_secret_value()
+    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         MilvusVectors(
@@ -57,16 +74,46 @@ async def open_stores(
             settings.collection_config,
             timeout_s,
         ),
-        PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), timeout_s),
-        RedisEvents(settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s),
+        catalog,
+        RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
+        RedisSpool(*valkey),
+        PostgresJournal(catalog.rows),
+        _rates(settings),
     )
     try:
-        yield stores
+        yield _traced(stores)
     finally:
-        everything = (stores.encoder, stores.vectors, stores.catalog, stores.events, stores.blobs, stores.changes)
+        everything = (
+            stores.encoder,
+            stores.vectors,
+            stores.catalog,
+            stores.events,
+            stores.blobs,
+            stores.spool,
+            stores.changes,
+            stores.rates,
+        )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _traced(stores: Stores) -> Stores:
+    return replace(
+        stores,
+        encoder=traced(stores.encoder, "triton"),
+        vectors=traced(stores.vectors, "milvus"),
+        catalog=traced(stores.catalog, "postgres"),
+        events=traced(stores.events, "valkey"),
+        spool=traced(stores.spool, "valkey"),
+        blobs=traced(stores.blobs, "s3"),
+    )
+
+
+def _rates(settings: Settings) -> ValkeyRates | None:
+    if not settings.rate_limit:
+        return None
+    return ValkeyRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
 
 
 def _changes(settings: Settings, timeout_s: float) -> Changes | None:

@@ -16,7 +16,7 @@ from gateway.access import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.search import Wish
-from visualsearch import errors
+from visualsearch import errors, tracing
 from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box, NearDuplicates
 from visualsearch.telemetry import count_error, count_request
 
@@ -54,7 +54,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.Vector:  # noqa: N802 - the contract's name
         """Embed a picture, or a box inside it."""
         async with _told(context, "Embed"):
-            self._caller(context)
+            await self._caller(context)
             box = request.bbox if request.HasField("bbox") else None
             region = Box(box.x1, box.y1, box.x2, box.y2) if box else None
             embedding, release = await self._gateway.search.embed(request.image_bytes, region)
@@ -63,7 +63,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.TopK:  # noqa: N802 - the contract's name
         """Find the images most similar to an embedding."""
         async with _told(context, "Search"):
-            caller = self._caller(context)
+            caller = await self._caller(context)
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
@@ -78,12 +78,12 @@ class Servicer(pb_grpc.VisualSearchServicer):
             ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)
 
-    def _caller(self, context: Context) -> Caller:
+    async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         caller = self._gateway.access.caller(headers, Role.READ)
         # Such as ipv4:127.0.0.1:1234 and ipv6:%5B::1%5D:1234.
         address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
-        self._gateway.access.limit(caller, address)
+        await self._gateway.access.limit(caller, address)
         return caller
 
 
@@ -98,10 +98,12 @@ def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf cont
 
 @asynccontextmanager
 async def _told(context: Context, method: str) -> AsyncIterator[None]:
-    """Count a call, and turn our errors into gRPC statuses."""
+    """Count and trace a call, and turn our errors into gRPC statuses."""
     begin, code = time.perf_counter(), grpc.StatusCode.OK
+    parent = dict(context.invocation_metadata() or ()).get("traceparent", "")
     try:
-        yield
+        with tracing.span(f"{NAME}/{method}", "server", str(parent), rpc__system="grpc"):
+            yield
     except errors.VisualSearchError as error:
         count_error(error)
         code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)

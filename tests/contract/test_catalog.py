@@ -16,7 +16,6 @@ from visualsearch.domain import (
     Described,
     Event,
     EventKind,
-    Interaction,
     NewImage,
     Release,
     ReleaseState,
@@ -50,9 +49,7 @@ async def catalog(request):
         return
     dsn, password = request.getfixturevalue("database")
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
-        tables = (
-            "images, interactions, queries, deletions, dead_letters, not_duplicates, releases, positions, differences"
-        )
+        tables = "images, deletions, dead_letters, not_duplicates, releases, positions, differences"
         server.execute(f"TRUNCATE {tables}, positions, differences CASCADE")
     postgres = PostgresCatalog(dsn, password, 5.0)
     yield postgres
@@ -173,14 +170,6 @@ async def test_ids_of_queries_and_images_never_meet(catalog):
     assert not any([await catalog.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
 
 
-async def test_queries_and_interactions_are_written(catalog):
-    (query,) = await catalog.allocate_query_ids(1)
-    for _ in range(2):
-        await catalog.record_query(query, "v1", None, "1,2,3,4", "queries/1")
-    await catalog.record([])
-    await catalog.record([Interaction("impression", query, 1, 1), Interaction("click", query, 1, 1, user_id=7)])
-
-
 async def test_pairs_that_are_no_duplicates_are_only_those_among_the_asked(catalog):
     assert await catalog.not_duplicates([1, 2, 3]) == set()
 
@@ -228,13 +217,10 @@ async def test_columns_are_those_that_were_promised(database):
     dsn, password = database
     catalog = PostgresCatalog(dsn, password, 5.0)
     image = await indexed(catalog, f"s3://images/{uuid.uuid4()}", ONE)
-    await catalog.record([Interaction("click", image.id, image.id, 3, user_id=7)])
     await catalog.close()
     with psycopg.connect(dsn, password=password) as server:
         phash = server.execute("SELECT phash FROM image_hash WHERE image_id = %s", [image.id]).fetchone()
-        clicks = "SELECT user_id, rank, type FROM interactions WHERE displayed_image_id = %s AND ts <= now()"
         assert phash == ((5).to_bytes(8, "big"),)
-        assert server.execute(clicks, [image.id]).fetchall() == [(7, 3, "click")]
 
 
 @pytest.mark.stack

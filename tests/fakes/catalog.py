@@ -12,7 +12,7 @@ from visualsearch.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain import DeadLetter, Described, Interaction, NewImage
+    from visualsearch.domain import DeadLetter, Described, NewImage
 
 
 class FakeCatalog:
@@ -25,8 +25,6 @@ class FakeCatalog:
         self.phashes: dict[int, int] = {}
         self.indexed_in: dict[int, str] = {}
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
-        self.queries: dict[int, tuple[str, int | None, str, str]] = {}
-        self.interactions: list[Interaction] = []
         self.pairs: set[tuple[int, int]] = set()
         self.letters: dict[str, DeadLetter] = {}
         self.release_rows: dict[str, tuple[Release, str, datetime]] = {}
@@ -189,16 +187,6 @@ class FakeCatalog:
     async def was_issued(self, query_image_id: int) -> bool:
         self._up()
         return 1 <= query_image_id <= self._last_id
-
-    async def record_query(
-        self, query_image_id: int, release: str, user_id: int | None, box: str, blob_key: str
-    ) -> None:
-        self._up()
-        self.queries.setdefault(query_image_id, (release, user_id, box, blob_key))
-
-    async def record(self, interactions: Sequence[Interaction]) -> None:
-        self._up()
-        self.interactions += interactions
 
     async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
         self._up()

@@ -1,6 +1,7 @@
 """What people click becomes pairs to train on, out of the real Postgres and the real object store."""
 
 import json
+import time
 from datetime import datetime, timedelta
 
 import psycopg
@@ -13,7 +14,7 @@ from visualsearch.errors import Unavailable
 
 @pytest.mark.stack
 async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, tmp_path):
-    query = jpeg(4711, 320, 240)
+    query = jpeg(time.time_ns() % 2**31, 320, 240)  # no other run has asked with the same
     found = api.post("/search", files={"image": query}, data={"bbox": "10,20,200,180", "k": 3, "user_id": 5}).json()
     asked, clicked = found["query_image_id"], found["results"][1]
     body = {"user_id": 5, "query_image_id": asked, "displayed_image_id": clicked["id"], "rank": 2}

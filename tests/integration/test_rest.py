@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded, jpeg, noise
+from visualsearch.interactions import hashed_user
 
 pytestmark = pytest.mark.stack
 
@@ -166,11 +167,12 @@ def test_impressions_and_clicks_are_written(api, stack):
     click = {"user_id": 77, "query_image_id": answer["query_image_id"], "displayed_image_id": image_id, "rank": 1}
     assert api.post("/click", json=click).status_code == 204
     wanted = {("impression", hit["id"], hit["rank"]) for hit in answer["results"]} | {("click", image_id, 1)}
-    query = "SELECT type, displayed_image_id, rank FROM interactions WHERE user_id = 77 AND query_image_id = %s"
+    query = "SELECT type, displayed_image_id, rank FROM interactions WHERE user_id = %s AND query_image_id = %s"
+    user = hashed_user(stack.user_id_key.get_secret_value(), 77)
     end = time.monotonic() + 10
     with psycopg.connect(stack.postgres_dsn, password=stack.postgres_password.get_secret_value()) as connection:
         connection.autocommit = True
-        while (found := set(connection.execute(query, [answer["query_image_id"]]))) != wanted:
+        while (found := set(connection.execute(query, [user, answer["query_image_id"]]))) != wanted:
             assert time.monotonic() < end, found
             time.sleep(0.1)
 

@@ -9,12 +9,15 @@ from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
+from tests.fakes.journal import FakeJournal
+from tests.fakes.spool import FakeSpool
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
 from visualsearch.images import prepare
 from visualsearch.settings import Settings
 from visualsearch.wiring import Stores
 
+KEY = "a secret of the tests"
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
 
@@ -25,7 +28,10 @@ class Serving:
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
-        stores = Stores(self.encoder, self.vectors, self.catalog, self.events, self.blobs, None)
+        self.spool, self.journal = FakeSpool(), FakeJournal()
+        servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
+        stores = Stores(*servers, None, self.spool, self.journal)
+        settings = {"user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()
         self.app.state.gateway = self.gateway

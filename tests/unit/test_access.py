@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
-from gateway.access import CALLERS, OPERATOR, Access, Caller, Role
-from visualsearch.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated
+from gateway.access import OPERATOR, Access, Caller, Role
+from gateway.rates import AWAY_S, CALLERS, OwnRates, SharedRates
+from visualsearch.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
 
 STRANGER = Caller("", Role.READ)
 
@@ -19,7 +20,7 @@ KEYS = ", ".join([entry("ada", "read", "r"), entry("bob", "write", "w"), entry("
 
 @pytest.fixture
 def access():
-    return Access(KEYS, 0, False)
+    return Access(KEYS, None, False)
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def clock(monkeypatch):
     class Clock:
         now = 1000.0
 
-    monkeypatch.setattr("gateway.access.time.monotonic", lambda: Clock.now)
+    monkeypatch.setattr("gateway.rates.time.monotonic", lambda: Clock.now)
     return Clock
 
 
 def test_without_keys_anybody_is_the_operator():
-    assert Access("", 0, False).caller({}, Role.ADMIN) == OPERATOR
+    assert Access("", None, False).caller({}, Role.ADMIN) == OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -70,67 +71,95 @@ def test_each_role_includes_the_ones_before_it(access, key, opens):
 @pytest.mark.parametrize("keys", ["ada", "ada:read", "ada:king:" + "0" * 64, "ada:read:short", ":read:" + "0" * 64])
 def test_keys_of_another_form_are_a_configuration_error(keys):
     with pytest.raises(ConfigurationError):
-        Access(keys, 0, False)
+        Access(keys, None, False)
 
 
-def take(access, address="10.0.0.1", caller=STRANGER, times=1):
+async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
     for _ in range(times):
-        access.limit(caller, address)
+        await access.limit(caller, address)
 
 
-def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(clock):
-    access = Access("", 5, False)
-    take(access, times=5)
+async def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(clock):
+    access = Access("", OwnRates(5), False)
+    await take(access, times=5)
     with pytest.raises(RateLimited) as refused:
-        take(access)
+        await take(access)
     assert refused.value.retry_after_s == pytest.approx(0.2)
 
 
-def test_the_allowance_grows_back_with_time(clock):
-    access = Access("", 5, False)
-    take(access, times=5)
+async def test_the_allowance_grows_back_with_time(clock):
+    access = Access("", OwnRates(5), False)
+    await take(access, times=5)
     clock.now += 0.5
-    take(access, times=2)
+    await take(access, times=2)
     with pytest.raises(RateLimited):
-        take(access)
+        await take(access)
 
 
-def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
-    access = Access("", 1, False)
-    take(access)
+async def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
+    access = Access("", OwnRates(1), False)
+    await take(access)
     for _ in range(4):
         clock.now += 0.24
         with pytest.raises(RateLimited):
-            take(access)
+            await take(access)
     clock.now += 0.1
-    take(access)
+    await take(access)
 
 
-def test_callers_do_not_share_an_allowance(clock):
-    access = Access("", 1, False)
-    take(access, "10.0.0.1")
-    take(access, "10.0.0.2")
-    take(access, "10.0.0.1", Caller("ada", Role.READ))
+async def test_callers_do_not_share_an_allowance(clock):
+    access = Access("", OwnRates(1), False)
+    await take(access, "10.0.0.1")
+    await take(access, "10.0.0.2")
+    await take(access, "10.0.0.1", Caller("ada", Role.READ))
     with pytest.raises(RateLimited):
-        take(access, "10.0.0.9", Caller("ada", Role.READ))
+        await take(access, "10.0.0.9", Caller("ada", Role.READ))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_this_machine_is_not_limited_unless_asked_for(clock, address):
-    take(Access("", 1, False), address, times=50)
-    take(Access("", 1, False), address, Caller("ada", Role.READ), times=50)
+async def test_this_machine_is_not_limited_unless_asked_for(clock, address):
+    await take(Access("", OwnRates(1), False), address, times=50)
+    await take(Access("", OwnRates(1), False), address, Caller("ada", Role.READ), times=50)
     with pytest.raises(RateLimited):
-        take(Access("", 1, True), address, times=2)
+        await take(Access("", OwnRates(1), True), address, times=2)
 
 
-def test_no_rate_is_no_limit(clock):
-    take(Access("", 0, True), times=1000)
+async def test_no_rate_is_no_limit(clock):
+    await take(Access("", None, True), times=1000)
 
 
-def test_so_many_callers_are_remembered_and_no_more(clock):
-    access = Access("", 1, False)
+async def test_so_many_callers_are_remembered_and_no_more(clock):
+    access = Access("", OwnRates(1), False)
     for number in range(CALLERS + 1):
-        take(access, f"host{number}")
-    take(access, "host0")
+        await take(access, f"host{number}")
+    await take(access, "host0")
     with pytest.raises(RateLimited):
-        take(access, f"host{CALLERS}")
+        await take(access, f"host{CALLERS}")
+
+
+class Valkey:
+    """Stands in for the shared rates: counts what it is asked, and may be away."""
+
+    def __init__(self):
+        self.asked, self.away = 0, False
+
+    async def take(self, who):
+        self.asked += 1
+        if self.away:
+            raise Unavailable("Valkey", "it is away")
+        return 0.0
+
+
+async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks_again_later(clock):
+    valkey = Valkey()
+    access = Access("", SharedRates(valkey, OwnRates(2)), False)
+    await take(access, times=5)
+    valkey.away = True
+    await take(access, times=2)
+    with pytest.raises(RateLimited):
+        await take(access)
+    assert valkey.asked == 6
+    valkey.away = False
+    clock.now += AWAY_S
+    await take(access, times=5)
+    assert valkey.asked == 11

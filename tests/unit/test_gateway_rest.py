@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.pictures import jpeg, noise
-from tests.unit.serving import RELEASE, Serving, assert_problem
+from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
 from visualsearch.domain import EventKind, ReleaseState
+from visualsearch.interactions import hashed_user
 
 ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
 RESULT = {"id", "score", "uri", "rank", "width", "height", "near_duplicates"}
@@ -193,13 +194,11 @@ async def test_impressions_and_the_query_are_written_after_the_answer(serving):
     answer = (await serving.search(jpeg(1), user_id="7", bbox="0,0,300,200")).json()
     await serving.gateway.drain()
     query = answer["query_image_id"]
-    assert [(one.displayed_image_id, one.rank) for one in serving.catalog.interactions] == [
-        (hit["id"], hit["rank"]) for hit in answer["results"]
-    ]
-    assert {(one.type, one.query_image_id, one.user_id) for one in serving.catalog.interactions} == {
-        ("impression", query, 7)
-    }
-    assert serving.catalog.queries[query] == (RELEASE.name, 7, "0,0,300,200", f"queries/{query}")
+    (told,) = serving.spool.told
+    assert list(enumerate(told.shown, 1)) == [(hit["rank"], hit["id"]) for hit in answer["results"]]
+    assert (told.query_image_id, told.user) == (query, hashed_user(KEY, 7))
+    assert (told.release, told.picture, told.box) == (RELEASE.name, True, "0,0,300,200")
+    assert told.blob_key == f"queries/{query}"
     assert serving.blobs.objects[f"queries/{query}"] == jpeg(1)
 
 
@@ -208,7 +207,7 @@ async def test_query_pictures_are_not_kept_where_that_is_switched_off():
         await serving.search(jpeg(1))
         await serving.gateway.drain()
         assert not serving.blobs.objects
-        assert len(serving.catalog.queries) == 1
+        assert [(told.picture, told.blob_key) for told in serving.spool.told] == [(True, "")]
 
 
 async def clicked(serving, **changes):
@@ -221,8 +220,8 @@ async def clicked(serving, **changes):
 async def test_a_click_is_written_down(serving):
     answer = await clicked(serving)
     assert (answer.status_code, answer.content) == (204, b"")
-    await serving.gateway.drain()
-    assert [one.user_id for one in serving.catalog.interactions if one.type == "click"] == [7]
+    search, click = serving.spool.told
+    assert (click.query_image_id, click.user, click.checked) == (search.query_image_id, hashed_user(KEY, 7), True)
 
 
 @pytest.mark.parametrize("name", ["query_image_id", "displayed_image_id"])

@@ -8,7 +8,7 @@ import threading
 import psutil
 import pytest
 
-from compose.state import GRPC_OFFSET, USUAL_PORTS, Ports, credentials, locked, process_of
+from compose.state import GRPC_OFFSET, SECRETS, USUAL_PORTS, Ports, credentials, locked, process_of
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_credentials_are_made_once_and_only_their_owner_reads_them(tmp_path):
     path = tmp_path / "secrets.env"
     made = credentials(path)
     assert credentials(path) == made
-    assert len(set(made.values())) == len(made) == 7
+    assert len(set(made.values())) == len(made) == len(SECRETS)
     assert all(len(value) >= 32 for value in made.values())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert all(line.startswith("VISUALSEARCH_") for line in path.read_text().splitlines())
@@ -75,7 +75,7 @@ def test_a_credential_that_an_older_stack_lacks_is_added_to_the_others(tmp_path)
     path = tmp_path / "secrets.env"
     path.write_text("VISUALSEARCH_S3_ACCESS_KEY=kept\n")
     made = credentials(path)
-    assert (len(made), made["S3_ACCESS_KEY"]) == (7, "kept")
+    assert (len(made), made["S3_ACCESS_KEY"]) == (len(SECRETS), "kept")
     assert credentials(path) == made
 
 

@@ -1,0 +1,58 @@
+"""Interactions and queries in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visualsearch.errors import InvalidInput, Unavailable
+from visualsearch.interactions import Click, Search, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.interactions import Told
+
+MAX_ID = 2**63 - 1
+
+
+class FakeJournal:
+    """What is written is there to be looked at. While ``down`` is set every call raises ``Unavailable``."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.told: dict[str, Told] = {}
+        self.real: set[int] = set()
+        """Ids of queries and images that unchecked clicks may name."""
+        self.kept_days = 0
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("Postgres")
+
+    async def write(self, told: Sequence[Told]) -> Written:
+        self._up()
+        if any(one.query_image_id > MAX_ID for one in told):
+            raise InvalidInput("Postgres cannot store a value.")
+        written = Written()
+        for one in told:
+            if one.id in self.told:
+                continue
+            self.told[one.id] = one
+            unfounded = (
+                isinstance(one, Click)
+                and not one.checked
+                and not {one.query_image_id, one.displayed_image_id} <= self.real
+            )
+            if unfounded:
+                del self.told[one.id]
+            written += Written(1, int(unfounded))
+        return written
+
+    @property
+    def searches(self) -> list[Search]:
+        return [one for one in self.told.values() if isinstance(one, Search)]
+
+    async def keep(self, days: int) -> list[str]:
+        self._up()
+        self.kept_days = days
+        return []

@@ -1,0 +1,102 @@
+"""The gateway's processes behind one port: one dies or is told to stop while callers ask, and nobody else notices."""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+
+import httpx
+import orjson
+import psutil
+import pytest
+
+from tests.integration.test_rest import jpeg, search
+
+pytestmark = pytest.mark.stack
+
+ANSWERED = re.compile(r'^visualsearch_requests_total\{.*route="/search",status="200"\} (\d+)', re.MULTILINE)
+
+
+def parent_of(running) -> psutil.Process:
+    return psutil.Process(orjson.loads(running.command("status", "--json").stdout)["gateway"]["pid"])
+
+
+def answered(stack) -> int:
+    """Searches answered, as whichever process takes a new connection tells it."""
+    return sum(map(int, ANSWERED.findall(httpx.get(f"{stack.url}/metrics").text)))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@contextmanager
+def asked(stack):
+    """Callers who ask all the time, each request on a connection of its own; yields what came of it, by kind."""
+    outcomes, over = Counter(), threading.Event()
+
+    def ask():
+        while not over.is_set():
+            try:
+                with httpx.Client(base_url=stack.url, timeout=30) as client:
+                    outcomes[search(client, jpeg(90), k=1).status_code] += 1
+            except httpx.HTTPError as error:
+                outcomes[type(error)] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_there_is_a_process_for_each_core_and_status_tells_them(running):
+    told = orjson.loads(running.command("status", "--json").stdout)["gateway"]
+    assert told["pids"] == [told["pid"], *(child.pid for child in psutil.Process(told["pid"]).children())]
+    assert len(told["pids"]) >= 2
+
+
+def test_a_killed_process_takes_only_its_own_requests_with_it_and_is_replaced(running, stack):
+    parent = parent_of(running)
+    before = {child.pid for child in parent.children()}
+    victim = min(before)
+    with asked(stack) as outcomes:
+        wait_for(lambda: outcomes[200] > 20)
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: len(now := {child.pid for child in parent.children()} - {victim}) == len(before) and now)
+        served = outcomes[200]
+        wait_for(lambda: outcomes[200] > served + 20)
+    assert set(outcomes) <= {200, httpx.RemoteProtocolError, httpx.ReadError}
+    assert outcomes.total() - outcomes[200] <= 4, "no more than each caller's one request"
+
+
+def test_a_process_that_is_told_to_stop_answers_what_it_has_first(running, stack):
+    parent = parent_of(running)
+    first = {child.pid for child in parent.children()}
+    with asked(stack) as outcomes:
+        for pid in first:
+            served = outcomes[200]
+            wait_for(lambda served=served: outcomes[200] > served + 10)
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: len({child.pid for child in parent.children()} - first) == len(first))
+    assert set(outcomes) == {200}
+
+
+def test_every_process_tells_the_sum_of_all_dead_ones_included(running, stack):
+    before = answered(stack)
+    for _ in range(10):
+        assert httpx.post(f"{stack.url}/search", files={"image": jpeg(90)}).status_code == 200
+    assert [answered(stack) - before for _ in range(10)] == [10] * 10
+    os.kill(parent_of(running).children()[0].pid, signal.SIGKILL)
+    wait_for(lambda: httpx.get(f"{stack.url}/ready").status_code == 200)
+    assert answered(stack) - before == 10

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.grpc.server import serve
+from gateway.rates import OwnRates
 from tests.carriers import ROOT, envoy
 from tests.conftest import missing
 from tests.pictures import jpeg
@@ -88,7 +89,7 @@ class Front:
 
 @contextlib.asynccontextmanager
 async def listening(serving):
-    """Serve a gateway over fakes on real ports, as gateway/main.py does; only Envoy is believed what it forwards."""
+    """Serve a gateway over fakes on real ports, as one of its processes does; only Envoy is believed what it forwards."""
     port, grpc_port = free_port(), free_port()
     config = uvicorn.Config(serving.app, "127.0.0.1", port, log_config=None, forwarded_allow_ips="127.0.0.1/32")
     server = uvicorn.Server(config)
@@ -150,7 +151,7 @@ async def test_an_escaped_slash_cannot_get_around_a_rule(front):
 
 
 async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(front, monkeypatch):
-    monkeypatch.setattr(front.serving.gateway.access, "_rate", 1)
+    monkeypatch.setattr(front.serving.gateway.access, "_rates", OwnRates(1))
     async with front.client("127.0.0.2") as one, front.client("127.0.0.3") as other:
         first = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.1"})
         again = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.2"})

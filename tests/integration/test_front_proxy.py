@@ -89,7 +89,7 @@ class Front:
 
 @contextlib.asynccontextmanager
 async def listening(serving):
-    """Serve a gateway over fakes on real ports, as one of its processes does; only Envoy is believed what it forwards."""
+    """Serve a gateway over fakes on real ports, as its processes do; only Envoy is believed what it forwards."""
     port, grpc_port = free_port(), free_port()
     config = uvicorn.Config(serving.app, "127.0.0.1", port, log_config=None, forwarded_allow_ips="127.0.0.1/32")
     server = uvicorn.Server(config)

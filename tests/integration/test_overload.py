@@ -46,9 +46,10 @@ async def test_a_search_waits_for_nothing_on_the_event_loop(api, stack, tmp_path
     loop_thread, waits, listening = threading.get_ident(), [], False
 
     def hook(event, arguments):
-        ours = threading.get_ident() == loop_thread and not str(arguments[0]).startswith((sys.prefix, sys.base_prefix))
-        if listening and event in WAITS and ours:  # what is imported late comes out of the two prefixes, and once
-            waits.append((event, arguments))
+        if listening and event in WAITS and threading.get_ident() == loop_thread:
+            # Modules that are imported late are read from the two prefixes, and once.
+            if not str(arguments[0]).startswith((sys.prefix, sys.base_prefix)):
+                waits.append((event, arguments))
 
     sys.addaudithook(hook)
     with ThreadPoolExecutor(1) as pool:

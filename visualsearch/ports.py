@@ -46,6 +46,13 @@ class Encoder(Protocol):
         """
         ...
 
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Return the last feature maps of a few pictures, float32 [n, channels, rows, columns].
+
+        Raises as ``encode``, and ``Unsupported`` where the encoder gives none.
+        """
+        ...
+
     async def check(self, model_version: int) -> None:
         """Run one tiny inference; raise ``Unavailable`` if it fails."""
         ...

@@ -19,6 +19,7 @@ from gateway.crew import cores
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
+from gateway.recall import RecallProxy
 from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
@@ -71,6 +72,9 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         max_waiting=most,
         admission=Admission(most, deadline_s * IN_TIME),
     )
+    proxy = RecallProxy(stores.vectors_aside, stores.recall_log, settings.recall_share, lambda: search.busy)
+    if settings.recall_share:
+        search.watch_recall = proxy.offer
     corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
@@ -90,6 +94,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         settings.webhook_token.get_secret_value(),
         crew,
         settings.user_id_key.get_secret_value(),
+        recall=proxy,
+        recall_log=stores.recall_log,
     )
 
 

@@ -15,6 +15,7 @@ from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
+from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIN_CANDIDATES = 200
-"""k': so many are fetched and scored exactly, however few are asked for."""
 MAX_CANDIDATES = 16_384
 """Milvus gives no more rows in one answer."""
+BUSY = 2
+"""With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
 
@@ -100,6 +101,13 @@ class ImageSearch:
         self._waiting = 0
         self._query_ids: deque[int] = deque()
         self._matched: set[tuple[str, str]] = set()
+        self.watch_recall: Callable[[Release, NDArray[np.float32], Filter, Candidates], None] | None = None
+        """Is shown every query with what was found first; must return at once."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether pictures wait for a thread."""
+        return self._waiting > BUSY
 
     async def by_picture(self, data: bytes, box: Box | None, wish: Wish) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
@@ -193,12 +201,15 @@ class ImageSearch:
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
-        count = max(MIN_CANDIDATES, 4 * wish.k)
+        count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
+        asked = count
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
                 watch.rescore_ms += found.rescore_ms
                 tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
+            if self.watch_recall is not None and count == asked:
+                self.watch_recall(release, embedding, wish.where, found)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         VectorRow,
     )
     from visualsearch.interactions import Spooled, Told, Written
+    from visualsearch.recall import Recall
 
 
 class Encoder(Protocol):
@@ -140,6 +141,22 @@ class Vectors(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class RecallLog(Protocol):
+    """Recall of live queries by release, and the parameters that releases search with."""
+
+    async def record(self, release: str, recall: Recall) -> None:
+        """Write down what queries came to."""
+        ...
+
+    async def since(self, seconds: float) -> dict[str, Recall]:
+        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
+        ...
+
+    async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
+        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
         ...
 
 

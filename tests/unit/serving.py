@@ -10,6 +10,7 @@ from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
 from tests.fakes.journal import FakeJournal
+from tests.fakes.recall_log import FakeRecallLog
 from tests.fakes.spool import FakeSpool
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
@@ -29,9 +30,10 @@ class Serving:
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
         self.spool, self.journal = FakeSpool(), FakeJournal()
+        self.recall_log = FakeRecallLog(self.catalog)
         servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
-        stores = Stores(*servers, None, self.spool, self.journal)
-        settings = {"user_id_key": KEY} | settings
+        stores = Stores(*servers, None, self.spool, self.journal, self.recall_log, self.vectors)
+        settings = {"recall_share": 0, "user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()
         self.app.state.gateway = self.gateway

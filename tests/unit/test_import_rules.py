@@ -12,6 +12,7 @@ ADAPTERS = {
     "encoder": {"tritonclient", "grpc"},
     "encoder_onnx": {"onnxruntime"},
     "vectors": {"pymilvus", "grpc", "yaml"},
+    "recall_log": {"psycopg"},
     "catalog": {"psycopg", "psycopg_pool"},
     "dump": {"psycopg"},
     "events": {"redis"},
@@ -25,6 +26,7 @@ PURE = {
     "domain": set(),
     "interactions": set(),
     "errors": set(),
+    "recall": set(),
     "ports": {"PIL", "imagehash"},
     "images": {"PIL", "imagehash"},
 }
@@ -73,7 +75,7 @@ def sources(folder: str) -> list[Path]:
 def test_the_core_stays_pure(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= PURE[module]
-    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions"}
+    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions", "recall"}
 
 
 @pytest.mark.parametrize("module", ADAPTERS)
@@ -81,7 +83,14 @@ def test_an_adapter_knows_the_domain_and_one_vendor(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= ADAPTERS[module]
     # `filer` holds the messages of one vendor's protocol, `milvus_rows` says how another's are written and read.
-    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions", "filer", "milvus_rows"}
+    assert {name.split(".")[1] for name in ours(names)} <= {
+        "domain",
+        "errors",
+        "interactions",
+        "filer",
+        "milvus_rows",
+        "recall",
+    }
 
 
 @pytest.mark.parametrize(

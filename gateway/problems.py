@@ -30,6 +30,7 @@ STATUSES: dict[type[errors.VisualSearchError], int] = {
     errors.Overloaded: 503,
     errors.Unavailable: 503,
     errors.FingerprintMismatch: 503,
+    errors.Unsupported: 501,
     errors.VisualSearchError: 500,
 }
 HINTS = {
@@ -47,6 +48,7 @@ MEANINGS = {
     415: "By its content the file is no JPEG, PNG or WebP picture.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",
+    501: "This installation lacks what the call needs; the detail says what.",
     503: "A server behind the gateway is away or has too much to do; Retry-After says when to ask again.",
 }
 

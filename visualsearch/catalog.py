@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class PostgresCatalog:
             open=False,
             timeout=timeout_s,
             reconnect_timeout=5,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
         self._opening = asyncio.Lock()
         self._opened = False
@@ -396,6 +397,17 @@ class PostgresCatalog:
         """Let go of connections."""
         if self._opened:
             await self._pool.close(timeout=1)
+
+
+async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
+
+    A question each time would double the calls of a search.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _image(row: Row) -> Image:

@@ -67,5 +67,9 @@ class FingerprintMismatch(VisualSearchError):
     """A query vector and a collection come from different encoders and must not be compared."""
 
 
+class Unsupported(VisualSearchError):
+    """The installation cannot do this as it is set up; the text says what it lacks."""
+
+
 class ConfigurationError(VisualSearchError):
     """A setting, a file of the installation or the platform does not fit; the text says which and how to mend it."""

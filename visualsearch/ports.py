@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         VectorRow,
     )
     from visualsearch.interactions import Spooled, Told, Written
+    from visualsearch.recall import Recall
     from visualsearch.standing import Standing, Transition
 
 
@@ -44,6 +45,13 @@ class Encoder(Protocol):
         """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
 
         Raises ``Overloaded`` when the server sheds the request.
+        """
+        ...
+
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Return the last feature maps of a few pictures, float32 [n, channels, rows, columns].
+
+        Raises as ``encode``, and ``Unsupported`` where the encoder gives none.
         """
         ...
 
@@ -143,6 +151,22 @@ class Vectors(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class RecallLog(Protocol):
+    """Recall of live queries by release, and the parameters that releases search with."""
+
+    async def record(self, release: str, recall: Recall) -> None:
+        """Write down what queries came to."""
+        ...
+
+    async def since(self, seconds: float) -> dict[str, Recall]:
+        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
+        ...
+
+    async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
+        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
         ...
 
 

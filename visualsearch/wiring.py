@@ -21,6 +21,7 @@ from visualsearch.events import RedisEvents
 from visualsearch.journal import PostgresJournal
 from visualsearch.models import TritonModels
 from visualsearch.rates import ValkeyRates
+from visualsearch.recall_log import PostgresRecall
 from visualsearch.release_log import PostgresReleaseLog
 from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
@@ -37,13 +38,18 @@ if TYPE_CHECKING:
         Events,
         Journal,
         Models,
+        RecallLog,
         ReleaseLog,
         Spool,
+        Vectors,
     )
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
 """Longest wait for one call of a server: under the 2 s within which a caller must learn that it is down."""
+
+ASIDE_TIMEOUT_S = 10.0
+"""The same for what nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class Stores:
     """The object store's own log, where it has one that can be followed."""
     spool: Spool
     journal: Journal
+    recall_log: RecallLog
+    vectors_aside: Vectors
+    """The same collections over another connection, for what may take long and must not disturb a request."""
     release_log: ReleaseLog
     models: Models
     rates: ValkeyRates | None = None
@@ -81,19 +90,15 @@ async def open_stores(
     valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
-        MilvusVectors(
-            settings.milvus_uri,
-            settings.milvus_user,
-            settings.milvus_password.get_secret_value(),
-            settings.collection_config,
-            timeout_s,
-        ),
+        _vectors(settings, timeout_s),
         catalog,
         RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
         RedisSpool(*valkey),
         PostgresJournal(catalog.rows),
+        PostgresRecall(catalog.rows),
+        _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
         PostgresReleaseLog(catalog),
         _models(settings, timeout_s),
         _rates(settings),
@@ -111,6 +116,7 @@ async def open_stores(
             stores.changes,
             stores.models,
             stores.rates,
+            stores.vectors_aside,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
 
@@ -125,6 +131,11 @@ def _traced(stores: Stores) -> Stores:
         spool=traced(stores.spool, "valkey"),
         blobs=traced(stores.blobs, "s3"),
     )
+
+
+def _vectors(settings: Settings, timeout_s: float) -> MilvusVectors:
+    password = settings.milvus_password.get_secret_value()
+    return MilvusVectors(settings.milvus_uri, settings.milvus_user, password, settings.collection_config, timeout_s)
 
 
 def _rates(settings: Settings) -> ValkeyRates | None:

@@ -14,7 +14,8 @@ from gateway.problems import failures
 from gateway.routes import AdminCaller, gateway_of
 from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.lifecycle import Lifecycle
-from visualsearch.standing import Standing
+from visualsearch.releases import wanted
+from visualsearch.standing import Job, Standing
 
 router = APIRouter(prefix="/releases", tags=["releases"])
 REFUSALS = failures(401, 403, 404, 409, 422, 429, 503)
@@ -86,6 +87,16 @@ class HistoryEntry(BaseModel):
     evaluation: Evaluation | None
 
 
+class Wish(BaseModel):
+    """A release to build: what is left out is the live one's, and the name is made of the rest."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    profile: Annotated[str | None, Field(max_length=100)] = None
+    name: Annotated[str | None, Field(max_length=100)] = None
+
+
 class Why(BaseModel):
     """A move and its reason."""
 
@@ -153,6 +164,17 @@ async def history(
     return [HistoryEntry.model_validate(one) for one in found]
 
 
+@router.post("", status_code=202, summary="Build a release", responses=REFUSALS)
+async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseStanding:
+    """Have an indexer build a release beside what is live, and evaluate it; /stats tells how far it is."""
+    gateway = gateway_of(request)
+    release = await wanted(
+        gateway.release_log, gateway.encoder, gateway.vectors, wish.model_version, wish.profile, wish.name
+    )
+    await _lifecycle(request, caller).begin(release, Job.BUILD)
+    return await _standing(request, release.name)
+
+
 @router.post("/rollback", summary="Go back", responses=REFUSALS)
 async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str, Any]:
     """End the canary; where there is none, make the release live that the live one replaced. Answers what is live."""
@@ -163,6 +185,13 @@ async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str,
 @router.get("/{name}", summary="Where one release stands", responses=REFUSALS)
 async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
     """Tell a release's state, what the gate said, and why it stands there."""
+    return await _standing(request, name)
+
+
+@router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
+async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
+    """Have an indexer evaluate a release; GET /releases/{name} tells the verdict once its ``job`` is empty."""
+    await _lifecycle(request, caller).ask(name, Job.EVALUATE)
     return await _standing(request, name)
 
 

@@ -71,6 +71,10 @@ class Encoder(Protocol):
 class Vectors(Protocol):
     """Holds embeddings and finds the nearest."""
 
+    def search_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
+        ...
+
     async def create(self, collection: str, profile: str) -> None:
         """Create a collection with an index profile of milvus/collection.yaml and load it; no-op where it exists."""
         ...

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from visualsearch.errors import InvalidInput
+from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rich.progress import TaskID
+
+    from visualsearch.domain import Release
     from visualsearch.lifecycle import Lifecycle
+    from visualsearch.standing import Evaluation, Standing
     from visualsearch.wiring import Stores
 
 PIPE_WIDTH = 200
@@ -60,6 +64,45 @@ async def _follow(stores: Stores) -> None:
         out.print(f"[yellow]What follows is left to the indexers:[/] {error}", highlight=False)
 
 
+async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> Evaluation:
+    """Evaluate a release with a bar, and show the verdict."""
+    from rich.progress import Progress
+
+    from indexer.gate import Gate, Limits
+    from visualsearch.release_show import checks_table
+
+    settings = Settings.load()
+    limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
+    gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
+    with Progress(console=out) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        evaluation = await gate.evaluate(release, lifecycle, tell)
+    out.print(checks_table(evaluation))
+    return evaluation
+
+
+async def _standing(stores: Stores, name: str) -> Standing:
+    for one in await stores.release_log.standings():
+        if one.release.name == name:
+            return one
+    raise NotFound(f"There is no release {name!r}; `visualsearch release list` names those that there are.")
+
+
+async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
+    """Evaluate a release where its last evaluation does not count any more."""
+    from visualsearch.lifecycle import unproved
+
+    one = await _standing(stores, name)
+    if one.state in {"ready", "canary"} and unproved(one, await stores.release_log.standings()):
+        await _evaluate(stores, lifecycle, one.release)
+
+
 def _forced(force: bool, reason: str) -> str:
     if force and not reason.strip():
         raise InvalidInput("--force needs --reason: the history should tell why the gate was passed by.")
@@ -92,15 +135,27 @@ def build(
     name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
 ) -> None:
     """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
-    from indexer.building import build_with_bar, wanted
+    from indexer.building import build_with_bar
+    from visualsearch.releases import wanted
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
-        release = await wanted(stores, model_version, profile, name)
+        release = await wanted(stores.release_log, stores.encoder, stores.vectors, model_version, profile, name)
         await build_with_bar(stores, out, lifecycle, release)
         out.print(f"Release {release.name} is ready: collection {release.collection}.", highlight=False)
         await _follow(stores)
+        await _evaluate(stores, lifecycle, release)
 
     _with_releases(work)
+
+
+@app.command()
+def evaluate(name: Name) -> None:
+    """Hold a release against the gate; exit with 1 when it does not pass."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> bool:
+        return (await _evaluate(stores, lifecycle, (await _standing(stores, name)).release)).passed
+
+    raise typer.Exit(0 if _with_releases(work) else 1)
 
 
 @app.command()
@@ -108,6 +163,8 @@ def promote(name: Name, *, reason: Reason = "", force: Force = False) -> None:
     """Make a release live, in one step; the one that was live stays ready for a rollback."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        if not force:
+            await _prove(stores, lifecycle, name)
         await lifecycle.promote(name, reason="" if force else reason, force=_forced(force, reason))
         out.print(f"Release {name} is live.", highlight=False)
         await _follow(stores)

@@ -9,7 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from visualsearch.standing import Standing, Transition
+    from visualsearch.standing import Evaluation, Standing, Transition
 
 
 def _table(*headings: str) -> Table:
@@ -39,4 +39,13 @@ def history_table(transitions: Sequence[Transition]) -> Table:
     table = _table("when", "release", "who", "what", "from", "to", "why")
     for one in transitions:
         table.add_row(f"{one.at:%F %T}", one.release, one.actor, one.action, one.from_state, one.to_state, one.reason)
+    return table
+
+
+def checks_table(evaluation: Evaluation) -> Table:
+    """Show what the gate found, condition by condition."""
+    table = _table("condition", "value", "limit", "verdict", "")
+    for one in evaluation.checks:
+        verdict = "passed" if one.passed else "[bold red]failed[/]"
+        table.add_row(one.name, f"{one.value:.4g}", one.limit, verdict, one.detail)
     return table

@@ -15,6 +15,7 @@ from gateway.routes import AdminCaller, gateway_of
 from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.lifecycle import Lifecycle
 from visualsearch.releases import wanted
+from visualsearch.standing import Canary as RampedCanary
 from visualsearch.standing import Job, Standing
 
 router = APIRouter(prefix="/releases", tags=["releases"])
@@ -109,6 +110,20 @@ class Promotion(Why):
     force: bool = False
 
 
+class CanaryWish(Promotion):
+    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds and ``min_requests``."""
+
+    steps: Annotated[list[float], Field(min_length=1, max_length=20)] = [1.0, 2.0, 5.0]
+    step_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
+    min_requests: Annotated[int, Field(ge=1, le=10**9)] = 200
+
+
+class ShadowWish(BaseModel):
+    """Percent of the queries that also run on the release; 0 ends it."""
+
+    share: Annotated[float, Field(ge=0, le=100)]
+
+
 def standing_of(one: Standing) -> ReleaseStanding:
     """Return a standing in the form of the interface."""
     release = one.release
@@ -192,6 +207,22 @@ async def release(request: Request, _caller: AdminCaller, name: Name) -> Release
 async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
     """Have an indexer evaluate a release; GET /releases/{name} tells the verdict once its ``job`` is empty."""
     await _lifecycle(request, caller).ask(name, Job.EVALUATE)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
+async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryWish) -> ReleaseStanding:
+    """Let a release answer for a small share of the users; doing worse than the live one rolls it back."""
+    force = _forced(how.force, how.reason)
+    ramp = RampedCanary(tuple(how.steps), how.step_s, how.min_requests)
+    await _lifecycle(request, caller).canary(name, ramp, force=force)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
+async def shadow(request: Request, caller: AdminCaller, name: Name, wish: ShadowWish) -> ReleaseStanding:
+    """Run a share of the queries on a release too, after the answer; /stats tells how alike its answers are."""
+    await _lifecycle(request, caller).shadow(name, wish.share)
     return await _standing(request, name)
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PARITY = 0.999
 """Lowest cosine of what is served and what ONNX Runtime makes of the file; half precision on a GPU stays above it."""
-EMPTY = np.empty((0, 256), np.float32)
+SLOWER = 1.5
+"""On a machine so busy that the live release is over the budget too, a release may take so many times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ class Measured:
     live_ndcg: float
     recall: float | None
     p95_ms: float
+    live_p95_ms: float
     live: str
 
 
 def judge(found: Measured, limits: Limits) -> tuple[Check, ...]:
     """Hold what was measured against the limits."""
     lowest = found.live_ndcg - limits.margin
+    slowest = max(limits.p95_ms, SLOWER * found.live_p95_ms)
     recall = 1.0 if found.recall is None else found.recall
     return (
         Check("fingerprint", float(found.same_file), "= 1", found.same_file, "card, release and file are the same"),
@@ -63,7 +66,13 @@ def judge(found: Measured, limits: Limits) -> tuple[Check, ...]:
             f"{found.live} has {found.live_ndcg:.4f}, the margin is {limits.margin:g}",
         ),
         Check("recall@10", recall, f">= {limits.recall:g}", recall >= limits.recall, "of the index, against exact"),
-        Check("p95", found.p95_ms, f"<= {limits.p95_ms:g}", found.p95_ms <= limits.p95_ms, "ms, embed and search"),
+        Check(
+            "p95",
+            found.p95_ms,
+            f"<= {slowest:.0f}",
+            found.p95_ms <= slowest,
+            f"ms to embed and search, {found.live} takes {found.live_p95_ms:.0f}",
+        ),
     )
 
 
@@ -107,6 +116,7 @@ class Gate:
             assess.quality(theirs, chosen.categories),
             await assess.recalled(vectors, release, mine),
             await assess.p95_ms(encoder, vectors, release, chosen.pixels),
+            await assess.p95_ms(encoder, vectors, live, chosen.pixels),
             live.name,
         )
 

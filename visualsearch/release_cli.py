@@ -173,6 +173,64 @@ def promote(name: Name, *, reason: Reason = "", force: Force = False) -> None:
 
 
 @app.command()
+def canary(
+    name: Name,
+    steps: Annotated[str, typer.Option(help="Percent of the traffic, step by step.")] = "1,2,5",
+    step_s: Annotated[float, typer.Option(min=1, help="Seconds that each step lasts.")] = 600,
+    min_requests: Annotated[int, typer.Option(min=1, help="Before it has answered so many, nothing is judged.")] = 200,
+    *,
+    reason: Reason = "",
+    force: Force = False,
+) -> None:
+    """Show a release to some users, more of them step by step; doing worse than the live one, it is rolled back."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        from visualsearch.standing import Canary
+
+        if not force:
+            await _prove(stores, lifecycle, name)
+        await lifecycle.canary(name, Canary(_numbers(steps), step_s, min_requests), force=_forced(force, reason))
+        out.print(f"Release {name} is the canary, at {steps.split(',')[0]}% of the traffic.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def shadow(name: Name, share: Annotated[float, typer.Option(help="Percent of the queries; 0 ends it.")] = 10) -> None:
+    """Run a share of the queries on a release too, out of everybody's sight; `release watch` compares."""
+
+    async def work(_: Stores, lifecycle: Lifecycle) -> None:
+        await lifecycle.shadow(name, share)
+        out.print(f"{share:g}% of the queries run on release {name} too.", highlight=False)
+
+    _with_releases(work)
+
+
+@app.command()
+def watch() -> None:
+    """Show how the canary and the shadow do beside the live release, as the gateway tells."""
+    from visualsearch.client import Client
+    from visualsearch.release_show import canary_table, shadow_table
+
+    with Client(Settings.load().url) as client:
+        stats = client.stats()
+    tables = [canary_table(stats["canary"])] if stats["canary"] else []
+    tables += [shadow_table(stats["shadow"])] if stats["shadow"] else []
+    for table in tables:
+        out.print(table)
+    if not tables:
+        out.print("There is neither a canary nor a shadow.")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"{text!r} are no steps: give percents with commas between them, such as 1,2,5.") from None
+
+
+@app.command()
 def rollback(*, reason: Reason = "") -> None:
     """End the canary; where there is none, go back to the release that the live one replaced."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -48,4 +48,22 @@ def checks_table(evaluation: Evaluation) -> Table:
     for one in evaluation.checks:
         verdict = "passed" if one.passed else "[bold red]failed[/]"
         table.add_row(one.name, f"{one.value:.4g}", one.limit, verdict, one.detail)
+    return table
+
+
+def canary_table(canary: dict[str, Any]) -> Table:
+    """Show how the canary does beside the live release, out of the gateway's /stats."""
+    columns = ("requests", "errors", "p95_ms", "recall", "recall_queries", "searches", "clicked")
+    table = _table("release", *(name.replace("_", " ") for name in columns))
+    table.title = f"{canary['release']}: {canary['share']:g}% of the traffic, of steps {canary['steps']}"
+    for name, seen in canary["seen"].items():
+        table.add_row(name, *("-" if seen[column] is None else f"{seen[column]:.4g}" for column in columns))
+    return table
+
+
+def shadow_table(shadow: dict[str, Any]) -> Table:
+    """Show how alike a shadow's answers are to the live ones."""
+    columns = ("queries", "errors", "shed", "overlap", "rbo", "same_first")
+    table = _table("shadow", *(name.replace("_", " ") for name in columns))
+    table.add_row(shadow["release"], *("-" if shadow[name] is None else f"{shadow[name]:.4g}" for name in columns))
     return table

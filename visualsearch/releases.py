@@ -68,6 +68,10 @@ class Releases:
                     return one.release
         return _live(standings).release
 
+    def shadow(self) -> Standing | None:
+        """Return the release that runs out of sight beside the live one, as last heard."""
+        return next((one for one in self._kept if one.shadow and one.state == ReleaseState.READY), None)
+
     async def named(self, name: str) -> Release:
         """Return a release that can answer, by its name; raises ``NotFound``."""
         for one in await self.standings():

@@ -16,6 +16,8 @@ RELEASES = {
     "GET /releases/history",
     "POST /releases",
     "POST /releases/{name}/evaluate",
+    "POST /releases/{name}/canary",
+    "POST /releases/{name}/shadow",
     "GET /releases/{name}",
     "POST /releases/{name}/promote",
     "POST /releases/{name}/retire",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, routes
+from gateway import operations, problems, routes, verdicts
 from gateway.access import Access
 from gateway.corpus import Corpus
 from gateway.crew import cores
@@ -44,6 +44,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(verdicts.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)

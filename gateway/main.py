@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, routes
+from gateway import operations, problems, releases_api, routes
 from gateway.access import Access
 from gateway.admission import Admission
 from gateway.corpus import Corpus
@@ -48,6 +48,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(Shed)
@@ -58,7 +59,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
 def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Crew | None = None) -> Gateway:
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = crew.size if crew else 1
-    releases = Releases(stores.catalog)
+    releases = Releases(stores.catalog, stores.release_log)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
     search = ImageSearch(
@@ -84,6 +85,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         stores.events,
         stores.blobs,
         releases,
+        stores.release_log,
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),

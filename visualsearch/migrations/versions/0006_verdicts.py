@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0003"
+revision = "0006"
+down_revision = "0005"
 
 UP = """
 -- The key's owner; empty where the gateway asks for no keys.

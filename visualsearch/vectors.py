@@ -13,8 +13,8 @@ import yaml
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
 
 from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow
-from visualsearch.errors import ConfigurationError, NotFound, Unavailable
-from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, to_fields, vectors_of
+from visualsearch.errors import NotFound, Unavailable
+from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, profile_named, to_fields, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -53,18 +53,17 @@ class MilvusVectors:
 
     def search_params(self, profile: str) -> dict[str, int]:
         """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
-        return dict(self._profile(profile)["search"])
+        return dict(profile_named(self._config["profiles"], profile)["search"])
 
-    def _profile(self, name: str) -> dict[str, Any]:
-        profiles: dict[str, dict[str, Any]] = self._config["profiles"]
-        if name not in profiles:
-            raise ConfigurationError(f"There is no index profile {name!r}; there are: {', '.join(profiles)}.")
-        return profiles[name]
+    def index_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile's index is built with, such as nlist; raises as ``search_params``."""
+        return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
 
     async def create(self, collection: str, profile: str) -> None:
         """Create a collection with an index profile and load it; no-op where it exists."""
         index = MilvusClient.prepare_index_params()
-        index.add_index("embedding", metric_type=self._config["schema"]["metric"], **self._profile(profile)["index"])
+        how = profile_named(self._config["profiles"], profile)["index"]
+        index.add_index("embedding", metric_type=self._config["schema"]["metric"], **how)
 
         async def run(client: AsyncMilvusClient) -> None:
             if not await client.has_collection(collection):

@@ -31,6 +31,8 @@ CREATE_S = 120.0
 SEAL_S = 600.0
 """Longest wait for an index: a segment of a million rows takes minutes on two cores."""
 UNKNOWN_COLLECTION = 100
+LEAST_INDEXED = 1024
+"""Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
 """So many times more rows are asked for where all that came are copies of one another."""
 INDEX_PARAMS = {"nprobe", "ef"}
@@ -50,6 +52,11 @@ class MilvusVectors:
         self._timeout_s = timeout_s
         self._config = yaml.safe_load(config.read_text())
         self._client: AsyncMilvusClient | None = None
+
+    @property
+    def shards(self) -> int:
+        """Among how many shards a collection's rows are spread."""
+        return int(self._config["shards"])
 
     def search_params(self, profile: str) -> dict[str, int]:
         """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
@@ -100,6 +107,8 @@ class MilvusVectors:
     async def seal(self, collection: str) -> None:
         """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
 
+        The index is in use when this returns.
+
         Raises ``Unavailable`` after ten minutes: an index of a type that the server cannot build never finishes.
         """
 
@@ -107,8 +116,23 @@ class MilvusVectors:
             await client.flush(collection)
             while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.5)
+            while not await asyncio.to_thread(self._searched_by_index, collection):  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
+
+    def _searched_by_index(self, collection: str) -> bool:
+        """Whether every segment that has an index is searched by it by now; only the blocking client can ask."""
+        client = MilvusClient(**self._options)
+        try:
+            segments = client.list_loaded_segments(collection)
+        except (MilvusException, grpc.RpcError) as error:
+            if "unimplemented" in str(error).lower():  # milvus-lite has no segments
+                return True
+            raise
+        finally:
+            client.close()
+        return all(one.index_name for one in segments if one.num_rows >= LEAST_INDEXED)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""

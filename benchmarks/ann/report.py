@@ -101,8 +101,8 @@ def write_all(sets: Sequence[Set], points: Sequence[Point]) -> None:
         (
             "The fastest setting that reaches a recall@10 on every kind of query. Recalls stand in this order, exact "
             f"search being 1 ({kinds}). `by codes` is the recall of the index' own first ten. Times are medians of one "
-            "search at a time, all settings taking turns: ten ids alone, k' ids alone, and k' candidates with their raw "
-            "vectors and exact scores, which is what a search of the gateway pays. faiss runs in process with one "
+            "search at a time, all settings taking turns: ten ids alone, k' ids alone, and k' candidates with their "
+            "raw vectors and exact scores, which is what a search of the gateway pays. faiss runs in process with one "
             "thread; Milvus is asked through `visualsearch/vectors.py`, with 2 shards, client and server on the same "
             "cores.",
             "![Recall and latency](ann.png)",

@@ -13,20 +13,40 @@ from tests.conftest import missing
 from visualsearch.upkeep import Upkeep, expiry
 
 
-@pytest.fixture(params=[30, 0], ids=["valid", "expired"])
+AUTHORITY = """
+[ca]
+default_ca = here
+[here]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+[req]
+distinguished_name = any
+"""
+
+
+@pytest.fixture(params=[30, -1], ids=["valid", "expired"])
 def shown(request, tmp_path):
     """A server that shows a certificate which ends in so many days; its address, and that end."""
     if not shutil.which("openssl"):
         missing("openssl")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    words = ["-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=somewhere"]
-    days = str(request.param)
-    subprocess.run(["openssl", "req", "-x509", *words, "-days", days], capture_output=True, check=True)
+    (tmp_path / "ca.conf").write_text(AUTHORITY)
+    (tmp_path / "index.txt").touch()
+    end = time.time() + request.param * 86400
+    until = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end))
+    ask = "req -new -config ca.conf -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN=somewhere"
+    sign = "ca -batch -selfsign -config ca.conf -in request.pem -keyfile key.pem -out certificate.pem -notext"
+    for words in (ask, f"{sign} -startdate 20240101000000Z -enddate {until}"):
+        subprocess.run(["openssl", *words.split()], cwd=tmp_path, capture_output=True, check=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     with socket.create_server(("127.0.0.1", 0)) as plain:
         threading.Thread(target=serve, args=(context, plain), daemon=True).start()
-        yield f"127.0.0.1:{plain.getsockname()[1]}", time.time() + request.param * 86400
+        yield f"127.0.0.1:{plain.getsockname()[1]}", end
 
 
 def serve(context, plain):

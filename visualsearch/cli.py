@@ -99,6 +99,14 @@ def logs(
 
 
 @app.command()
+def prometheus() -> None:
+    """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
+    from compose.scraping import local_config
+
+    sys.stdout.write(local_config(Settings.load().home))
+
+
+@app.command()
 def init() -> None:
     """Make the stores ready: schema, bucket, stream group, collection and first release. Harmless when done before."""
     from visualsearch.bootstrap import initialise

@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import missing
 from visualsearch.upkeep import Upkeep, expiry
 
-
 AUTHORITY = """
 [ca]
 default_ca = here

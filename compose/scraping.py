@@ -1,4 +1,4 @@
-"""A Prometheus configuration for a running local stack: the one of compose/observability, with this stack's addresses."""
+"""A Prometheus configuration for a running local stack: compose/observability's, with this stack's addresses."""
 
 from __future__ import annotations
 

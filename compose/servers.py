@@ -71,6 +71,11 @@ class Plan:
         return folder
 
     @property
+    def model_repository(self) -> Path:
+        """Triton's model repository: the checkout's, unless the setting names another."""
+        return Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository").resolve()
+
+    @property
     def shm_prefix(self) -> str:
         """Begins the names of this stack's shared memory, so that only ours is removed."""
         return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
@@ -85,7 +90,7 @@ def triton(plan: Plan) -> Service:
     key = plan.secrets["TRITON_ADMIN_KEY"]
     argv = [
         str(server / "bin" / "tritonserver"),
-        f"--model-repository={ROOT / 'model_repository'}",
+        f"--model-repository={plan.model_repository}",
         f"--backend-directory={backends}",
         f"--cache-directory={server / 'caches'}",
         "--model-control-mode=explicit",

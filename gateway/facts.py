@@ -70,6 +70,13 @@ class Facts(Collector):
         builds = self._stats["builds"] or []
         parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
         yield _family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
+        recalls = [one for one in self._stats["recall"] or [] if one["recall"] is not None]
+        yield _family(
+            "recall_proxy",
+            "Recall@10 of the sampled queries of the last ten minutes.",
+            ["release"],
+            (((one["release"],), one["recall"]) for one in recalls),
+        )
         found = self._stats["differences"] or []
         yield _family(
             "differences",

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.admission import Admission
 from gateway.ranking import rank, without
 from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
+from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIN_CANDIDATES = 200
-"""k': so many are fetched and scored exactly, however few are asked for."""
 MAX_CANDIDATES = 16_384
 """Milvus gives no more rows in one answer."""
+BUSY = 2
+"""With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
 
@@ -85,6 +87,7 @@ class ImageSearch:
         *,
         deadline_s: float,
         max_waiting: int,
+        admission: Admission,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -94,50 +97,62 @@ class ImageSearch:
         self._pool = pool
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
+        self.admission = admission
         self._waiting = 0
         self._query_ids: deque[int] = deque()
         self._matched: set[tuple[str, str]] = set()
+        self.watch_recall: Callable[[Release, NDArray[np.float32], Filter, Candidates], None] | None = None
+        """Is shown every query with what was found first; must return at once."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether pictures wait for a thread."""
+        return self._waiting > BUSY
 
     async def by_picture(self, data: bytes, box: Box | None, wish: Wish) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
 
         Raises what ``images.prepare`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
-        watch = Stopwatch()
-        async with watch.stage("decode"):
-            prepared = await self.decode(data, box)
-        async with self._deadline():
-            release = await self._releases.live()
-            async with watch.stage("embed"):
-                embedding = await self._embed(prepared, release)
-            query_id = await self._query_id()
-            return await self._answer(query_id, embedding, release, wish, watch)
+        with self.admission.slot():
+            watch = Stopwatch()
+            async with watch.stage("decode"):
+                prepared = await self.decode(data, box)
+            async with self._deadline():
+                release = await self._releases.live()
+                async with watch.stage("embed"):
+                    embedding = await self._embed(prepared, release)
+                query_id = await self._query_id()
+                return await self._answer(query_id, embedding, release, wish, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         watch = Stopwatch()
-        async with self._deadline():
-            release = await self._releases.live()
-            async with watch.stage("embed"):
-                stored = await self._vectors.fetch(release.collection, [image.id])
-                if image.id not in stored:  # indexed, but not by the release that is live now
-                    data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
-                    stored[image.id] = await self._embed(await self.decode(data), release)
-            return await self._answer(image.id, stored[image.id], release, wish, watch)
+        with self.admission.slot():
+            async with self._deadline():
+                release = await self._releases.live()
+                async with watch.stage("embed"):
+                    stored = await self._vectors.fetch(release.collection, [image.id])
+                    if image.id not in stored:  # indexed, but not by the release that is live now
+                        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                        stored[image.id] = await self._embed(await self.decode(data), release)
+                return await self._answer(image.id, stored[image.id], release, wish, watch)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
-        async with self._deadline():
-            return await self._best(embedding, release, wish, Stopwatch())
+        with self.admission.slot():
+            async with self._deadline():
+                return await self._best(embedding, release, wish, Stopwatch())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
-        prepared = await self.decode(data, box)
-        async with self._deadline():
-            release = await self._releases.live()
-            return await self._embed(prepared, release), release
+        with self.admission.slot():
+            prepared = await self.decode(data, box)
+            async with self._deadline():
+                release = await self._releases.live()
+                return await self._embed(prepared, release), release
 
     async def decode(self, data: bytes, box: Box | None = None) -> Prepared:
         """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
@@ -186,12 +201,15 @@ class ImageSearch:
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
-        count = max(MIN_CANDIDATES, 4 * wish.k)
+        count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
+        asked = count
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
                 watch.rescore_ms += found.rescore_ms
                 tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
+            if self.watch_recall is not None and count == asked:
+                self.watch_recall(release, embedding, wish.where, found)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     min_result_side: int = Field(
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )
+    recall_share: float = Field(
+        0.01, ge=0, le=1, description="Share of the searches whose recall is measured after the answer; 0 is none."
+    )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
     user_id_key: SecretStr = Field(
         SecretStr(""),

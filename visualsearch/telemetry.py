@@ -51,6 +51,14 @@ CLICKS = Counter("visualsearch_clicks_total", "Results clicked.", ["release", "v
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
 
+RECALL_HITS = Counter(
+    "visualsearch_recall_proxy_hits_total", "Of what sampled queries should have found, what they found.", ["release"]
+)
+RECALL_EXPECTED = Counter(
+    "visualsearch_recall_proxy_expected_total", "What sampled queries should have found, ten each.", ["release"]
+)
+RECALL_SAMPLES = Counter("visualsearch_recall_proxy_samples_total", "Queries sampled for recall.", ["outcome"])
+
 INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events settled or left for later.", ["outcome"])
 INDEX_BATCH_EVENTS = Histogram(
     "visualsearch_index_batch_events", "Events worked on together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)

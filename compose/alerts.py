@@ -1,4 +1,4 @@
-"""The alarms of compose/observability/alerts.yml as Kubernetes wants them: `python -m compose.alerts` writes them anew."""
+"""The alarms of compose/observability/alerts.yml as Kubernetes wants them; `python -m compose.alerts` writes them."""
 
 from __future__ import annotations
 

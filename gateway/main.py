@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, routes
+from gateway import operations, problems, releases_api, routes
 from gateway.access import Access
+from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
 from gateway.grpc.server import serve
-from gateway.middleware import BodyLimit, RequestId
+from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
 from gateway.recall import RecallProxy
 from gateway.recorder import Recorder
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
+IN_TIME = 0.25
+"""Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
@@ -45,8 +48,10 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
+    app.add_middleware(Shed)
     app.add_middleware(RequestId)
     return app
 
@@ -54,8 +59,9 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
 def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Crew | None = None) -> Gateway:
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = crew.size if crew else 1
-    releases = Releases(stores.catalog)
+    releases = Releases(stores.catalog, stores.release_log)
     deadline_s = settings.deadline_ms / 1000
+    most = max(1, settings.max_waiting // processes)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
@@ -64,7 +70,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         releases,
         pool,
         deadline_s=deadline_s,
-        max_waiting=max(1, settings.max_waiting // processes),
+        max_waiting=most,
+        admission=Admission(most, deadline_s * IN_TIME),
     )
     proxy = RecallProxy(stores.vectors_aside, stores.recall_log, settings.recall_share, lambda: search.busy)
     if settings.recall_share:
@@ -78,6 +85,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         stores.events,
         stores.blobs,
         releases,
+        stores.release_log,
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LEADERS = 64
+"""Candidates whose likes are looked for at once: of numpy's time for one, most is the call's."""
+
 
 def rank(
     candidates: Candidates,
@@ -30,19 +33,26 @@ def rank(
     if near_duplicates is NearDuplicates.KEEP:
         pairs = zip(candidates.ids[:limit].tolist(), candidates.scores[:limit].tolist(), strict=True)
         return [Ranked(image_id, score) for image_id, score in pairs]
-    ids, apart = candidates.ids, _by_id(not_duplicates)
+    ids, scores, apart = candidates.ids.tolist(), candidates.scores.tolist(), _by_id(not_duplicates)
     waiting = np.ones(len(ids), bool)
     ranking: list[Ranked] = []
     # Only leaders that are shown draw members: the time goes with the places asked for, not with the candidates.
-    while len(ranking) < limit and waiting.any():
-        leader = int(waiting.argmax())
-        waiting[leader] = False
-        near = waiting & _near(candidates, leader)
-        image_id = int(ids[leader])
-        if image_id in apart:
-            near &= ~np.isin(ids, apart[image_id])
-        waiting &= ~near
-        ranking.append(Ranked(image_id, float(candidates.scores[leader]), tuple(ids[near].tolist())))
+    for begin in range(0, len(ids), LEADERS):
+        near = _near(candidates, slice(begin, begin + LEADERS))
+        alone = (near.sum(1) == 1).tolist()
+        for leader in range(begin, begin + len(near)):
+            if len(ranking) == limit:
+                return ranking
+            if not waiting[leader]:
+                continue
+            waiting[leader] = False
+            members: tuple[int, ...] = ()
+            if not alone[leader - begin]:
+                drawn = waiting & near[leader - begin]
+                drawn &= ~np.isin(candidates.ids, apart.get(ids[leader], []))
+                waiting &= ~drawn
+                members = tuple(candidates.ids[drawn].tolist())
+            ranking.append(Ranked(ids[leader], scores[leader], members))
     return ranking
 
 
@@ -58,11 +68,11 @@ def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
     )
 
 
-def _near(candidates: Candidates, leader: int) -> NDArray[np.bool_]:
-    """Say which candidates look like one of them or like its mirror image, bool [n]."""
-    phash = candidates.phashes[leader]
+def _near(candidates: Candidates, leaders: slice) -> NDArray[np.bool_]:
+    """Say which candidates look like each of some leaders or like its mirror image, bool [leaders, n]."""
+    phashes = candidates.phashes[leaders, None]
     bits = np.minimum(
-        np.bitwise_count(candidates.phashes ^ phash), np.bitwise_count(candidates.phashes_mirrored ^ phash)
+        np.bitwise_count(candidates.phashes ^ phashes), np.bitwise_count(candidates.phashes_mirrored ^ phashes)
     )
     near: NDArray[np.bool_] = bits <= NEAR_DUPLICATE_DISTANCE
     return near

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.admission import Admission
 from gateway.ranking import rank, without
 from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
@@ -86,6 +87,7 @@ class ImageSearch:
         *,
         deadline_s: float,
         max_waiting: int,
+        admission: Admission,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -95,6 +97,7 @@ class ImageSearch:
         self._pool = pool
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
+        self.admission = admission
         self._waiting = 0
         self._query_ids: deque[int] = deque()
         self._matched: set[tuple[str, str]] = set()
@@ -111,41 +114,45 @@ class ImageSearch:
 
         Raises what ``images.prepare`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
-        watch = Stopwatch()
-        async with watch.stage("decode"):
-            prepared = await self.decode(data, box)
-        async with self._deadline():
-            release = await self._releases.live()
-            async with watch.stage("embed"):
-                embedding = await self._embed(prepared, release)
-            query_id = await self._query_id()
-            return await self._answer(query_id, embedding, release, wish, watch)
+        with self.admission.slot():
+            watch = Stopwatch()
+            async with watch.stage("decode"):
+                prepared = await self.decode(data, box)
+            async with self._deadline():
+                release = await self._releases.live()
+                async with watch.stage("embed"):
+                    embedding = await self._embed(prepared, release)
+                query_id = await self._query_id()
+                return await self._answer(query_id, embedding, release, wish, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         watch = Stopwatch()
-        async with self._deadline():
-            release = await self._releases.live()
-            async with watch.stage("embed"):
-                stored = await self._vectors.fetch(release.collection, [image.id])
-                if image.id not in stored:  # indexed, but not by the release that is live now
-                    data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
-                    stored[image.id] = await self._embed(await self.decode(data), release)
-            return await self._answer(image.id, stored[image.id], release, wish, watch)
+        with self.admission.slot():
+            async with self._deadline():
+                release = await self._releases.live()
+                async with watch.stage("embed"):
+                    stored = await self._vectors.fetch(release.collection, [image.id])
+                    if image.id not in stored:  # indexed, but not by the release that is live now
+                        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                        stored[image.id] = await self._embed(await self.decode(data), release)
+                return await self._answer(image.id, stored[image.id], release, wish, watch)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
-        async with self._deadline():
-            return await self._best(embedding, release, wish, Stopwatch())
+        with self.admission.slot():
+            async with self._deadline():
+                return await self._best(embedding, release, wish, Stopwatch())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
-        prepared = await self.decode(data, box)
-        async with self._deadline():
-            release = await self._releases.live()
-            return await self._embed(prepared, release), release
+        with self.admission.slot():
+            prepared = await self.decode(data, box)
+            async with self._deadline():
+                release = await self._releases.live()
+                return await self._embed(prepared, release), release
 
     async def decode(self, data: bytes, box: Box | None = None) -> Prepared:
         """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, Vectors
+    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, ReleaseLog, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Gateway:
     events: Events
     blobs: Blobs
     releases: Releases
+    release_log: ReleaseLog
     search: ImageSearch
     corpus: Corpus
     access: Access

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,7 +16,7 @@ from visualsearch.domain import Build, Image, Release, Status, Visibility
 from visualsearch.errors import InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from visualsearch.domain import DeadLetter, Described, NewImage, ReleaseState
@@ -44,7 +46,7 @@ class PostgresCatalog:
             open=False,
             timeout=timeout_s,
             reconnect_timeout=5,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
         self._opening = asyncio.Lock()
         self._opened = False
@@ -84,6 +86,22 @@ class PostgresCatalog:
                 return await cursor.fetchall() if cursor.description else []
 
         return await self._within_deadline(work())
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        """Lend a connection of the pool to the other adapters of this server, under the same deadline and errors."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self._opening:
+                    if not self._opened:
+                        await self._pool.open()
+                        self._opened = True
+                async with self._pool.connection() as connection:
+                    yield connection
+        except TimeoutError:
+            raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s") from None
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise Unavailable("Postgres", str(error)[:200]) from None
 
     async def rows(self, query: str, *values: object) -> list[Row]:
         """Run one statement for an adapter that shares these connections; errors are the catalog's own."""
@@ -379,6 +397,17 @@ class PostgresCatalog:
         """Let go of connections."""
         if self._opened:
             await self._pool.close(timeout=1)
+
+
+async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
+
+    A question each time would double the calls of a search.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _image(row: Row) -> Image:

@@ -14,6 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from visualsearch import release_cli
 from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
@@ -30,10 +31,9 @@ COMMAND_TIMEOUT_S = 30.0
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 images = typer.Typer(no_args_is_help=True, help="One image of the corpus.")
-release = typer.Typer(no_args_is_help=True, help="Which model version and collection answer.")
 dead_letters = typer.Typer(no_args_is_help=True, help="Events that the indexers have given up on.")
 app.add_typer(images, name="images")
-app.add_typer(release, name="release")
+app.add_typer(release_cli.app, name="release")
 app.add_typer(dead_letters, name="dead-letters")
 
 out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
@@ -96,6 +96,14 @@ def logs(
     from compose import runner
 
     runner.logs(Settings.load().home, name, lines, follow)
+
+
+@app.command()
+def prometheus() -> None:
+    """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
+    from compose.scraping import local_config
+
+    sys.stdout.write(local_config(Settings.load().home))
 
 
 @app.command()
@@ -179,27 +187,6 @@ def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id."
     with Client(Settings.load().url) as client:
         client.delete(image_id)
     out.print(f"Image {image_id} is deleted.")
-
-
-@release.command("list")
-def release_list() -> None:
-    """List releases, the newest first."""
-    from visualsearch.show import releases_table
-
-    out.print(releases_table(_with_stores(lambda stores: stores.catalog.releases())))
-
-
-@release.command("build")
-def release_build(
-    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
-    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
-) -> None:
-    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
-    from indexer.maintenance import build_with_bar
-
-    built = _with_stores(lambda stores: build_with_bar(stores, out, model_version, profile, name))
-    out.print(f"Release {built.name} is ready: collection {built.collection}.", highlight=False)
 
 
 @app.command()

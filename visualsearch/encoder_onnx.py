@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from visualsearch.domain import IMAGE_SIDE
-from visualsearch.errors import Unavailable, Unsupported
+from visualsearch.errors import ConfigurationError, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +67,22 @@ class OnnxEncoder:
     async def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=False)
+
+
+class OnnxModels:
+    """Every version in the model repository is served: each process loads what it is asked for."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    async def served(self) -> set[int]:
+        """Return the versions that are there."""
+        return {int(file.parent.name) for file in self._model.glob("*/model.onnx") if file.parent.name.isdigit()}
+
+    async def serve(self, versions: set[int]) -> None:
+        """Raise ``ConfigurationError`` when one of these is not there."""
+        if missing := versions - await self.served():
+            raise ConfigurationError(f"Version {sorted(missing)} is not in {self._model}; publish it first.")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

@@ -31,6 +31,10 @@ class NotFound(VisualSearchError):
     """Nothing has that id, name or key."""
 
 
+class Conflict(VisualSearchError):
+    """What is asked for does not fit how things stand now; somebody else may have changed them."""
+
+
 class Unauthenticated(VisualSearchError):
     """The call needs an API key that is known."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from visualsearch.interactions import Spooled, Told, Written
     from visualsearch.recall import Recall
+    from visualsearch.standing import Standing, Transition
 
 
 class Encoder(Protocol):
@@ -83,6 +85,14 @@ class Vectors(Protocol):
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""
+        ...
+
+    async def aliased(self) -> dict[str, str]:
+        """Collections by the aliases that name them."""
+        ...
+
+    async def drop_alias(self, alias: str) -> None:
+        """Let an alias name nothing; no-op where it does not."""
         ...
 
     async def nearest(
@@ -503,6 +513,64 @@ class Changes(Protocol):
 
         Changes that arrive together come together, at most 1,000 at a time. A quiet moment gives an empty list at
         least every second, so that the caller can do something else. Raises ``Unavailable`` when the store goes away.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class ReleaseBook(Protocol):
+    """The releases while nobody else can move one. What is written becomes true all together, or not at all."""
+
+    async def standings(self) -> list[Standing]:
+        """Return every release, the newest first."""
+        ...
+
+    async def switches(self) -> list[Transition]:
+        """Return what became live, oldest first."""
+        ...
+
+    async def put(self, standing: Standing) -> None:
+        """Write a release as it stands from now on."""
+        ...
+
+    async def record(self, transition: Transition) -> None:
+        """Add to the history."""
+        ...
+
+
+class ReleaseLog(Protocol):
+    """Where the releases stand, and what was done to them."""
+
+    def switching(self) -> AbstractAsyncContextManager[ReleaseBook]:
+        """Move releases while the block runs, alone; an error in it undoes all of it.
+
+        Raises ``Conflict`` when somebody else is at it for too long.
+        """
+        ...
+
+    async def standings(self) -> list[Standing]:
+        """Return every release, the newest first."""
+        ...
+
+    async def history(self, release: str | None, limit: int) -> list[Transition]:
+        """Return what was done to a release, or to any, the newest first."""
+        ...
+
+
+class Models(Protocol):
+    """What the model server has loaded."""
+
+    async def served(self) -> set[int]:
+        """Return the versions of the encoder that answer."""
+        ...
+
+    async def serve(self, versions: set[int]) -> None:
+        """Load these versions and unload all others; what was loaded answers on meanwhile, and after a failure.
+
+        Raises ``ConfigurationError`` with the server's reason when a version cannot be loaded.
         """
         ...
 

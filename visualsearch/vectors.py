@@ -146,6 +146,20 @@ class MilvusVectors:
 
         await self._call(run, CREATE_S)
 
+    async def aliased(self) -> dict[str, str]:
+        """Collections by the aliases that name them."""
+
+        async def run(client: AsyncMilvusClient) -> dict[str, str]:
+            names = await client.list_collections()
+            return {alias: name for name in names for alias in await client.list_aliases(name)}
+
+        found: dict[str, str] = await self._call(run)
+        return found
+
+    async def drop_alias(self, alias: str) -> None:
+        """Let an alias name nothing; no-op where it does not."""
+        await self._call(lambda client: client.drop_alias(alias), CREATE_S)
+
     async def nearest(
         self,
         collection: str,

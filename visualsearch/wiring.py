@@ -19,8 +19,10 @@ from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.journal import PostgresJournal
+from visualsearch.models import TritonModels
 from visualsearch.rates import ValkeyRates
 from visualsearch.recall_log import PostgresRecall
+from visualsearch.release_log import PostgresReleaseLog
 from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
@@ -28,7 +30,19 @@ from visualsearch.vectors import MilvusVectors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, RecallLog, Spool, Vectors
+    from visualsearch.ports import (
+        Blobs,
+        Catalog,
+        Changes,
+        Encoder,
+        Events,
+        Journal,
+        Models,
+        RecallLog,
+        ReleaseLog,
+        Spool,
+        Vectors,
+    )
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -54,6 +68,8 @@ class Stores:
     recall_log: RecallLog
     vectors_aside: Vectors
     """The same collections over another connection, for what may take long and must not disturb a request."""
+    release_log: ReleaseLog
+    models: Models
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -83,6 +99,8 @@ async def open_stores(
         PostgresJournal(catalog.rows),
         PostgresRecall(catalog.rows),
         _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
+        PostgresReleaseLog(catalog),
+        _models(settings, timeout_s),
         _rates(settings),
     )
     try:
@@ -96,6 +114,7 @@ async def open_stores(
             stores.blobs,
             stores.spool,
             stores.changes,
+            stores.models,
             stores.rates,
             stores.vectors_aside,
         )
@@ -163,3 +182,12 @@ def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encode
 
         return OnnxEncoder(model)
     return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)
+
+
+def _models(settings: Settings, timeout_s: float) -> Models:
+    if settings.encoder == "onnx":
+        from visualsearch.encoder_onnx import OnnxModels
+
+        return OnnxModels(settings.model_repository / settings.model_name)
+    key = settings.triton_admin_key.get_secret_value()
+    return TritonModels(settings.triton_grpc, settings.model_name, key, timeout_s)

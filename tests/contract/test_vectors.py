@@ -193,6 +193,10 @@ async def test_an_alias_moves_from_one_collection_to_another(vectors, collection
     for name, wanted in [(collection, [1]), (other, [2]), (other, [2])]:
         await vectors.point_alias(alias, name)
         assert await found(vectors, alias, 1) == wanted
+        assert (await vectors.aliased())[alias] == name
+    await vectors.drop_alias(alias)
+    await vectors.drop_alias(alias)
+    assert alias not in await vectors.aliased()
     await vectors.drop(other)
     assert other not in await vectors.collections()
 

@@ -53,6 +53,14 @@ class FakeVectors:
         self._there(collection)
         self.aliases[alias] = collection
 
+    async def aliased(self) -> dict[str, str]:
+        self._up()
+        return dict(self.aliases)
+
+    async def drop_alias(self, alias: str) -> None:
+        self._up()
+        self.aliases.pop(alias, None)
+
     async def nearest(
         self,
         collection: str,

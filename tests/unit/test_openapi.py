@@ -11,6 +11,15 @@ COMMITTED = Path(__file__).parents[2] / "gateway" / "openapi.json"
 DOCUMENT = json.loads(COMMITTED.read_text())
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 
+RELEASES = {
+    "GET /releases",
+    "GET /releases/history",
+    "GET /releases/{name}",
+    "POST /releases/{name}/promote",
+    "POST /releases/{name}/retire",
+    "POST /releases/rollback",
+}
+
 
 def test_the_committed_document_is_up_to_date():
     assert json.loads(document()) == DOCUMENT, "run: python -m gateway.openapi > gateway/openapi.json"
@@ -42,4 +51,5 @@ def test_every_call_of_the_contract_is_there():
         "POST /events/s3",
         "GET /dead-letters",
         "POST /dead-letters/retry",
+        *RELEASES,
     }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         StreamState,
         VectorRow,
     )
-    from visualsearch.interactions import Spooled, Told, Written
+    from visualsearch.interactions import KeptQuery, Spooled, Told, Written
     from visualsearch.recall import Recall
     from visualsearch.standing import Standing, Transition
 
@@ -505,6 +505,10 @@ class Journal(Protocol):
         A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
         where a value cannot be stored.
         """
+        ...
+
+    async def query(self, query_image_id: int) -> KeptQuery | None:
+        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
         ...
 
     async def keep(self, days: int) -> list[str]:

@@ -45,6 +45,7 @@ def test_every_call_of_the_contract_is_there():
         "GET /images/{image_id}/content",
         "GET /images/{image_id}/similar",
         "DELETE /images/{image_id}",
+        "GET /explain",
         "POST /not-duplicates",
         "DELETE /not-duplicates",
         "GET /health",

@@ -48,10 +48,6 @@ STAGE_SECONDS = Histogram(
 )
 IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
 CLICKS = Counter("visualsearch_clicks_total", "Results clicked.", ["release", "variant"])
-RECALL_EXPECTED = Counter(
-    "visualsearch_recall_expected_total", "Nearest images that an exact search found, in samples.", ["release"]
-)
-RECALL_FOUND = Counter("visualsearch_recall_found_total", "Those of them that the index found too.", ["release"])
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
 

@@ -80,3 +80,8 @@ def test_a_process_without_http_serves_its_metrics_on_a_port_of_its_own(unused_t
             serve_metrics("127.0.0.1", unused_tcp_port),
         ):
             pass
+
+
+async def test_where_releases_stand_is_told(serving):
+    text = await metrics(serving)
+    assert 'visualsearch_release_info{model_version="1",profile="hnsw",release="v1",state="live"} 1.0' in text

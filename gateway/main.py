@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, releases_api, routes
+from gateway import explain_api, operations, problems, releases_api, routes, verdicts
 from gateway.access import Access
 from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
+from gateway.explain import Explainer
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
@@ -54,6 +55,8 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(verdicts.router)
+    app.include_router(explain_api.router)
     app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
@@ -98,6 +101,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
+        Explainer(search, corpus, stores.encoder, stores.catalog, stores.journal, stores.blobs, releases, deadline_s),
         Recorder(stores.spool),
         Watch(traffic, stores.counts, stores.release_log, stores.recall_log, stores.events),
         shadow,

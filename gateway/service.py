@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
     from gateway.crew import Crew
+    from gateway.explain import Explainer
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
@@ -54,6 +55,7 @@ class Gateway:
     search: ImageSearch
     corpus: Corpus
     access: Access
+    explainer: Explainer
     recorder: Recorder
     watch: Watch
     shadow: Shadow
@@ -73,7 +75,9 @@ class Gateway:
         """Say what a caller may be shown."""
         return Filter(caller.owner, self.blocked_sources, frozenset(), self.min_side)
 
-    def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
+    def after_search(
+        self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""
+    ) -> None:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         count_stages(answer.release, "", stages)
@@ -83,7 +87,7 @@ class Gateway:
         key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
-        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key))
+        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key, owner=owner))
 
     def pseudonym(self, user_id: int | None) -> int | None:
         """Say under which number a user is written down."""

@@ -119,7 +119,7 @@ def new_release(
     model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
 ) -> Release:
     """Describe a release that is to be made; its name is made of version and profile where none is given."""
-    name = name or f"v{model_version}_{profile}"
+    name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
         name=name,
         model_version=model_version,
@@ -159,7 +159,8 @@ async def wanted(
     standings = await log.standings()
     live = _live(standings).release
     version, profile = model_version or live.model_version, profile or live.profile
-    params = vectors.search_params(profile)
+    # What the live release was tuned to fits another index of the same profile better than the profile's own.
+    params = live.search_params if profile == live.profile else vectors.search_params(profile)
     release = new_release(version, await encoder.fingerprint(version), profile, params, name or "")
     if not release.fingerprint:
         raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")

@@ -39,9 +39,7 @@ class Heat:
     box: Box
 
 
-def agreement(
-    maps: NDArray[np.float32], blank: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def agreement(maps: NDArray[np.float32], blank: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the heat of both of two pictures, each float32 [rows, columns] in 0 .. 1, out of their feature maps.
 
     ``maps`` is float32 [2, channels, rows, columns], ``blank`` that of a white picture, [channels, rows, columns]. The

@@ -2,7 +2,7 @@
 
     python -m tests.golden        (after a new model/version 1 was published)
 
-writes tests/data/golden.json. The corpus is tests/data/reference.npz: embeddings by torch, not remade by what is tested.
+writes tests/data/golden.json. The corpus is tests/data/reference.npz, by torch: not remade by what is tested.
 """
 
 from __future__ import annotations

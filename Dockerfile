@@ -21,6 +21,8 @@ COPY --from=build /venv /venv
 COPY --from=build /app /app
 COPY LICENSE /app/LICENSE
 COPY milvus /app/milvus
+# For Triton's pods, which take their models out of this image too.
+COPY compose/triton/infer.py /app/compose/triton/infer.py
 # Triton serves the same files: gateway and indexer read the card that says which vectors fit together.
 COPY model_repository /app/model_repository
 ENV PATH=/venv/bin:$PATH \

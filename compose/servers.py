@@ -273,9 +273,11 @@ def s3(plan: Plan) -> Service:
         f"-filer.port={ports['weed_filer']}",
         "-s3",
         f"-s3.port={ports['s3']}",
+        f"-metricsPort={ports['weed_metrics']}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         f"-s3.config={identities}",
     ]
     probe = functools.partial(probes.s3, url, BUCKET, access, secret)
-    return Service("s3", argv, probe, {"url": url, "bucket": BUCKET}, cwd=data, prepare=prepare)
+    facts = {"url": url, "bucket": BUCKET, "metrics": f"http://{LOOPBACK}:{ports['weed_metrics']}/metrics"}
+    return Service("s3", argv, probe, facts, cwd=data, prepare=prepare)

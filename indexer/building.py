@@ -43,7 +43,8 @@ async def wanted(stores: Stores, model_version: int | None, profile: str | None,
         raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
     live = await Releases(stores.catalog).live()
     version, profile = model_version or live.model_version, profile or live.profile
-    params = stores.vectors.search_params(profile)
+    # What the live release was tuned to fits another index of the same profile better than the profile's own.
+    params = live.search_params if profile == live.profile else stores.vectors.search_params(profile)
     release = new_release(version, await stores.encoder.fingerprint(version), profile, params, name or "")
     if not release.fingerprint:
         raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")

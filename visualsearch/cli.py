@@ -99,6 +99,14 @@ def logs(
 
 
 @app.command()
+def prometheus() -> None:
+    """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
+    from compose.scraping import local_config
+
+    sys.stdout.write(local_config(Settings.load().home))
+
+
+@app.command()
 def init() -> None:
     """Make the stores ready: schema, bucket, stream group, collection and first release. Harmless when done before."""
     from visualsearch.bootstrap import initialise
@@ -223,6 +231,24 @@ def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch back
         await reconcile_with_counts(stores, out, repair=True)
 
     _with_stores(work)
+
+
+@app.command()
+def tune(
+    recall: Annotated[float, typer.Option(min=0.5, max=1.0, help="Recall@10 that searches must reach.")] = 0.98,
+    queries: Annotated[int, typer.Option(min=20, max=2000, help="How many are drawn from the corpus.")] = 200,
+    nlist: Annotated[
+        list[int] | None, typer.Option(min=1, max=65536, help="Measure this nlist too, on a copy; may be repeated.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve into this PNG.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell, change nothing.")] = False,
+) -> None:
+    """Choose what the live release is searched with, by measuring it against exact answers; exit with 1 when short."""
+    from indexer.tuning_show import tune as tuned
+
+    reached = _with_stores(lambda stores: tuned(stores, out, recall, queries, nlist or [], plot, dry_run=dry_run))
+    raise typer.Exit(0 if reached else 1)
 
 
 @dead_letters.command("list")

@@ -22,6 +22,8 @@ MAX_BATCH = 16
 and keep a search waiting for longer."""
 
 CHANNEL = [
+    # Where several servers stand behind the name, requests go to each in turn.
+    ("grpc.lb_policy_name", "round_robin"),
     # A server that was away is found again within a second, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),

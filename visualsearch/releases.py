@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ def new_release(
     model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
 ) -> Release:
     """Describe a release that is to be made; its name is made of version and profile where none is given."""
-    name = name or f"v{model_version}_{profile}"
+    name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
         name=name,
         model_version=model_version,

@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     indexer_metrics_host: str = Field("127.0.0.1", description="The address that the indexer's /metrics binds.")
     indexer_metrics_port: int = Field(0, ge=0, description="Port of the indexer's own /metrics; 0: it has none.")
 
+    tls_addresses: str = Field(
+        "", description="Comma-separated host:port whose certificates' ends the indexer's /metrics tells."
+    )
+
     bucket_sweep_s: float = Field(
         300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
     )

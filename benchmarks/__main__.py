@@ -12,6 +12,8 @@ STEPS = (
     ("benchmarks.indexing",),
     ("benchmarks.growth",),
     ("benchmarks.search",),
+    ("benchmarks.serving",),
+    ("benchmarks.batching",),
     ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
 )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, releases_api, routes
+from gateway import operations, problems, releases_api, routes, verdicts
 from gateway.access import Access
 from gateway.admission import Admission
 from gateway.corpus import Corpus
@@ -48,6 +48,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(verdicts.router)
     app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 MAX_CANDIDATES = 16_384
 """Milvus gives no more rows in one answer."""
+MORE = 4
+"""So many times as many are fetched where filters and folding leave too few: at most four times until the limit."""
 BUSY = 2
 """With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
@@ -214,7 +216,7 @@ class ImageSearch:
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:
                 return results
-            count = min(2 * count, MAX_CANDIDATES)
+            count = min(MORE * count, MAX_CANDIDATES)
 
     async def _nearest(self, embedding: NDArray[np.float32], count: int, release: Release, where: Filter) -> Candidates:
         try:
@@ -225,21 +227,26 @@ class ImageSearch:
     async def _results(self, found: Candidates, wish: Wish) -> list[Result]:
         """Rank candidates and join them with their rows.
 
-        What has no row (any more) neither shows nor folds anything into itself: the others are ranked again without it.
+        It is ranked first and asked for marked pairs and rows then, together: nearly always that is one round trip.
+        Where pairs are marked, the others are ranked again; so they are without what has no row (any more), which
+        neither shows nor folds anything into itself.
         """
-        pairs: set[tuple[int, int]] = set()
-        if wish.near_duplicates is NearDuplicates.COLLAPSE:
-            pairs = await self._catalog.not_duplicates(found.ids.tolist())
         rows: dict[int, Image] = {}
+        pairs: set[tuple[int, int]] = set()
         gone = set() if wish.left_out is None else {wish.left_out}
+        unasked = found.ids.tolist() if wish.near_duplicates is NearDuplicates.COLLAPSE else []
         while True:
             ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
-            if not unknown:
-                return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
-            images = await self._catalog.by_ids(sorted(unknown))
-            rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
-            gone |= unknown - rows.keys()
+            if unknown:
+                marked, images = await self._catalog.pairs_and_images(unasked, sorted(unknown))
+                rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
+                missing, unasked = unknown - rows.keys(), []
+                pairs |= marked
+                gone |= missing
+                if marked or missing:
+                    continue
+            return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

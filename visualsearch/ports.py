@@ -274,8 +274,18 @@ class Catalog(Protocol):
         """Say whether an id was ever given to an image or a query."""
         ...
 
-    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
-        """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""
+    async def pairs_and_images(
+        self, candidates: Sequence[int], wanted: Sequence[int]
+    ) -> tuple[set[tuple[int, int]], dict[int, Image]]:
+        """What is marked as no duplicates among candidates, as (lower id, higher id); and by id the images wanted."""
+        ...
+
+    async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
+        """Say that two images are no duplicates of each other, and who says so."""
+        ...
+
+    async def unmark_not_duplicates(self, one: int, other: int) -> bool:
+        """Take back what was said of two images; say whether there was anything."""
         ...
 
     async def bury(self, letter: DeadLetter) -> None:

@@ -223,11 +223,12 @@ class MilvusVectors:
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
         # Row by row: a matrix product may add up equal rows in different orders, and then they are no ties.
-        exact = np.clip(np.einsum("ij,j->i", vectors_of(hits), embedding), -1, 1)
+        raw = vectors_of(hits)
+        exact = np.clip(np.einsum("ij,j->i", raw, embedding), -1, 1)
         order = np.lexsort((ids, -exact))
         hashes = [column(hits, name)[order] for name in SCALARS]
         rescore_ms = (time.perf_counter() - begin) * 1000
-        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms)
+        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms, raw[order])
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""
@@ -373,4 +374,5 @@ def _first(found: Candidates, count: int) -> Candidates:
         phashes=found.phashes[:count],
         phashes_mirrored=found.phashes_mirrored[:count],
         exhausted=False,
+        embeddings=None if found.embeddings is None else found.embeddings[:count],
     )

@@ -45,6 +45,8 @@ def test_every_call_of_the_contract_is_there():
         "GET /images/{image_id}/content",
         "GET /images/{image_id}/similar",
         "DELETE /images/{image_id}",
+        "POST /not-duplicates",
+        "DELETE /not-duplicates",
         "GET /health",
         "GET /ready",
         "GET /stats",

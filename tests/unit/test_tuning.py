@@ -16,7 +16,7 @@ from visualsearch.domain import Candidates, Release, ReleaseState, VectorRow
 from visualsearch.errors import InvalidInput
 
 ROWS = 1200
-LIVE = Release("v1", 1, "f" * 64, "images_v1", "ivf_pq", {"nprobe": 64})
+LIVE = Release("v1", 1, "f" * 64, "images_v1", "ivf_pq", {"nprobe": 8})
 
 
 class CoarseVectors(FakeVectors):
@@ -54,7 +54,7 @@ async def stores(rows):
     return SimpleNamespace(vectors=vectors, catalog=catalog, recall_log=FakeRecallLog(catalog))
 
 
-async def tuned(stores, recall=0.98, queries=8, nlists=(), plot=None, dry_run=False):
+async def tuned(stores, recall=0.98, queries=4, nlists=(), plot=None, dry_run=False):
     text = StringIO()
     console = Console(file=text, width=200)
     reached = await tune(stores, console, recall, queries, nlists, plot, dry_run=dry_run)

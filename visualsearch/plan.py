@@ -18,7 +18,7 @@ RAW_BYTES = EMBEDDING_DIM * 4
 CODE_BYTES = 32
 """A vector's code in the profile ivf_pq, m = 32 (milvus/collection.yaml)."""
 ROW_BYTES = CODE_BYTES + 8 + 8 + 8 + 69
-"""In memory for each row and replica: code, id in the index, primary key, timestamp, and the scalars that filters need."""
+"""In memory for each row and replica: code, id in the index, primary key, timestamp, and scalars that filters need."""
 LOADED_SHARE = 0.9
 """Of a query node's memory, as Milvus advises."""
 SEGMENT_ROWS = 1_000_000
@@ -31,7 +31,7 @@ SHARD_LIMIT = 16
 
 SCAN_BASE_MS = 4.0
 CODES_PER_CPU_S = 40e6
-"""benchmarks/results/scan.md: CPU of a search, and codes that a CPU second compares."""
+"""CPU of a search, and codes of 32 bytes that a CPU second compares by table look-ups. Reckoned, not measured."""
 SEGMENT_CPU_MS = 0.2
 """Each segment finds the lists nearest to a query by itself: 4,096 x 256 multiplications and additions at 10 billion
 operations a second. Reckoned, not measured."""

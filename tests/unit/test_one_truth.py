@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import yaml
 
+from compose import alerts
 from compose.probes import HEARTBEAT_S
 from compose.state import GRPC_OFFSET, USUAL_PORTS
 from tests.deployment import OVERLAYS, PREFIX, ROOT, SETTINGS, compose, rendered
@@ -55,7 +56,8 @@ def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
         for key, value in SERVICES[name]["environment"].items()
         if key.startswith(PREFIX)
     }
-    assert set(theirs) - set(ours) == {"VISUALSEARCH_BLOCKED_SOURCES"}
+    # The address that the indexer's figures bind is in the image for both.
+    assert set(theirs) - set(ours) == {"VISUALSEARCH_BLOCKED_SOURCES", "VISUALSEARCH_INDEXER_METRICS_HOST"}
     assert set(ours) <= set(theirs)
     for key in ("TRITON_GRPC", "TRITON_URL", "VALKEY_URL", "S3_URL", "S3_BUCKET", "S3_CHANGES", "INDEXER_METRICS_PORT"):
         assert ours[PREFIX + key] == theirs[PREFIX + key]
@@ -136,6 +138,13 @@ def test_ports_of_the_services_are_the_usual_ones():
         one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]} for one in kinds("staging", "Service")
     }
     assert there == usual
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_alarms_are_those_of_compose(overlay):
+    (rule,) = kinds(overlay, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(alerts.RULES.read_text()), "run `python -m compose.alerts`"
+    assert alerts.MANIFEST.read_text() == alerts.manifest()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -56,8 +56,7 @@ def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
         for key, value in SERVICES[name]["environment"].items()
         if key.startswith(PREFIX)
     }
-    # The address that the indexer's figures bind is in the image for both.
-    assert set(theirs) - set(ours) == {"VISUALSEARCH_BLOCKED_SOURCES", "VISUALSEARCH_INDEXER_METRICS_HOST"}
+    assert set(theirs) - set(ours) == {"VISUALSEARCH_BLOCKED_SOURCES"}
     assert set(ours) <= set(theirs)
     for key in ("TRITON_GRPC", "TRITON_URL", "VALKEY_URL", "S3_URL", "S3_BUCKET", "S3_CHANGES", "INDEXER_METRICS_PORT"):
         assert ours[PREFIX + key] == theirs[PREFIX + key]

@@ -133,7 +133,7 @@ async def search(
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller))
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id)
     answer = await gateway.search.by_picture(data, box, wish)
     gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
@@ -156,7 +156,7 @@ async def similar(
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id, user_id=user_id)
     answer = await gateway.search.by_image(image, wish)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)
@@ -244,7 +244,7 @@ async def click(request: Request, caller: Reader, click: schemas.Click) -> Respo
     user = gateway.pseudonym(click.user_id)
     told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
     await gateway.recorder.clicked(told)
-    CLICKS.labels("", "").inc()
+    CLICKS.inc()
     return Response(status_code=204)
 
 

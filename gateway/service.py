@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.shadow import shadow_facts
 from visualsearch import tracing
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
+    from gateway.shadow import Shadow
+    from gateway.watch import Watch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, ReleaseLog, Vectors
+    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,9 @@ class Gateway:
     access: Access
     explainer: Explainer
     recorder: Recorder
+    watch: Watch
+    shadow: Shadow
+    counts: Counts
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     store_queries: bool = True
@@ -130,6 +136,7 @@ class Gateway:
             await asyncio.wait(self._later, timeout=5)
         if self.recall is not None:
             await self.recall.close()
+        await self.shadow.close()
         await self.recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
@@ -160,6 +167,9 @@ class Gateway:
             "stream": self._stream(),
             "collections": self._collections(),
             "live_release": self._live(),
+            "releases": self._releases(),
+            "canary": self.watch.facts(),
+            "shadow": shadow_facts(self.release_log, self.counts),
             "builds": self._builds(),
             "differences": self._differences(),
             "interactions_waiting": self.recorder.waiting(),
@@ -184,6 +194,12 @@ class Gateway:
     async def _live(self) -> dict[str, Any]:
         release = await self.releases.live()
         return asdict(release)
+
+    async def _releases(self) -> list[dict[str, Any]]:
+        return [
+            {"name": one.release.name, "state": one.state.value, "since": one.since, "note": one.note}
+            for one in await self.release_log.standings()
+        ]
 
     async def _builds(self) -> list[dict[str, Any]]:
         return [asdict(build) for build in await self.catalog.builds()]

@@ -82,7 +82,9 @@ class Settings(BaseSettings):
     gateway_workers: int = Field(0, ge=0, description="The gateway's processes behind these ports; 0 is one per core.")
     deadline_ms: int = Field(1800, ge=100, description="Longest time a request waits for the servers behind it, in ms.")
     decode_threads: int = Field(0, ge=0, description="Threads that decode in each process; 0: one per core together.")
-    max_waiting: int = Field(128, ge=1, description="Requests that may wait for decoding before the excess gets 503.")
+    max_waiting: int = Field(
+        128, ge=1, description="Searches in progress, in all processes together, before the excess gets 503."
+    )
     api_keys: str = Field(
         "",
         description="Who may call: comma-separated owner:role:sha256-of-key; roles read, write, admin. Empty: anybody.",
@@ -133,6 +135,13 @@ class Settings(BaseSettings):
         description="Where traces go: an OpenTelemetry collector's OTLP over HTTP, http://host:4318. Empty: nowhere.",
     )
     trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the traces begun here that are kept.")
+
+    evaluation_set: Path = Field(
+        ROOT / "demo" / "pictures", description="A folder of category folders, by which releases are judged."
+    )
+    release_margin: float = Field(0.01, ge=0, description="How far a release's nDCG@10 may be below the live one's.")
+    release_recall: float = Field(0.9, ge=0, le=1, description="The recall@10 that a release's index must have.")
+    release_p95_ms: float = Field(300, gt=0, description="What a search by a release may take at p95, in ms.")
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

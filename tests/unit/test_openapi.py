@@ -14,6 +14,10 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 RELEASES = {
     "GET /releases",
     "GET /releases/history",
+    "POST /releases",
+    "POST /releases/{name}/evaluate",
+    "POST /releases/{name}/canary",
+    "POST /releases/{name}/shadow",
     "GET /releases/{name}",
     "POST /releases/{name}/promote",
     "POST /releases/{name}/retire",

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway.admission import Admission
 from gateway.ranking import rank, without
 from visualsearch import tracing
-from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
+from visualsearch.domain import (
+    MAX_UPLOAD_BYTES,
+    Box,
+    Consistency,
+    NearDuplicates,
+    Prepared,
+    Result,
+    SearchAnswer,
+    Status,
+)
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
 from visualsearch.recall import CANDIDATES
@@ -75,6 +84,7 @@ class Wish:
     where: Filter
     left_out: int | None = None
     """An image that must not be among the results: the query itself."""
+    consistency: Consistency = Consistency.BOUNDED
     user_id: int | None = None
     """Who asks."""
 
@@ -223,6 +233,9 @@ class ImageSearch:
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
         count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
+        if wish.consistency is Consistency.STRONG:
+            async with watch.stage("ann"):
+                await self._vectors.settle(release.collection)
         asked = count
         while True:
             async with watch.stage("ann"):

@@ -160,10 +160,10 @@ def main() -> None:
     ]
     heading = ("max batch", "delay us", "instances x threads", "piece", *LOADS)
     note = (
-        f"Pictures a second, over ONNX Runtime's own in batches of {RAW_BATCH} on {CORES} threads in brackets, and CPU ms "
-        f"for a picture. ONNX Runtime: {floor.rate:.0f} a second, {floor.cpu_ms:.1f} ms; one by one {one.rate:.0f}, "
-        f"{one.cpu_ms:.1f} ms. Loads are requests in flight x pictures in each; `piece` is how many of a batch the local "
-        "backend runs at once. The client that sends the pictures shares the cores. "
+        f"Pictures a second, over ONNX Runtime's own in batches of {RAW_BATCH} on {CORES} threads in brackets, and CPU "
+        f"ms for a picture. ONNX Runtime: {floor.rate:.0f} a second, {floor.cpu_ms:.1f} ms; one by one {one.rate:.0f}, "
+        f"{one.cpu_ms:.1f} ms. Loads are requests in flight x pictures in each; `piece` is how many of a batch the "
+        "local backend runs at once. The client that sends the pictures shares the cores. "
         f"Best of {TURNS} turns of {TURN_S:g} s; the first row is how config.pbtxt serves."
     )
     write("batching", "Served encoding beside ONNX Runtime", "python -m benchmarks.batching", heading, rows, note)

@@ -103,6 +103,9 @@ def _main_config(plan: Plan, template: Path) -> str:
     config["log"]["level"] = "warn"
     # What was written becomes visible with the next tick: a fifth of the default wait.
     config["proxy"]["timeTickInterval"] = 200
+    # What is not indexed yet is compared in full: the temporary index that would stand in looks into an eighth of its
+    # lists, whatever a search asks for, and gives no row of the others.
+    config["queryNode"]["segcore"]["interimIndex"]["enableIndex"] = False
     config["common"]["gracefulStopTimeout"] = 10
     # So long the sessions of a killed predecessor are waited for.
     config["common"]["session"]["ttl"] = 10

@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from gateway.access import Caller, Role
+from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility, simple_etag
 from visualsearch.errors import Forbidden, NotFound, Unavailable
 from visualsearch.images import content_type, thumbnail
@@ -49,7 +50,8 @@ class Corpus:
 
         Raises what ``images.prepare`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
         """
-        await self._search.decode(data)
+        with tracing.span("decode"):
+            await self._search.decode(data)
         kind = content_type(data)
         key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
         content_hash = hashlib.sha256(data).digest()
@@ -59,7 +61,8 @@ class Corpus:
             async with asyncio.timeout(self._deadline_s):
                 image = await self._catalog.promise(new)
                 await self._blobs.put(key, data, kind)
-                await self._events.publish([Event(EventKind.CREATED, image.uri, image.id)])
+                event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
+                await self._events.publish([event])
         except (TimeoutError, Unavailable) as error:
             if image is not None:
                 task = asyncio.create_task(self._undo(image, key))

@@ -21,6 +21,7 @@ from gateway.rates import rates
 from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
+from visualsearch import tracing
 from visualsearch.releases import Releases
 from visualsearch.wiring import Stores, open_stores
 
@@ -93,7 +94,10 @@ def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], Abstract
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threads = settings.decode_threads or max(1, cores() // crew.size)
         connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // crew.size))
-        with ThreadPoolExecutor(threads, "decode") as pool:
+        with (
+            tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
+            ThreadPoolExecutor(threads, "decode") as pool,
+        ):
             async with open_stores(settings, connections=connections) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool, crew)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"

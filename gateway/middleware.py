@@ -6,9 +6,11 @@ import logging
 import re
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from gateway.problems import HINTS, Problem
+from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES
 from visualsearch.telemetry import ERRORS, count_request, request_id
 
@@ -21,6 +23,8 @@ MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
 """A picture of the largest size, and the form around it."""
 DRAIN_BYTES = 200 * 1024 * 1024
 """So much of a body that is too large is still read: a client that is cut off while it sends never sees the answer."""
+UNTRACED = {"/health", "/ready", "/metrics"}
+"""Machines ask for these every few seconds."""
 SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -34,7 +38,8 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         identity = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id.set(identity)
         begin, status = time.perf_counter(), 0
@@ -46,19 +51,28 @@ class RequestId:
                 message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        except Exception:
-            # Here and not in a handler of the framework's: that would answer outside of this, without the id.
-            log.exception("unexpected error")
-            ERRORS.labels("Unexpected").inc()
-            if not status:
-                await Problem(500, HINTS[500])(scope, receive, send_with_id)
-        finally:
-            # The route's template, not the address: ids must not become labels.
-            route = getattr(scope.get("route"), "path", "none")
-            count_request(route, scope["method"], str(status), time.perf_counter() - begin)
-            request_id.reset(token)
+        with _traced(scope, headers, identity):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                # Here and not in a handler of the framework's: that would answer outside of this, without the id.
+                log.exception("unexpected error")
+                ERRORS.labels("Unexpected").inc()
+                if not status:
+                    await Problem(500, HINTS[500])(scope, receive, send_with_id)
+            finally:
+                # The route's template, not the address: ids must not become labels.
+                route = getattr(scope.get("route"), "path", "none")
+                tracing.annotate(f"{scope['method']} {route}", http__route=route, http__response__status_code=status)
+                count_request(route, scope["method"], str(status), time.perf_counter() - begin)
+                request_id.reset(token)
+
+
+def _traced(scope: Scope, headers: dict[bytes, bytes], identity: str) -> AbstractContextManager[object]:
+    if scope["path"] in UNTRACED:
+        return nullcontext()
+    parent = headers.get(b"traceparent", b"").decode("latin-1")
+    return tracing.span(scope["method"], "server", parent, http__request__method=scope["method"], request_id=identity)
 
 
 class BodyLimit:

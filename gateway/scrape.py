@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.facts import facts
+from gateway.usage import Usage
 
 if TYPE_CHECKING:
     from gateway.service import Gateway
@@ -32,4 +33,5 @@ def _measured() -> CollectorRegistry:
         return REGISTRY
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    together.register(Usage())
     return together

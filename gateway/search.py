@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.ranking import rank, without
+from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
@@ -48,7 +49,8 @@ class Stopwatch:
         """Measure what runs inside."""
         begin = time.perf_counter()
         try:
-            yield
+            with tracing.span(name):
+                yield
         finally:
             self.stages[name] += (time.perf_counter() - begin) * 1000
 
@@ -189,6 +191,7 @@ class ImageSearch:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
                 watch.rescore_ms += found.rescore_ms
+                tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from visualsearch import tracing
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
 from visualsearch.interactions import Search, hashed_user
@@ -64,6 +65,7 @@ class Gateway:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         count_stages(answer.release, "", stages)
+        tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
         IMPRESSIONS.labels(answer.release, "").inc(len(answer.results))
         query_id, picture = answer.query_image_id, data is not None
         key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""

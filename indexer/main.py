@@ -16,6 +16,7 @@ from indexer.retention import Retention
 from indexer.sweeper import Sweeper
 from indexer.worker import Worker
 from indexer.writer import Writer
+from visualsearch import tracing
 from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
@@ -39,6 +40,7 @@ async def run(settings: Settings) -> None:
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
+        tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
         ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:

@@ -9,6 +9,7 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from visualsearch import tracing
 from visualsearch.domain import DeadLetter, Delivery, Outcome, Rejected, Retry, Status
 from visualsearch.errors import Unavailable
 from visualsearch.telemetry import INDEX_BATCH_EVENTS, INDEX_EVENTS, index_stage
@@ -128,6 +129,10 @@ class Worker:
         return fine
 
     async def _handle_batch(self, deliveries: list[Delivery]) -> bool:
+        with tracing.consumed("index", [delivery.event.traceparent for delivery in deliveries]):
+            return await self._do_batch(deliveries)
+
+    async def _do_batch(self, deliveries: list[Delivery]) -> bool:
         again = [delivery.entry_id for delivery in deliveries if delivery.deliveries > 1]
         try:
             deliveries = await self._without_killers(deliveries, again)

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
 import pytest
 
+from tests.otlp import Collector, collecting
 from visualsearch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +77,14 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory):
+def collector():
+    """What the shared stack's traces are sent to: a kept stack's to the address that it was started with."""
+    with collecting(urlsplit(os.environ.get("VISUALSEARCH_OTLP_ENDPOINT", "")).port or 0) as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, collector: Collector):
     """The stack that most tests share, with its command; started once, stopped at the end."""
     if sys.platform != "linux":
         missing("Linux")
@@ -83,6 +92,7 @@ def running(tmp_path_factory: pytest.TempPathFactory):
         yield Stack(Path(kept))
         return
     stack = Stack(tmp_path_factory.mktemp("stack") / "state")
+    stack.env["VISUALSEARCH_OTLP_ENDPOINT"] = collector.url
     up = stack.command("up", "--detach", timeout_s=UP_TIMEOUT_S)
     if up.returncode:
         logs = stack.command("logs").stdout

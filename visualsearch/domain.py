@@ -279,6 +279,8 @@ class Event:
     image_id: int | None = None
     etag: str = ""
     """Version or entity tag of the object; part of the event's identity."""
+    traceparent: str = field(default="", compare=False)
+    """The trace that the event belongs to (W3C); empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

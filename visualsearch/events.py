@@ -234,7 +234,8 @@ class _GroupGone(Exception):
 
 def _fields(event: Event) -> dict[str, str]:
     image_id = "" if event.image_id is None else str(event.image_id)
-    return {"kind": event.kind.value, "uri": event.uri, "image_id": image_id, "etag": event.etag}
+    fields = {"kind": event.kind.value, "uri": event.uri, "image_id": image_id, "etag": event.etag}
+    return fields | ({"traceparent": event.traceparent} if event.traceparent else {})
 
 
 def _event(fields: dict[str, str]) -> Event:
@@ -242,7 +243,8 @@ def _event(fields: dict[str, str]) -> Event:
     kind, uri, image_id = fields.get("kind", ""), fields.get("uri", ""), fields.get("image_id", "")
     if kind not in set(EventKind) or "\x00" in uri or not ID.fullmatch(image_id):
         return Event(EventKind.CREATED, "")
-    return Event(EventKind(kind), uri, int(image_id) if image_id else None, fields.get("etag", ""))
+    etag, traceparent = fields.get("etag", ""), fields.get("traceparent", "")
+    return Event(EventKind(kind), uri, int(image_id) if image_id else None, etag, traceparent)
 
 
 def _dead_letter(entry_id: str, fields: dict[str, str]) -> DeadLetter:

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     )
     webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
 
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go: an OpenTelemetry collector's OTLP over HTTP, http://host:4318. Empty: nowhere.",
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the traces begun here that are kept.")
+
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
+from visualsearch import tracing
 from visualsearch.errors import ConfigurationError, RateLimited, Unavailable
 
 if TYPE_CHECKING:
@@ -90,10 +91,11 @@ def count_stages(release: str, variant: str, milliseconds: Mapping[str, float]) 
 
 @contextmanager
 def index_stage(stage: str) -> Iterator[None]:
-    """Measure a stage of an indexing batch."""
+    """Measure and trace a stage of an indexing batch."""
     begin = time.perf_counter()
     try:
-        yield
+        with tracing.span(stage):
+            yield
     finally:
         INDEX_STAGE_SECONDS.labels(stage).observe(time.perf_counter() - begin)
 
@@ -129,6 +131,7 @@ class _JsonLines(logging.Formatter):
         }
         if request_id.get():
             line["request_id"] = request_id.get()
+        line |= tracing.ids()
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
@@ -146,5 +149,6 @@ def configure_logging(level: str, style: str) -> None:
         "pymilvus": logging.CRITICAL,
         "httpx": logging.WARNING,
         "psycopg.pool": logging.ERROR,
+        "opentelemetry": logging.ERROR,
     }.items():
         logging.getLogger(chatty).setLevel(quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,8 +12,9 @@ import numpy as np
 import yaml
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
 
-from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow, Visibility
+from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow
 from visualsearch.errors import ConfigurationError, NotFound, Unavailable
+from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, to_fields, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -26,8 +28,13 @@ ALL_LISTS = 65_536
 """The highest nprobe that Milvus takes; it searches every list there is."""
 CREATE_S = 120.0
 """An index of a type that this server cannot build is accepted and never finishes, so every wait is bounded."""
+SEAL_S = 600.0
+"""Longest wait for an index: a segment of a million rows takes minutes on two cores."""
 UNKNOWN_COLLECTION = 100
-SCALARS = ["phash", "phash_mirrored"]
+WIDER = 4
+"""So many times more rows are asked for where all that came are copies of one another."""
+INDEX_PARAMS = {"nprobe", "ef"}
+"""Of a release's search parameters, those that are Milvus' own."""
 
 
 class MilvusVectors:
@@ -94,7 +101,7 @@ class MilvusVectors:
     async def seal(self, collection: str) -> None:
         """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
 
-        Raises ``Unavailable`` after two minutes: an index of a type that the server cannot build never finishes.
+        Raises ``Unavailable`` after ten minutes: an index of a type that the server cannot build never finishes.
         """
 
         async def run(client: AsyncMilvusClient) -> None:
@@ -102,7 +109,7 @@ class MilvusVectors:
             while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.5)
 
-        await self._call(run, CREATE_S)
+        await self._call(run, SEAL_S)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""
@@ -126,19 +133,43 @@ class MilvusVectors:
     ) -> Candidates:
         """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id."""
         count = min(count, MAX_COUNT)
-        params = dict(search_params)
-        if "ef" in params:
-            params["ef"] = max(params["ef"], count)
+        params = {name: value for name, value in search_params.items() if name in INDEX_PARAMS}
         found = await self._search(collection, embedding, count, params, where)
-        if len(found.ids) < count and "nprobe" in params:
-            # The lists that were probed hold no more: only now look into all of them.
-            params["nprobe"] = ALL_LISTS
-            found = await self._search(collection, embedding, count, params, where)
-        return found
+        if len(found.ids) < count:
+            return await self._the_rest(found, collection, embedding, count, params, where)
+        while found.scores[0] == found.scores[-1] and len(found.ids) < MAX_COUNT:
+            # Nothing but copies of one picture: which of them came is chance, unless all are here.
+            asked = min(WIDER * len(found.ids), MAX_COUNT)
+            wider = await self._search(collection, embedding, asked, params, where)
+            if len(wider.ids) <= len(found.ids):
+                break
+            found = wider
+        return _first(found, count)
+
+    async def _the_rest(
+        self,
+        found: Candidates,
+        collection: str,
+        embedding: NDArray[np.float32],
+        count: int,
+        params: dict[str, int],
+        where: Filter,
+    ) -> Candidates:
+        """Look into every list where those that were probed hold too few; say whether that was all there is.
+
+        An index may not give every row: a graph may not reach it, a temporary index of what is not indexed yet looks
+        into some of its lists only. So what was found is compared with a count.
+        """
+        passing = await self._count(collection, expression(where), "Bounded")
+        if len(found.ids) < passing and "nprobe" in params:
+            found = await self._search(collection, embedding, count, params | {"nprobe": ALL_LISTS}, where)
+        return replace(found, exhausted=len(found.ids) >= passing)
 
     async def _search(
         self, collection: str, embedding: NDArray[np.float32], count: int, params: dict[str, int], where: Filter
     ) -> Candidates:
+        if "ef" in params:
+            params = params | {"ef": max(params["ef"], count)}
         answer = await self._call(
             lambda client: client.search(
                 collection,
@@ -154,19 +185,16 @@ class MilvusVectors:
         begin = time.perf_counter()
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
-        exact = np.clip(_raw_vectors(hits) @ embedding, -1, 1)
-        hashes = [
-            np.array([hit["entity"][name] for hit in map(hits.get_raw_item, range(len(ids)))]) for name in SCALARS
-        ]
+        # Row by row: a matrix product may add up equal rows in different orders, and then they are no ties.
+        exact = np.clip(np.einsum("ij,j->i", vectors_of(hits), embedding), -1, 1)
         order = np.lexsort((ids, -exact))
-        columns = [column.astype(np.int64).view(np.uint64)[order] for column in hashes]
-        exhausted = len(ids) < count or count == MAX_COUNT
+        hashes = [column(hits, name)[order] for name in SCALARS]
         rescore_ms = (time.perf_counter() - begin) * 1000
-        return Candidates(ids[order], exact[order], columns[0], columns[1], exhausted, rescore_ms)
+        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms)
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""
-        latest = {row.image_id: _fields(row) for row in rows}
+        latest = {one.image_id: to_fields(one) for one in rows}
         if latest:
             await self._call(lambda client: client.upsert(collection, list(latest.values())))
 
@@ -241,12 +269,17 @@ class MilvusVectors:
                 consistency_level="Strong",
             )
         )
-        return sorted(map(_row, found), key=lambda row: row.image_id)
+        return sorted(map(from_fields, found), key=lambda one: one.image_id)
 
     async def count(self, collection: str) -> int:
         """Number of rows, exactly."""
+        return await self._count(collection, "", "Strong")
+
+    async def _count(self, collection: str, filter_: str, consistency: str) -> int:
         rows = await self._call(
-            lambda client: client.query(collection, filter="", output_fields=["count(*)"], consistency_level="Strong")
+            lambda client: client.query(
+                collection, filter=filter_, output_fields=["count(*)"], consistency_level=consistency
+            )
         )
         number: int = rows[0]["count(*)"]
         return number
@@ -292,61 +325,15 @@ class MilvusVectors:
             self._client = None
 
 
-def _raw_vectors(hits: Any) -> NDArray[np.float32]:  # noqa: ANN401 - pymilvus has no types
-    """Return the hits' embeddings, float32 [n, 256], straight from the message: lists would cost 3 ms more."""
-    if not hits.ids:
-        return np.empty((0, EMBEDDING_DIM), np.float32)
-    data = hits.lazy_field_data[0].vectors.float_vector.data
-    begin = hits.start * EMBEDDING_DIM
-    return np.fromiter(data, np.float32, len(data)).reshape(-1, EMBEDDING_DIM)[begin // EMBEDDING_DIM :][
-        : len(hits.ids)
-    ]
-
-
-def _fields(row: VectorRow) -> dict[str, Any]:
-    return {
-        "id": row.image_id,
-        "embedding": row.embedding,
-        "phash": _signed(row.phash),
-        "phash_mirrored": _signed(row.phash_mirrored),
-        "source": row.source,
-        "owner": row.owner,
-        "private": row.visibility is Visibility.PRIVATE,
-        "min_side": row.min_side,
-    }
-
-
-def _row(fields: Mapping[str, Any]) -> VectorRow:
-    return VectorRow(
-        fields["id"],
-        np.array(fields["embedding"], np.float32),
-        fields["phash"] % 2**64,
-        fields["phash_mirrored"] % 2**64,
-        fields["source"],
-        fields["owner"],
-        Visibility.PRIVATE if fields["private"] else Visibility.PUBLIC,
-        fields["min_side"],
+def _first(found: Candidates, count: int) -> Candidates:
+    """Return the best ``count`` of the candidates."""
+    if len(found.ids) <= count:
+        return found
+    return replace(
+        found,
+        ids=found.ids[:count],
+        scores=found.scores[:count],
+        phashes=found.phashes[:count],
+        phashes_mirrored=found.phashes_mirrored[:count],
+        exhausted=False,
     )
-
-
-def _signed(number: int) -> int:
-    """Milvus has no unsigned integers: the same 64 bits, read as two's complement."""
-    return number - 2**64 if number >= 2**63 else number
-
-
-def expression(where: Filter) -> str:
-    """Write a filter in Milvus' language."""
-    visible = f'(private == false or owner == "{_quoted(where.owner)}")' if where.owner else "private == false"
-    parts = [visible]
-    if where.blocked_sources:
-        sources = ", ".join(f'"{_quoted(source)}"' for source in sorted(where.blocked_sources))
-        parts.append(f"source not in [{sources}]")
-    if where.blocked_ids:
-        parts.append(f"id not in {sorted(where.blocked_ids)}")
-    if where.min_side:
-        parts.append(f"min_side >= {where.min_side}")
-    return " and ".join(parts)
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')

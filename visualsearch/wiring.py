@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visualsearch.blobs import S3Blobs
@@ -21,6 +21,7 @@ from visualsearch.events import RedisEvents
 from visualsearch.journal import PostgresJournal
 from visualsearch.rates import ValkeyRates
 from visualsearch.spool import RedisSpool
+from visualsearch.tracing import traced
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ async def open_stores(
         _rates(settings),
     )
     try:
-        yield stores
+        yield _traced(stores)
     finally:
         everything = (
             stores.encoder,
@@ -95,6 +96,18 @@ async def open_stores(
             stores.rates,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _traced(stores: Stores) -> Stores:
+    return replace(
+        stores,
+        encoder=traced(stores.encoder, "triton"),
+        vectors=traced(stores.vectors, "milvus"),
+        catalog=traced(stores.catalog, "postgres"),
+        events=traced(stores.events, "valkey"),
+        spool=traced(stores.spool, "valkey"),
+        blobs=traced(stores.blobs, "s3"),
+    )
 
 
 def _rates(settings: Settings) -> ValkeyRates | None:

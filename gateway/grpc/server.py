@@ -16,7 +16,7 @@ from gateway.access import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.search import Wish
-from visualsearch import errors
+from visualsearch import errors, tracing
 from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box, NearDuplicates
 from visualsearch.telemetry import count_error, count_request
 
@@ -98,10 +98,12 @@ def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf cont
 
 @asynccontextmanager
 async def _told(context: Context, method: str) -> AsyncIterator[None]:
-    """Count a call, and turn our errors into gRPC statuses."""
+    """Count and trace a call, and turn our errors into gRPC statuses."""
     begin, code = time.perf_counter(), grpc.StatusCode.OK
+    parent = dict(context.invocation_metadata() or ()).get("traceparent", "")
     try:
-        yield
+        with tracing.span(f"{NAME}/{method}", "server", str(parent), rpc__system="grpc"):
+            yield
     except errors.VisualSearchError as error:
         count_error(error)
         code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)

@@ -78,6 +78,30 @@ async def test_rows_of_equal_score_come_in_the_order_of_their_ids(vectors, colle
     assert await found(vectors, collection, 1) == [3, 5, 7, 9]
 
 
+async def test_of_more_copies_than_are_asked_for_those_with_the_lowest_ids_come(vectors, collection):
+    copies = [VectorRow(image_id, unit(1), 0, 0) for image_id in np.random.default_rng(0).permutation(900).tolist()]
+    await written(vectors, collection, [*copies, row(1000), row(1001)])
+    assert await found(vectors, collection, 1) == list(range(10))
+    assert await found(vectors, collection, 2) == await found(vectors, collection, 2)
+
+
+async def test_a_search_that_asks_for_every_row_gets_every_row(vectors, collection):
+    rows = [row(number) for number in range(9000)]
+    for begin in range(0, len(rows), 1000):
+        await vectors.upsert(collection, rows[begin : begin + 1000])
+    await vectors.settle(collection)
+    every = await vectors.nearest(collection, unit(7), 9000, PARAMS, Filter())
+    assert set(every.ids.tolist()) == set(range(9000))
+    more = await vectors.nearest(collection, unit(7), 9001, PARAMS, Filter(min_side=0))
+    assert (len(more.ids), more.exhausted) == (9000, True)
+
+
+async def test_what_belongs_to_the_gateway_among_the_search_parameters_is_none_of_the_stores(vectors, collection):
+    await written(vectors, collection, [row(1)])
+    best = await vectors.nearest(collection, unit(1), 5, {**PARAMS, "candidates": 400}, Filter())
+    assert best.ids.tolist() == [1]
+
+
 async def test_a_collection_is_exhausted_when_it_gives_fewer_than_asked_for(vectors, collection):
     await written(vectors, collection, [row(number) for number in range(1, 6)])
     assert (await vectors.nearest(collection, unit(1), 6, PARAMS, Filter())).exhausted

@@ -1,0 +1,1 @@
+"""Recall and latency of approximate search: data, a yardstick in process, and the sweep through Milvus."""

@@ -1,0 +1,91 @@
+"""How rows, answers and filters are written for Milvus and read from it.
+
+Vectors are read straight from the message. It serialises numbers as they lie in memory, which numpy reads in 0.06 ms
+for 200 rows; one Python float after the other takes 1.8 ms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visualsearch.domain import EMBEDDING_DIM, VectorRow, Visibility
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from visualsearch.domain import Filter
+
+SCALARS = ["phash", "phash_mirrored"]
+"""What comes with every candidate, beside its vector."""
+
+
+def vectors_of(hits: Any) -> NDArray[np.float32]:  # noqa: ANN401 - pymilvus has no types
+    """Return the raw vectors of one query's hits, float32 [n, 256], read-only."""
+    if not hits.ids:
+        return np.empty((0, EMBEDDING_DIM), np.float32)
+    numbers = hits.lazy_field_data[0].vectors.float_vector
+    message = numbers.SerializeToString()
+    # A FloatArray has one field, packed (milvus-proto's schema.proto): a tag, a length, and then all the floats.
+    every = np.frombuffer(message, "<f4", len(numbers.data), len(message) - 4 * len(numbers.data))
+    return every.reshape(-1, EMBEDDING_DIM)[hits.start :][: len(hits.ids)]
+
+
+def column(hits: Any, name: str) -> NDArray[np.uint64]:  # noqa: ANN401
+    """Return an integer field of one query's hits, its 64 bits read as unsigned: uint64 [n]."""
+    values = [hits.get_raw_item(row)["entity"][name] for row in range(len(hits.ids))]
+    return np.array(values, np.int64).view(np.uint64)
+
+
+def to_fields(row: VectorRow) -> dict[str, Any]:
+    """Write a row as fields."""
+    return {
+        "id": row.image_id,
+        "embedding": row.embedding,
+        "phash": _signed(row.phash),
+        "phash_mirrored": _signed(row.phash_mirrored),
+        "source": row.source,
+        "owner": row.owner,
+        "private": row.visibility is Visibility.PRIVATE,
+        "min_side": row.min_side,
+    }
+
+
+def from_fields(told: Mapping[str, Any]) -> VectorRow:
+    """Read a row out of its fields."""
+    return VectorRow(
+        told["id"],
+        np.array(told["embedding"], np.float32),
+        told["phash"] % 2**64,
+        told["phash_mirrored"] % 2**64,
+        told["source"],
+        told["owner"],
+        Visibility.PRIVATE if told["private"] else Visibility.PUBLIC,
+        told["min_side"],
+    )
+
+
+def _signed(number: int) -> int:
+    """Milvus has no unsigned integers: the same 64 bits, read as two's complement."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def expression(where: Filter) -> str:
+    """Write a filter in Milvus' language."""
+    visible = f'(private == false or owner == "{_quoted(where.owner)}")' if where.owner else "private == false"
+    parts = [visible]
+    if where.blocked_sources:
+        sources = ", ".join(f'"{_quoted(source)}"' for source in sorted(where.blocked_sources))
+        parts.append(f"source not in [{sources}]")
+    if where.blocked_ids:
+        parts.append(f"id not in {sorted(where.blocked_ids)}")
+    if where.min_side:
+        parts.append(f"min_side >= {where.min_side}")
+    return " and ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -67,7 +67,8 @@ class Experiments:
         experiment, running = await self._trials.get(name), await self._trials.running()
         releases = await self._catalog.releases()
         usable = {release.name: release.search_params for release, state, _ in releases if state in ANSWERS}
-        usable |= {"": release.search_params for release, state, _ in releases if state == ReleaseState.LIVE}
+        live = [release for release, state, _ in releases if state == ReleaseState.LIVE]
+        usable[""] = live[0].search_params if live else {}
         check_start(experiment, running, usable)
         if not await self._trials.start(name, *free_run(running, experiment.layer, experiment.share)):
             now = await self._trials.get(name)
@@ -77,7 +78,9 @@ class Experiments:
     async def stop(self, name: str) -> Experiment:
         """End an experiment; raises ``NotFound``, and ``InvalidInput`` where it does not run."""
         if not await self._trials.stop(name):
-            raise InvalidInput(f"Experiment {name} is {(await self._trials.get(name)).state}: only a running one can stop.")
+            raise InvalidInput(
+                f"Experiment {name} is {(await self._trials.get(name)).state}: only a running one can stop."
+            )
         return await self._trials.get(name)
 
     async def _refresh(self) -> None:

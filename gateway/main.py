@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, routes
+from gateway import operations, problems, routes, trials
 from gateway.access import Access
 from gateway.corpus import Corpus
 from gateway.crew import cores
+from gateway.experiments import Experiments
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId
 from gateway.rates import rates
@@ -44,6 +45,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(trials.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
@@ -54,6 +56,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = crew.size if crew else 1
     releases = Releases(stores.catalog)
+    experiments = Experiments(stores.trials, stores.catalog)
     deadline_s = settings.deadline_ms / 1000
     search = ImageSearch(
         stores.encoder,
@@ -62,6 +65,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         stores.blobs,
         releases,
         pool,
+        experiments,
         deadline_s=deadline_s,
         max_waiting=max(1, settings.max_waiting // processes),
     )
@@ -78,6 +82,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
         Recorder(stores.spool),
+        experiments,
+        stores.trials,
         sources,
         settings.min_result_side,
         settings.store_queries,

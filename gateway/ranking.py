@@ -20,10 +20,11 @@ def rank(
     near_duplicates: NearDuplicates,
     limit: int,
     not_duplicates: Collection[tuple[int, int]] = (),
+    distance: int = NEAR_DUPLICATE_DISTANCE,
 ) -> list[Ranked]:
     """Rank candidates by score, best first, up to ``limit`` places.
 
-    With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``NEAR_DUPLICATE_DISTANCE``
+    With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``distance``
     bits of a better one's is folded into the best such; a folded one draws no further ones in. ``not_duplicates`` holds
     pairs (lower id, higher id) that never fold.
     """
@@ -37,7 +38,7 @@ def rank(
     while len(ranking) < limit and waiting.any():
         leader = int(waiting.argmax())
         waiting[leader] = False
-        near = waiting & _near(candidates, leader)
+        near = waiting & _near(candidates, leader, distance)
         image_id = int(ids[leader])
         if image_id in apart:
             near &= ~np.isin(ids, apart[image_id])
@@ -58,13 +59,13 @@ def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
     )
 
 
-def _near(candidates: Candidates, leader: int) -> NDArray[np.bool_]:
+def _near(candidates: Candidates, leader: int, distance: int) -> NDArray[np.bool_]:
     """Say which candidates look like one of them or like its mirror image, bool [n]."""
     phash = candidates.phashes[leader]
     bits = np.minimum(
         np.bitwise_count(candidates.phashes ^ phash), np.bitwise_count(candidates.phashes_mirrored ^ phash)
     )
-    near: NDArray[np.bool_] = bits <= NEAR_DUPLICATE_DISTANCE
+    near: NDArray[np.bool_] = bits <= distance
     return near
 
 

@@ -107,12 +107,14 @@ def _search_answer(answer: SearchAnswer) -> schemas.SearchAnswer:
         latency_ms=round(answer.latency_ms, 3),
         timings_ms=schemas.Timings(**{stage: round(ms, 3) for stage, ms in answer.timings_ms.items()}),
         release=answer.release,
+        experiments=dict(answer.variants) or None,
     )
 
 
 @router.post(
     "/search",
     summary="Find the most similar pictures",
+    response_model_exclude_none=True,
     dependencies=[PlainForm],
     responses=failures(401, 403, 413, 415, 422, 429, 503),
 )
@@ -129,7 +131,7 @@ async def search(
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller))
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id)
     answer = await gateway.search.by_picture(data, box, wish)
     gateway.after_search(answer, user_id, box, data)
     return _search_answer(answer)
@@ -138,6 +140,7 @@ async def search(
 @router.get(
     "/images/{image_id}/similar",
     summary="Find pictures similar to one of the corpus",
+    response_model_exclude_none=True,
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def similar(
@@ -151,7 +154,7 @@ async def similar(
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id, user_id=user_id)
     answer = await gateway.search.by_image(image, wish)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.ranking import rank, without
 from visualsearch import tracing
-from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
+from visualsearch.domain import (
+    MAX_UPLOAD_BYTES,
+    NEAR_DUPLICATE_DISTANCE,
+    Box,
+    NearDuplicates,
+    Prepared,
+    Result,
+    SearchAnswer,
+    Status,
+)
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
 
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gateway.experiments import Experiments, Plan
     from visualsearch.domain import Candidates, Filter, Image, Ranked, Release
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
     from visualsearch.releases import Releases
@@ -69,6 +79,10 @@ class Wish:
     where: Filter
     left_out: int | None = None
     """An image that must not be among the results: the query itself."""
+    user_id: int | None = None
+    """Who asks, for experiments."""
+    candidates: int = MIN_CANDIDATES
+    near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
 
 
 class ImageSearch:
@@ -82,6 +96,7 @@ class ImageSearch:
         blobs: Blobs,
         releases: Releases,
         pool: Executor,
+        experiments: Experiments,
         *,
         deadline_s: float,
         max_waiting: int,
@@ -92,6 +107,7 @@ class ImageSearch:
         self._blobs = blobs
         self._releases = releases
         self._pool = pool
+        self._experiments = experiments
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -107,11 +123,12 @@ class ImageSearch:
         async with watch.stage("decode"):
             prepared = await self.decode(data, box)
         async with self._deadline():
-            release = await self._releases.live()
+            query_id = await self._query_id()
+            plan = await self._experiments.plan(wish, query_id)
+            release = plan.on(await self._releases.live())
             async with watch.stage("embed"):
                 embedding = await self._embed(prepared, release)
-            query_id = await self._query_id()
-            return await self._answer(query_id, embedding, release, wish, watch)
+            return await self._answer(query_id, embedding, release, plan, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
@@ -119,13 +136,14 @@ class ImageSearch:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         watch = Stopwatch()
         async with self._deadline():
-            release = await self._releases.live()
+            plan = await self._experiments.plan(wish, image.id)
+            release = plan.on(await self._releases.live())
             async with watch.stage("embed"):
                 stored = await self._vectors.fetch(release.collection, [image.id])
                 if image.id not in stored:  # indexed, but not by the release that is live now
                     data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
                     stored[image.id] = await self._embed(await self.decode(data), release)
-            return await self._answer(image.id, stored[image.id], release, wish, watch)
+            return await self._answer(image.id, stored[image.id], release, plan, watch)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
@@ -177,16 +195,18 @@ class ImageSearch:
         return self._query_ids.popleft()
 
     async def _answer(
-        self, query_id: int, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
+        self, query_id: int, embedding: NDArray[np.float32], release: Release, plan: Plan, watch: Stopwatch
     ) -> SearchAnswer:
-        results = await self._best(embedding, release, wish, watch)
-        return SearchAnswer(query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms)
+        results = await self._best(embedding, release, plan.wish, watch)
+        return SearchAnswer(
+            query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, plan.variants
+        )
 
     async def _best(
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
-        count = max(MIN_CANDIDATES, 4 * wish.k)
+        count = max(wish.candidates, 4 * wish.k)
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
@@ -215,7 +235,7 @@ class ImageSearch:
         rows: dict[int, Image] = {}
         gone = set() if wish.left_out is None else {wish.left_out}
         while True:
-            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs)
+            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs, wish.near_duplicate_distance)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if not unknown:
                 return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]

@@ -14,6 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from visualsearch import experiment_commands
 from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
@@ -35,6 +36,7 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Events that the indexers 
 app.add_typer(images, name="images")
 app.add_typer(release, name="release")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(experiment_commands.app, name="experiment")
 
 out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
 

@@ -51,7 +51,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """``first_bucket`` to before ``end_bucket`` of its layer are its own while it runs; the first variant is the control."""
+    """While it runs, buckets ``first_bucket`` to before ``end_bucket`` of its layer are its own.
+
+    The first variant is the control.
+    """
 
     name: str
     layer: str
@@ -125,7 +128,9 @@ def check_start(experiment: Experiment, running: Iterable[Experiment], usable: M
         params = usable.get(variant.release or "")
         if params is None:
             known = ", ".join(sorted(filter(None, usable))) or "none"
-            raise InvalidInput(f"Variant {variant.name} needs release {variant.release}, which cannot answer: {known} can.")
+            raise InvalidInput(
+                f"Variant {variant.name} needs release {variant.release}, which cannot answer: {known} can."
+            )
         if unknown := set(variant.search_params) - set(params):
             raise InvalidInput(
                 f"Variant {variant.name} sets {', '.join(sorted(unknown))}, but its release is searched with "
@@ -134,7 +139,8 @@ def check_start(experiment: Experiment, running: Iterable[Experiment], usable: M
     for other in running:
         if other.layer != experiment.layer and (both := other.sets & experiment.sets):
             raise InvalidInput(
-                f"{other.name} runs in layer {other.layer} and sets {', '.join(sorted(both))} too: put both in one layer."
+                f"{other.name} runs in layer {other.layer} and sets {', '.join(sorted(both))} too: "
+                "put both in one layer."
             )
 
 

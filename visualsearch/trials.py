@@ -40,7 +40,7 @@ class PostgresTrials:
             raise NotFound(f"There is no experiment {name}: GET /experiments lists them.")
         return _experiment(rows[0])
 
-    async def list(self) -> list[Experiment]:
+    async def everything(self) -> list[Experiment]:
         """All there are, the newest first."""
         rows = await self._rows(f"SELECT {COLUMNS} FROM experiments ORDER BY created_at DESC, name")  # noqa: S608
         return [_experiment(row) for row in rows]

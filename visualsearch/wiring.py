@@ -22,12 +22,13 @@ from visualsearch.journal import PostgresJournal
 from visualsearch.rates import ValkeyRates
 from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
+from visualsearch.trials import PostgresTrials
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool
+    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool, Trials
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
@@ -47,6 +48,7 @@ class Stores:
     """The object store's own log, where it has one that can be followed."""
     spool: Spool
     journal: Journal
+    trials: Trials
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -80,6 +82,7 @@ async def open_stores(
         _changes(settings, timeout_s),
         RedisSpool(*valkey),
         PostgresJournal(catalog.rows),
+        PostgresTrials(catalog.rows),
         _rates(settings),
     )
     try:

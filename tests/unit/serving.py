@@ -11,6 +11,7 @@ from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
 from tests.fakes.journal import FakeJournal
 from tests.fakes.spool import FakeSpool
+from tests.fakes.trials import FakeTrials
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
 from visualsearch.images import prepare
@@ -28,9 +29,9 @@ class Serving:
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
-        self.spool, self.journal = FakeSpool(), FakeJournal()
+        self.spool, self.journal, self.trials = FakeSpool(), FakeJournal(), FakeTrials()
         servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
-        stores = Stores(*servers, None, self.spool, self.journal)
+        stores = Stores(*servers, None, self.spool, self.journal, self.trials)
         settings = {"user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()

@@ -18,12 +18,14 @@ ADAPTERS = {
     "blobs": {"obstore", "httpx"},
     "spool": {"redis"},
     "journal": {"psycopg"},
+    "trials": {"psycopg"},
     "changes": {"grpc"},
     "rates": {"redis"},
 }
 PURE = {
     "domain": set(),
     "interactions": set(),
+    "experiments": set(),
     "errors": set(),
     "ports": {"PIL", "imagehash"},
     "images": {"PIL", "imagehash"},
@@ -73,7 +75,7 @@ def sources(folder: str) -> list[Path]:
 def test_the_core_stays_pure(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= PURE[module]
-    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions"}
+    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions", "experiments"}
 
 
 @pytest.mark.parametrize("module", ADAPTERS)
@@ -81,12 +83,19 @@ def test_an_adapter_knows_the_domain_and_one_vendor(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= ADAPTERS[module]
     # `filer` holds the messages of one vendor's protocol, `milvus_rows` says how another's are written and read.
-    assert {name.split(".")[1] for name in ours(names)} <= {"domain", "errors", "interactions", "filer", "milvus_rows"}
+    assert {name.split(".")[1] for name in ours(names)} <= {*PURE, "filer", "milvus_rows"}
 
 
 @pytest.mark.parametrize(
     "module",
-    ["gateway/search.py", "gateway/ranking.py", "gateway/recorder.py", "indexer/ingest.py", "indexer/writer.py"],
+    [
+        "gateway/search.py",
+        "gateway/ranking.py",
+        "gateway/recorder.py",
+        "gateway/experiments.py",
+        "indexer/ingest.py",
+        "indexer/writer.py",
+    ],
 )
 def test_the_logic_knows_no_framework_and_no_server(module):
     names = imports(ROOT / module)

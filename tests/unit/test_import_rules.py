@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"visualsearch", "gateway", "indexer", "training", "export", "compose"}
+OURS = {"analysis", "visualsearch", "gateway", "indexer", "training", "export", "compose"}
 ADAPTERS = {
     "encoder": {"tritonclient", "grpc"},
     "encoder_onnx": {"onnxruntime"},
@@ -113,14 +113,15 @@ def test_gateway_and_indexer_keep_apart(folder, never):
 
 
 @pytest.mark.parametrize("folder", ["visualsearch", "gateway", "indexer", "compose"])
-def test_nothing_that_serves_knows_torch(folder):
+def test_nothing_that_serves_knows_torch_or_the_statistics(folder):
     for file in sources(folder):
+        assert not {name for name in imports(file) if name.split(".")[0] == "analysis"}, file
         assert not foreign(imports(file)) & TORCH, file
 
 
 def test_adapters_are_built_in_one_place_that_only_the_composition_roots_use():
     roots = {"gateway/main.py", "indexer/main.py", "visualsearch/cli.py"}
-    for folder in ("visualsearch", "gateway", "indexer", "compose", "training", "export"):
+    for folder in ("analysis", "visualsearch", "gateway", "indexer", "compose", "training", "export"):
         for file in sources(folder):
             name = str(file.relative_to(ROOT))
             used = {

@@ -11,6 +11,7 @@ from tests.unit.serving import RELEASE, Serving, assert_problem
 from tests.unit.test_gateway_trouble import KEYS, by
 from visualsearch.domain import ReleaseState
 from visualsearch.errors import InvalidInput
+from visualsearch.experiment_commands import parse_variant
 from visualsearch.experiments import (
     BUCKETS,
     Experiment,
@@ -104,6 +105,16 @@ def test_an_experiment_cannot_start_on_what_is_not_there_or_is_set_elsewhere():
     check_start(running(), [running("other")], usable)
     with pytest.raises(InvalidInput, match="both in one layer"):
         check_start(running(), [running("other", "elsewhere")], usable)
+
+
+def test_a_variant_is_read_from_the_command_line():
+    assert parse_variant("a") == {"name": "a", "search_params": {}}
+    wide = parse_variant("wide@2:nprobe=128,candidates=400,release=v2,keep_near_duplicates=yes")
+    assert (wide["weight"], wide["search_params"], wide["candidates"]) == (2, {"nprobe": 128}, 400)
+    assert (wide["release"], wide["keep_near_duplicates"]) == ("v2", True)
+    for wrong in ("a@b", "a:nprobe=many", "a:nprobe"):
+        with pytest.raises(InvalidInput, match="no variant"):
+            parse_variant(wrong)
 
 
 @pytest.fixture

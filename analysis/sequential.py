@@ -3,7 +3,7 @@
 The mixture sequential probability ratio test of Johari, Koomen, Pekelis, Walsh, "Always Valid Inference: Continuous
 Monitoring of A/B Tests" (Operations Research 70, 2022; arXiv 1512.04922), section 4: a normal estimate d of variance V,
 and a N(0, t^2) mixture over what the effect may be, which is Robbins' of 1970. An estimate over users is normal only in
-the limit; the guarantee is then that of an asymptotic confidence sequence: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
+the limit; the guarantee is an asymptotic confidence sequence's: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
 "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 52, 2024. It takes a user
 who comes back for more of the same estimate, which holds while late visits are like early ones.
 """

@@ -25,6 +25,7 @@ def addresses(plan: Plan, lite: bool) -> str:
         "ENCODER": "onnx" if lite else "triton",
         "TRITON_URL": f"http://{LOOPBACK}:{ports['triton_http']}",
         "TRITON_GRPC": f"{LOOPBACK}:{ports['triton_grpc']}",
+        "MODEL_REPOSITORY": plan.model_repository,
         "MILVUS_URI": f"http://{LOOPBACK}:{ports['milvus']}",
         "POSTGRES_DSN": f"postgresql://visualsearch@{LOOPBACK}:{ports['postgres']}/visualsearch",
         "VALKEY_URL": f"redis://{LOOPBACK}:{ports['valkey']}/0",

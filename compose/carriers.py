@@ -101,7 +101,15 @@ def _fetch_and_unpack(folder: Path, names: list[str]) -> None:
 
 
 def _fetch(name: str, into: Path) -> Path:
-    requirement = next(line for line in LOCK.read_text().splitlines() if line.startswith(name.replace("_", "-")))
+    return fetch_pinned(LOCK, name, into)
+
+
+def fetch_pinned(lock: Path, name: str, into: Path) -> Path:
+    """Download the wheel that a lock file pins by version and hash, and return where it lies.
+
+    Raises ``ConfigurationError`` when it cannot be had or is another.
+    """
+    requirement = next(line for line in lock.read_text().splitlines() if line.startswith(name.replace("_", "-")))
     pinned = into / "pinned.txt"
     pinned.write_text(requirement)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]

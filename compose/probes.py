@@ -41,7 +41,8 @@ def triton(address: str, model: str) -> None:
     pixels = triton_grpc.InferInput("pixels", [1, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
     pixels.set_data_from_numpy(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8))
     try:
-        answer = _triton(address).infer(model, [pixels], client_timeout=TIMEOUT_S)
+        wanted = [triton_grpc.InferRequestedOutput("embedding")]
+        answer = _triton(address).infer(model, [pixels], outputs=wanted, client_timeout=TIMEOUT_S)
     except InferenceServerException as error:
         if "Stub process" in str(error):
             raise Broken("the process of the model is dead") from None

@@ -71,6 +71,11 @@ class Plan:
         return folder
 
     @property
+    def model_repository(self) -> Path:
+        """Triton's model repository: the checkout's, unless the setting names another."""
+        return Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository").resolve()
+
+    @property
     def shm_prefix(self) -> str:
         """Begins the names of this stack's shared memory, so that only ours is removed."""
         return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
@@ -85,7 +90,7 @@ def triton(plan: Plan) -> Service:
     key = plan.secrets["TRITON_ADMIN_KEY"]
     argv = [
         str(server / "bin" / "tritonserver"),
-        f"--model-repository={ROOT / 'model_repository'}",
+        f"--model-repository={plan.model_repository}",
         f"--backend-directory={backends}",
         f"--cache-directory={server / 'caches'}",
         "--model-control-mode=explicit",
@@ -268,9 +273,11 @@ def s3(plan: Plan) -> Service:
         f"-filer.port={ports['weed_filer']}",
         "-s3",
         f"-s3.port={ports['s3']}",
+        f"-metricsPort={ports['weed_metrics']}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         f"-s3.config={identities}",
     ]
     probe = functools.partial(probes.s3, url, BUCKET, access, secret)
-    return Service("s3", argv, probe, {"url": url, "bucket": BUCKET}, cwd=data, prepare=prepare)
+    facts = {"url": url, "bucket": BUCKET, "metrics": f"http://{LOOPBACK}:{ports['weed_metrics']}/metrics"}
+    return Service("s3", argv, probe, facts, cwd=data, prepare=prepare)

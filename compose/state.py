@@ -46,6 +46,7 @@ USUAL_PORTS = {
     "weed_master": 9333,
     "weed_volume": 8380,
     "weed_filer": 8888,
+    "weed_metrics": 9327,
     "etcd": 20020,
     "etcd_peer": 20021,
     "root_coord": 20022,

@@ -1,6 +1,7 @@
 """The networks under the encoder, as torch modules that read pixels and give features.
 
-A backbone reads uint8 [n, 224, 224, 3] and gives float32 [n, features]; normalisation is inside it.
+A backbone reads uint8 [n, 224, 224, 3] and gives float32 [n, features]; normalisation is inside it. ``with_map`` gives
+the last layer that still has places beside it, float32 [n, channels, rows, columns], or None where there is no such.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class _Lite(nn.Module):  # type: ignore[misc]
         self.network = network
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.with_map(pixels)[0]
+
+    def with_map(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         # The sizes are known, and a mean over two axes fuses better in ONNX Runtime than adaptive pooling does.
-        features: torch.Tensor = self.network.extract_features(self.pixels(pixels))
-        return features.mean((2, 3))
+        last: torch.Tensor = self.network.extract_features(self.pixels(pixels))
+        return last.mean((2, 3)), last
 
 
 class _LitePools(nn.Module):  # type: ignore[misc]
@@ -87,6 +91,9 @@ class _LitePools(nn.Module):  # type: ignore[misc]
         self.network = network
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.with_map(pixels)[0]
+
+    def with_map(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         net, early = self.network, []
         maps = net._swish(net._bn0(net._conv_stem(self.pixels(pixels))))
         for number, block in enumerate(net._blocks):
@@ -96,7 +103,7 @@ class _LitePools(nn.Module):  # type: ignore[misc]
         last = net._swish(net._bn1(net._conv_head(maps)))
         parts = [last.mean((2, 3)), last.amax((2, 3)), *early]
         unit = [weight * nn.functional.normalize(part, dim=1) for weight, part in zip(self.WEIGHTS, parts, strict=True)]
-        return torch.cat(unit, 1)
+        return torch.cat(unit, 1), last
 
 
 class _Clip(nn.Module):  # type: ignore[misc]
@@ -106,10 +113,21 @@ class _Clip(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.pixels = _Pixels([255 * value for value in mean], [255 * value for value in std])
         self.visual = visual
+        # OpenCLIP's own transformers tell where each patch lies; its other towers are used for their features alone.
+        pooled_apart = getattr(visual, "attn_pool", None) is not None
+        self.grid: tuple[int, int] | None = None if pooled_apart else getattr(visual, "grid_size", None)
+        if self.grid:
+            visual.output_tokens = True
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.visual(self.pixels(pixels))
-        return features
+        return self.with_map(pixels)[0]
+
+    def with_map(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        given = self.visual(self.pixels(pixels))
+        if not self.grid:
+            return given, None
+        features, patches = given
+        return features, patches.transpose(1, 2).unflatten(2, self.grid)
 
 
 class _ResNet(nn.Module):  # type: ignore[misc]
@@ -123,8 +141,13 @@ class _ResNet(nn.Module):  # type: ignore[misc]
         self.network = network
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.network(self.pixels(pixels))
-        return features
+        return self.with_map(pixels)[0]
+
+    def with_map(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        net = self.network
+        maps = net.maxpool(net.relu(net.bn1(net.conv1(self.pixels(pixels)))))
+        last = net.layer4(net.layer3(net.layer2(net.layer1(maps))))
+        return net.avgpool(last).flatten(1), last
 
 
 def load(name: str, pretrained: str = "") -> Backbone:

@@ -5,6 +5,9 @@
 A running Triton sees a version whole or not at all, whatever is killed: it is written into a hidden folder that is
 renamed at the end, and config.pbtxt, which names the versions to load, is replaced in one step after that. The same
 command, given again, finishes what was interrupted.
+
+The output ``feature_map`` is optional, and config.pbtxt speaks for all versions that it names: it offers the map where
+each of them gives one of the same shape, since Triton refuses a version that does not give what is offered.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from visualsearch.images import PREPROCESSING, fingerprint
 
 MODEL = "image_encoder"
 _VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")
+_FEATURE_MAP = re.compile(r'\n *output \[ \{ name: "feature_map"[^\n]*')
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _UNIT_TOLERANCE = 1e-3
 
@@ -41,6 +45,7 @@ def card(model: bytes, semver: str, about: dict[str, Any], metrics: dict[str, An
         "preprocessing": PREPROCESSING,
         "input": {"name": "pixels", "type": "uint8", "shape": ["n", IMAGE_SIDE, IMAGE_SIDE, 3], "order": "RGB"},
         "output": {"name": "embedding", "type": "float32", "shape": ["n", EMBEDDING_DIM], "length": 1},
+        "feature_map": feature_map_shape(model),
         **about,
         "metrics": metrics,
     }
@@ -61,6 +66,13 @@ def check(model: bytes) -> None:
         )
     if not np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=_UNIT_TOLERANCE):
         raise ConfigurationError("The encoder's embeddings are not of unit length.")
+
+
+def feature_map_shape(model: bytes) -> list[int] | None:
+    """Return (channels, rows, columns) of an encoder's feature map, or None where it gives none."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    shapes = {one.name: one.shape for one in session.get_outputs()}
+    return list(shapes["feature_map"][1:]) if "feature_map" in shapes else None
 
 
 def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
@@ -95,15 +107,28 @@ def publish(model: bytes, model_card: dict[str, Any], repository: Path, version:
 
 
 def _name_version(config: Path, version: int) -> None:
-    """Add a version to those that Triton loads."""
+    """Add a version to those that Triton loads, and offer the feature map that all of them give, if any."""
+    named: set[int] = {version}
 
     def added(found: re.Match[str]) -> str:
-        versions = sorted({version, *(int(number) for number in re.findall(r"\d+", found[2]))})
-        return f"{found[1]} {', '.join(map(str, versions))} {found[3]}"
+        named.update(int(number) for number in re.findall(r"\d+", found[2]))
+        return f"{found[1]} {', '.join(map(str, sorted(named)))} {found[3]}"
 
+    text = _VERSIONS.sub(added, config.read_text())
+    files = [config.with_name(str(number)) / "model.onnx" for number in sorted(named)]
+    shapes = [feature_map_shape(file.read_bytes()) for file in files if file.exists()]
     beside = config.with_name(".config.pbtxt.writing")
-    beside.write_text(_VERSIONS.sub(added, config.read_text()))
+    beside.write_text(_offering(text, shapes[0] if all(shape == shapes[0] for shape in shapes) else None))
     beside.replace(config)
+
+
+def _offering(text: str, shape: list[int] | None) -> str:
+    """Return config.pbtxt with a feature map of this shape among the outputs, or with none."""
+    bare = _FEATURE_MAP.sub("", text)
+    if shape is None:
+        return bare
+    line = f'output [ {{ name: "feature_map", data_type: TYPE_FP32, dims: {shape} }} ]'
+    return re.sub(r'(\n *output \[ \{ name: "embedding"[^\n]*)', rf"\1\n{line}", bare)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -36,7 +36,7 @@ OPSET = 18
 
 
 class Encoder(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
-    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length."""
+    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length, and to the backbone's feature map where it has one."""
 
     def __init__(self, backbone: Backbone, projected: Projection) -> None:
         super().__init__()
@@ -47,22 +47,30 @@ class Encoder(nn.Module):  # type: ignore[misc]  # torch is not installed where 
             self.linear.weight.copy_(matrix)
             self.linear.bias.copy_(-matrix @ mean)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256]."""
-        embedding: torch.Tensor = nn.functional.normalize(self.linear(self.backbone(pixels)), dim=1)
-        return embedding
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Embed uint8 [n, 224, 224, 3]: float32 [n, 256], and [n, channels, rows, columns] where there are places."""
+        features, feature_map = self.backbone.with_map(pixels)
+        embedding = nn.functional.normalize(self.linear(features), dim=1)
+        return (embedding,) if feature_map is None else (embedding, feature_map)
 
 
-def to_onnx(encoder: Encoder) -> bytes:
-    """Return the encoder as an ONNX file: input ``pixels``, output ``embedding``, any number of pictures at once."""
+def to_onnx(encoder: nn.Module) -> bytes:
+    """Return the encoder as an ONNX file: input ``pixels``; outputs ``embedding`` and, if it has one, ``feature_map``.
+
+    The feature map is a tensor that is computed anyway, so whoever does not ask for it does not pay for it. Any number
+    of pictures at once.
+    """
     two = torch.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        given = encoder.eval()(two)
+    outputs = len(given) if isinstance(given, tuple) else 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            encoder.eval(),
+            encoder,
             (two,),
             input_names=["pixels"],
-            output_names=["embedding"],
+            output_names=["embedding", "feature_map"][:outputs],
             dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             dynamo=True,

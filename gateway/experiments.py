@@ -97,10 +97,11 @@ class Experiments:
         self._usable = {release.name: release for release, state, _ in releases if state in ANSWERS}
 
     def _with(self, plan: Plan, experiment: Experiment, variant: Variant) -> Plan:
+        candidates = {} if variant.candidates is None else {"candidates": variant.candidates}
         return Plan(
             _wished(plan.wish, variant),
             self._usable[variant.release] if variant.release else plan.release,
-            {**plan.search_params, **variant.search_params},
+            {**plan.search_params, **variant.search_params, **candidates},
             {**plan.variants, experiment.name: variant.name},
         )
 
@@ -113,6 +114,4 @@ def _wished(wish: Wish, variant: Variant) -> Wish:
         wish = replace(wish, near_duplicate_distance=variant.near_duplicate_distance)
     if variant.min_side is not None:
         wish = replace(wish, where=replace(wish.where, min_side=max(wish.where.min_side, variant.min_side)))
-    if variant.candidates is not None:
-        wish = replace(wish, candidates=variant.candidates)
     return wish

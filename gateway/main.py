@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, routes, trials
+from gateway import operations, problems, releases_api, routes, trials, verdicts
 from gateway.access import Access
+from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
 from gateway.experiments import Experiments
 from gateway.grpc.server import serve
-from gateway.middleware import BodyLimit, RequestId
+from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
+from gateway.recall import RecallProxy
 from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
+IN_TIME = 0.25
+"""Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
@@ -46,8 +50,11 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.include_router(routes.router)
     app.include_router(operations.router)
     app.include_router(trials.router)
+    app.include_router(verdicts.router)
+    app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
+    app.add_middleware(Shed)
     app.add_middleware(RequestId)
     return app
 
@@ -55,9 +62,10 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
 def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Crew | None = None) -> Gateway:
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = crew.size if crew else 1
-    releases = Releases(stores.catalog)
+    releases = Releases(stores.catalog, stores.release_log)
     experiments = Experiments(stores.trials, stores.catalog)
     deadline_s = settings.deadline_ms / 1000
+    most = max(1, settings.max_waiting // processes)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
@@ -67,8 +75,12 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         pool,
         experiments,
         deadline_s=deadline_s,
-        max_waiting=max(1, settings.max_waiting // processes),
+        max_waiting=most,
+        admission=Admission(most, deadline_s * IN_TIME),
     )
+    proxy = RecallProxy(stores.vectors_aside, stores.recall_log, settings.recall_share, lambda: search.busy)
+    if settings.recall_share:
+        search.watch_recall = proxy.offer
     corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
@@ -78,6 +90,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         stores.events,
         stores.blobs,
         releases,
+        stores.release_log,
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
@@ -90,6 +103,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         settings.webhook_token.get_secret_value(),
         crew,
         settings.user_id_key.get_secret_value(),
+        recall=proxy,
+        recall_log=stores.recall_log,
     )
 
 

@@ -7,12 +7,14 @@ import re
 import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from gateway.problems import HINTS, Problem
 from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES
-from visualsearch.telemetry import ERRORS, count_request, request_id
+from visualsearch.loglines import request_id
+from visualsearch.telemetry import ERRORS, count_error, count_request
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +25,7 @@ MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
 """A picture of the largest size, and the form around it."""
 DRAIN_BYTES = 200 * 1024 * 1024
 """So much of a body that is too large is still read: a client that is cut off while it sends never sees the answer."""
+SEARCH = "/search"
 UNTRACED = {"/health", "/ready", "/metrics"}
 """Machines ask for these every few seconds."""
 SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -73,6 +76,24 @@ def _traced(scope: Scope, headers: dict[bytes, bytes], identity: str) -> Abstrac
         return nullcontext()
     parent = headers.get(b"traceparent", b"").decode("latin-1")
     return tracing.span(scope["method"], "server", parent, http__request__method=scope["method"], request_id=identity)
+
+
+class Shed:
+    """Refuses a search unread while the process has as many as it can answer in time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
+        if scope["type"] == "http" and scope["path"] == SEARCH and scope["method"] == "POST":
+            admission = scope["app"].state.gateway.search.admission
+            if admission.full:
+                error = admission.refuse()
+                count_error(error)
+                scope["route"] = SimpleNamespace(path=SEARCH)  # the router, which would say so, is not reached
+                await Problem(503, str(error))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

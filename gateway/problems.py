@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 
 from gateway import schemas
 from visualsearch import errors
-from visualsearch.telemetry import count_error, request_id
+from visualsearch.loglines import request_id
+from visualsearch.telemetry import count_error
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -23,12 +24,14 @@ STATUSES: dict[type[errors.VisualSearchError], int] = {
     errors.ImageTooLarge: 413,
     errors.InvalidInput: 422,
     errors.NotFound: 404,
+    errors.Conflict: 409,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.RateLimited: 429,
     errors.Overloaded: 503,
     errors.Unavailable: 503,
     errors.FingerprintMismatch: 503,
+    errors.Unsupported: 501,
     errors.VisualSearchError: 500,
 }
 HINTS = {
@@ -41,10 +44,12 @@ MEANINGS = {
     401: "An API key that is known is needed.",
     403: "The API key may not do this.",
     404: "Nothing has that id.",
+    409: "It does not fit how things stand now; the detail says what does.",
     413: "The file is over 20 MB, or the picture over 50 megapixels.",
     415: "By its content the file is no JPEG, PNG or WebP picture.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",
+    501: "This installation lacks what the call needs; the detail says what.",
     503: "A server behind the gateway is away or has too much to do; Retry-After says when to ask again.",
 }
 

@@ -142,6 +142,16 @@ class Difference(BaseModel):
     number: int
 
 
+class SampledRecall(BaseModel):
+    """Recall@10 of a release's queries of the last ten minutes, as far as they were sampled."""
+
+    release: str
+    recall: float | None
+    hits: int
+    expected: int
+    queries: int
+
+
 class Stats(BaseModel):
     """What there is; a part is null when its server does not answer, and ``errors`` says why."""
 
@@ -152,6 +162,7 @@ class Stats(BaseModel):
     builds: list[Build] | None
     differences: list[Difference] | None
     interactions_waiting: int | None
+    recall: list[SampledRecall] | None = None
     errors: list[str]
 
 

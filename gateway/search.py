@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.admission import Admission
 from gateway.ranking import rank, without
 from visualsearch import tracing
 from visualsearch.domain import (
@@ -23,6 +24,7 @@ from visualsearch.domain import (
 )
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
+from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIN_CANDIDATES = 200
-"""k': so many are fetched and scored exactly, however few are asked for."""
 MAX_CANDIDATES = 16_384
 """Milvus gives no more rows in one answer."""
+MORE = 4
+"""So many times as many are fetched where filters and folding leave too few: at most four times until the limit."""
+BUSY = 2
+"""With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
 
@@ -81,7 +85,6 @@ class Wish:
     """An image that must not be among the results: the query itself."""
     user_id: int | None = None
     """Who asks, for experiments."""
-    candidates: int = MIN_CANDIDATES
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
 
 
@@ -100,6 +103,7 @@ class ImageSearch:
         *,
         deadline_s: float,
         max_waiting: int,
+        admission: Admission,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -110,52 +114,64 @@ class ImageSearch:
         self._experiments = experiments
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
+        self.admission = admission
         self._waiting = 0
         self._query_ids: deque[int] = deque()
         self._matched: set[tuple[str, str]] = set()
+        self.watch_recall: Callable[[Release, NDArray[np.float32], Filter, Candidates], None] | None = None
+        """Is shown every query with what was found first; must return at once."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether pictures wait for a thread."""
+        return self._waiting > BUSY
 
     async def by_picture(self, data: bytes, box: Box | None, wish: Wish) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
 
         Raises what ``images.prepare`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
-        watch = Stopwatch()
-        async with watch.stage("decode"):
-            prepared = await self.decode(data, box)
-        async with self._deadline():
-            query_id = await self._query_id()
-            plan = await self._experiments.plan(wish, query_id)
-            release = plan.on(await self._releases.live())
-            async with watch.stage("embed"):
-                embedding = await self._embed(prepared, release)
-            return await self._answer(query_id, embedding, release, plan, watch)
+        with self.admission.slot():
+            watch = Stopwatch()
+            async with watch.stage("decode"):
+                prepared = await self.decode(data, box)
+            async with self._deadline():
+                query_id = await self._query_id()
+                plan = await self._experiments.plan(wish, query_id)
+                release = plan.on(await self._releases.live())
+                async with watch.stage("embed"):
+                    embedding = await self._embed(prepared, release)
+                return await self._answer(query_id, embedding, release, plan, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         watch = Stopwatch()
-        async with self._deadline():
-            plan = await self._experiments.plan(wish, image.id)
-            release = plan.on(await self._releases.live())
-            async with watch.stage("embed"):
-                stored = await self._vectors.fetch(release.collection, [image.id])
-                if image.id not in stored:  # indexed, but not by the release that is live now
-                    data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
-                    stored[image.id] = await self._embed(await self.decode(data), release)
-            return await self._answer(image.id, stored[image.id], release, plan, watch)
+        with self.admission.slot():
+            async with self._deadline():
+                plan = await self._experiments.plan(wish, image.id)
+                release = plan.on(await self._releases.live())
+                async with watch.stage("embed"):
+                    stored = await self._vectors.fetch(release.collection, [image.id])
+                    if image.id not in stored:  # indexed, but not by the release that is live now
+                        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                        stored[image.id] = await self._embed(await self.decode(data), release)
+                return await self._answer(image.id, stored[image.id], release, plan, watch)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
-        async with self._deadline():
-            return await self._best(embedding, release, wish, Stopwatch())
+        with self.admission.slot():
+            async with self._deadline():
+                return await self._best(embedding, release, wish, Stopwatch())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
-        prepared = await self.decode(data, box)
-        async with self._deadline():
-            release = await self._releases.live()
-            return await self._embed(prepared, release), release
+        with self.admission.slot():
+            prepared = await self.decode(data, box)
+            async with self._deadline():
+                release = await self._releases.live()
+                return await self._embed(prepared, release), release
 
     async def decode(self, data: bytes, box: Box | None = None) -> Prepared:
         """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
@@ -206,17 +222,20 @@ class ImageSearch:
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
-        count = max(wish.candidates, 4 * wish.k)
+        count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
+        asked = count
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, wish.where)
                 watch.rescore_ms += found.rescore_ms
                 tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
+            if self.watch_recall is not None and count == asked:
+                self.watch_recall(release, embedding, wish.where, found)
             async with watch.stage("rank"):
                 results = await self._results(found, wish)
             if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:
                 return results
-            count = min(2 * count, MAX_CANDIDATES)
+            count = min(MORE * count, MAX_CANDIDATES)
 
     async def _nearest(self, embedding: NDArray[np.float32], count: int, release: Release, where: Filter) -> Candidates:
         try:
@@ -227,21 +246,26 @@ class ImageSearch:
     async def _results(self, found: Candidates, wish: Wish) -> list[Result]:
         """Rank candidates and join them with their rows.
 
-        What has no row (any more) neither shows nor folds anything into itself: the others are ranked again without it.
+        It is ranked first and asked for marked pairs and rows then, together: nearly always that is one round trip.
+        Where pairs are marked, the others are ranked again; so they are without what has no row (any more), which
+        neither shows nor folds anything into itself.
         """
-        pairs: set[tuple[int, int]] = set()
-        if wish.near_duplicates is NearDuplicates.COLLAPSE:
-            pairs = await self._catalog.not_duplicates(found.ids.tolist())
         rows: dict[int, Image] = {}
+        pairs: set[tuple[int, int]] = set()
         gone = set() if wish.left_out is None else {wish.left_out}
+        unasked = found.ids.tolist() if wish.near_duplicates is NearDuplicates.COLLAPSE else []
         while True:
             ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs, wish.near_duplicate_distance)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
-            if not unknown:
-                return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
-            images = await self._catalog.by_ids(sorted(unknown))
-            rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
-            gone |= unknown - rows.keys()
+            if unknown:
+                marked, images = await self._catalog.pairs_and_images(unasked, sorted(unknown))
+                rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
+                missing, unasked = unknown - rows.keys(), []
+                pairs |= marked
+                gone |= missing
+                if marked or missing:
+                    continue
+            return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

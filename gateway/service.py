@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from gateway.corpus import Corpus
     from gateway.crew import Crew
     from gateway.experiments import Experiments
+    from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, Trials, Vectors
+    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, ReleaseLog, Trials, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 CHECK_S = 1.5
 CLICK_CHECK_S = 0.7
 """How long a click waits for the catalog before it is accepted unchecked."""
+RECALL_WINDOW_S = 600.0
+"""/stats and /metrics tell the recall of so many last seconds."""
 MAX_LATER_BYTES = 256 * 2**20
 """So many bytes of query pictures may wait to be stored; what comes beyond is not kept, and counted."""
 
@@ -45,6 +48,7 @@ class Gateway:
     events: Events
     blobs: Blobs
     releases: Releases
+    release_log: ReleaseLog
     search: ImageSearch
     corpus: Corpus
     access: Access
@@ -57,6 +61,8 @@ class Gateway:
     webhook_token: str = ""
     crew: Crew | None = None
     user_id_key: str = ""
+    recall: RecallProxy | None = None
+    recall_log: RecallLog | None = None
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _later_bytes: int = 0
 
@@ -123,6 +129,8 @@ class Gateway:
         """Wait until everything that was put off is stored and spooled."""
         if self._later:
             await asyncio.wait(self._later, timeout=5)
+        if self.recall is not None:
+            await self.recall.close()
         await self.recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
@@ -156,6 +164,7 @@ class Gateway:
             "builds": self._builds(),
             "differences": self._differences(),
             "interactions_waiting": self.recorder.waiting(),
+            "recall": self._recall(),
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
@@ -179,6 +188,10 @@ class Gateway:
 
     async def _builds(self) -> list[dict[str, Any]]:
         return [asdict(build) for build in await self.catalog.builds()]
+
+    async def _recall(self) -> list[dict[str, Any]]:
+        found = await self.recall_log.since(RECALL_WINDOW_S) if self.recall_log is not None else {}
+        return [asdict(one) | {"release": name, "recall": one.value} for name, one in found.items()]
 
     async def _differences(self) -> list[dict[str, Any]]:
         found = await self.catalog.differences()

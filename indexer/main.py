@@ -10,6 +10,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from indexer.bridge import Bridge, BucketSweep
 from indexer.ingest import Ingest
 from indexer.retention import Retention
@@ -21,6 +23,7 @@ from visualsearch.domain import Priority
 from visualsearch.releases import Releases
 from visualsearch.settings import Settings
 from visualsearch.telemetry import configure_logging, serve_metrics
+from visualsearch.upkeep import Upkeep
 from visualsearch.wiring import open_stores
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
+    watched = [address.strip() for address in settings.tls_addresses.split(",") if address.strip()]
+    REGISTRY.register(Upkeep(settings.home, watched))
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
         tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),

@@ -1,8 +1,7 @@
-"""Rebuild and reconciliation as a person at a terminal starts and sees them."""
+"""Reconciliation, backup and restore as a person at a terminal starts and sees them."""
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,13 +11,9 @@ from rich.table import Table
 
 from indexer.backup import Backup
 from indexer.ingest import Ingest
-from indexer.progress import COLUMNS
-from indexer.rebuild import Rebuild
 from indexer.reconcile import Reconcile
 from indexer.restore import Restore
-from visualsearch.domain import ReleaseState
-from visualsearch.errors import ConfigurationError, InvalidInput
-from visualsearch.releases import Releases, new_release
+from visualsearch.releases import Releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,52 +24,8 @@ if TYPE_CHECKING:
 
     from indexer.archive import Manifest
     from indexer.reconcile import Report
-    from visualsearch.domain import Build, Release
     from visualsearch.dump import PostgresDump
     from visualsearch.wiring import Stores
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-"""What can be part of a collection's name in Milvus."""
-
-
-async def build_with_bar(
-    stores: Stores, console: Console, model_version: int | None, profile: str | None, name: str | None
-) -> Release:
-    """Build a release that differs from the live one in what is given, or go on building it; show a bar."""
-    release = await _wanted(stores, model_version, profile, name)
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, Progress(*COLUMNS, console=console) as bar:
-        ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
-        task = bar.add_task(f"building {release.name}", total=None)
-
-        def show(build: Build) -> None:
-            bar.update(task, completed=build.done, total=build.total)
-
-        def reconcile() -> Reconcile:
-            return Reconcile(stores.blobs, stores.catalog, stores.vectors, stores.events, rewrite=ingest.rewrite)
-
-        await Rebuild(stores.catalog, stores.vectors, ingest, reconcile, show).run(release)
-    return release
-
-
-async def _wanted(stores: Stores, model_version: int | None, profile: str | None, name: str | None) -> Release:
-    """Describe the release that is asked for, or find it where its build was begun before."""
-    if name is not None and not NAME.fullmatch(name):
-        raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
-    live = await Releases(stores.catalog).live()
-    version, profile = model_version or live.model_version, profile or live.profile
-    params = stores.vectors.search_params(profile)
-    release = new_release(version, await stores.encoder.fingerprint(version), profile, params, name or "")
-    known = {one.name: (one, state) for one, state, _ in await stores.catalog.releases()}
-    if release.name in known:
-        begun, state = known[release.name]
-        if state != ReleaseState.BUILDING:
-            raise InvalidInput(f"Release {release.name} is {state} already; choose another --name.")
-        if begun != release:
-            raise ConfigurationError(f"Release {release.name} was begun as {begun}; that is not what is asked for now.")
-    if not release.fingerprint:
-        raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")
-    await stores.encoder.check(version)
-    return release
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from visualsearch.domain import Build, Release, ReleaseState
+from visualsearch.domain import Build, Release
 from visualsearch.errors import NotFound, Overloaded, Unavailable
 from visualsearch.releases import CACHE_S
 
@@ -55,17 +55,15 @@ class Rebuild:
         self._on_progress = on_progress
 
     async def run(self, release: Release, *, heard_after_s: float = 2 * CACHE_S) -> Report:
-        """Begin a build, or go on with one that was interrupted; the release is ready when this returns.
+        """Fill the collection of a release that is being built, or go on with it; it is complete when this returns.
 
         Raises ``Unavailable`` when a server stays away, or the collection still lacks images after several rounds.
         """
         await self._patiently(lambda: self._vectors.create(release.collection, release.profile))
-        await self._catalog.add_release(release, ReleaseState.BUILDING)
         await asyncio.sleep(heard_after_s)  # by then every indexer knows it
         await self._walk(release)
         report = await self._complete(release)
         await self._patiently(lambda: self._vectors.seal(release.collection))
-        await self._catalog.set_state(release.name, ReleaseState.READY)
         return report
 
     async def _walk(self, release: Release) -> None:

@@ -92,6 +92,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, collector: Collector):
         yield Stack(Path(kept))
         return
     stack = Stack(tmp_path_factory.mktemp("stack") / "state")
+    # A repository of its own, for tests that publish versions.
+    shutil.copytree(ROOT / "model_repository", stack.home / "model_repository")
+    stack.env["VISUALSEARCH_MODEL_REPOSITORY"] = str(stack.home / "model_repository")
     stack.env["VISUALSEARCH_OTLP_ENDPOINT"] = collector.url
     up = stack.command("up", "--detach", timeout_s=UP_TIMEOUT_S)
     if up.returncode:

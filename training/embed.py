@@ -42,7 +42,7 @@ def onnx_embed(model: Path | bytes) -> Embed:
     except Exception as error:  # the runtime's error classes share no public base
         raise ConfigurationError(f"{model if isinstance(model, Path) else 'It'} is no ONNX model: {error}") from None
     names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
-    if names != (["pixels"], ["embedding"]):
+    if names[0] != ["pixels"] or "embedding" not in names[1]:
         raise ConfigurationError(f"An encoder reads `pixels` and gives `embedding`; this model has {names}.")
 
     def embed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,20 +12,18 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from visualsearch.domain import Build, Image, Release, Status, Visibility
+from visualsearch.domain import Build, Image, Release, Status
 from visualsearch.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.verdicts import COLUMNS, Row, Verdicts, to_image
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from visualsearch.domain import DeadLetter, Described, NewImage, ReleaseState
 
-COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
-Row = dict[str, Any]
 
-
-class PostgresCatalog:
+class PostgresCatalog(Verdicts):
     """The catalog. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
     def __init__(self, dsn: str, password: str, timeout_s: float, connections: int = 8) -> None:
@@ -44,7 +44,7 @@ class PostgresCatalog:
             open=False,
             timeout=timeout_s,
             reconnect_timeout=5,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
         self._opening = asyncio.Lock()
         self._opened = False
@@ -85,6 +85,22 @@ class PostgresCatalog:
 
         return await self._within_deadline(work())
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        """Lend a connection of the pool to the other adapters of this server, under the same deadline and errors."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with self._opening:
+                    if not self._opened:
+                        await self._pool.open()
+                        self._opened = True
+                async with self._pool.connection() as connection:
+                    yield connection
+        except TimeoutError:
+            raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s") from None
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise Unavailable("Postgres", str(error)[:200]) from None
+
     async def rows(self, query: str, *values: object) -> list[Row]:
         """Run one statement for an adapter that shares these connections; errors are the catalog's own."""
         return await self._rows(query, *values)
@@ -117,7 +133,7 @@ class PostgresCatalog:
             RETURNING {COLUMNS}""",  # noqa: S608 - our own words
             *columns,
         )
-        images = {row["uri"]: _image(row) for row in rows}
+        images = {row["uri"]: to_image(row) for row in rows}
         return [images[one.uri] for one in new]
 
     async def get(self, image_id: int) -> Image:
@@ -130,17 +146,17 @@ class PostgresCatalog:
     async def by_uri(self, uri: str) -> Image | None:
         """Return the image of a uri, if there is one."""
         rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
-        return _image(rows[0]) if rows else None
+        return to_image(rows[0]) if rows else None
 
     async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
         """Return images by uri, for those that are there."""
         rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
-        return {row["uri"]: _image(row) for row in rows}
+        return {row["uri"]: to_image(row) for row in rows}
 
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
         """Return images by id, for those that are there."""
         rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
-        return {row["id"]: _image(row) for row in rows}
+        return {row["id"]: to_image(row) for row in rows}
 
     async def describe(self, described: Sequence[Described]) -> None:
         """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
@@ -188,17 +204,17 @@ class PostgresCatalog:
             WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
             list(image_ids),
         )
-        return [_image(row) for row in rows]
+        return [to_image(row) for row in rows]
 
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
         """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
         query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
-        return [_image(row) for row in await self._rows(query, uri, limit)]
+        return [to_image(row) for row in await self._rows(query, uri, limit)]
 
     async def after_id(self, image_id: int, limit: int) -> list[Image]:
         """Return the first ``limit`` indexed images with a higher id, ascending."""
         query = f"SELECT {COLUMNS} FROM images WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s"  # noqa: S608
-        return [_image(row) for row in await self._rows(query, image_id, limit)]
+        return [to_image(row) for row in await self._rows(query, image_id, limit)]
 
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
         """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
@@ -265,7 +281,7 @@ class PostgresCatalog:
             RETURNING {", ".join(f"images.{column}" for column in COLUMNS.split(", "))}""",  # noqa: S608
             *(older_than_s, limit),
         )
-        return sorted((_image(row) for row in rows), key=lambda image: image.id)
+        return sorted((to_image(row) for row in rows), key=lambda image: image.id)
 
     async def counts(self) -> dict[Status, int]:
         """Count images by status."""
@@ -285,12 +301,6 @@ class PostgresCatalog:
         rows = await self._rows("SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id)
         issued: bool = rows[0]["issued"]
         return issued
-
-    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
-        """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""
-        ids = list(image_ids)
-        query = "SELECT low_id, high_id FROM not_duplicates WHERE low_id = ANY(%s) AND high_id = ANY(%s)"
-        return {(row["low_id"], row["high_id"]) for row in await self._rows(query, ids, ids)}
 
     # Dead letters and releases
 
@@ -381,8 +391,15 @@ class PostgresCatalog:
             await self._pool.close(timeout=1)
 
 
-def _image(row: Row) -> Image:
-    return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})
+async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
+
+    A question each time would double the calls of a search.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _release(row: Row) -> Release:

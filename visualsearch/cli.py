@@ -14,7 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from visualsearch import experiment_commands
+from visualsearch import experiment_commands, release_cli
 from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
@@ -31,10 +31,9 @@ COMMAND_TIMEOUT_S = 30.0
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 images = typer.Typer(no_args_is_help=True, help="One image of the corpus.")
-release = typer.Typer(no_args_is_help=True, help="Which model version and collection answer.")
 dead_letters = typer.Typer(no_args_is_help=True, help="Events that the indexers have given up on.")
 app.add_typer(images, name="images")
-app.add_typer(release, name="release")
+app.add_typer(release_cli.app, name="release")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(experiment_commands.app, name="experiment")
 
@@ -98,6 +97,14 @@ def logs(
     from compose import runner
 
     runner.logs(Settings.load().home, name, lines, follow)
+
+
+@app.command()
+def prometheus() -> None:
+    """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
+    from compose.scraping import local_config
+
+    sys.stdout.write(local_config(Settings.load().home))
 
 
 @app.command()
@@ -183,27 +190,6 @@ def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id."
     out.print(f"Image {image_id} is deleted.")
 
 
-@release.command("list")
-def release_list() -> None:
-    """List releases, the newest first."""
-    from visualsearch.show import releases_table
-
-    out.print(releases_table(_with_stores(lambda stores: stores.catalog.releases())))
-
-
-@release.command("build")
-def release_build(
-    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
-    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
-) -> None:
-    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
-    from indexer.maintenance import build_with_bar
-
-    built = _with_stores(lambda stores: build_with_bar(stores, out, model_version, profile, name))
-    out.print(f"Release {built.name} is ready: collection {built.collection}.", highlight=False)
-
-
 @app.command()
 def reconcile(
     *, repair: Annotated[bool, typer.Option(help="Put right what differs, or onto the stream.")] = False
@@ -246,6 +232,24 @@ def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch back
         await reconcile_with_counts(stores, out, repair=True)
 
     _with_stores(work)
+
+
+@app.command()
+def tune(
+    recall: Annotated[float, typer.Option(min=0.5, max=1.0, help="Recall@10 that searches must reach.")] = 0.98,
+    queries: Annotated[int, typer.Option(min=20, max=2000, help="How many are drawn from the corpus.")] = 200,
+    nlist: Annotated[
+        list[int] | None, typer.Option(min=1, max=65536, help="Measure this nlist too, on a copy; may be repeated.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve into this PNG.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell, change nothing.")] = False,
+) -> None:
+    """Choose what the live release is searched with, by measuring it against exact answers; exit with 1 when short."""
+    from indexer.tuning_show import tune as tuned
+
+    reached = _with_stores(lambda stores: tuned(stores, out, recall, queries, nlist or [], plot, dry_run=dry_run))
+    raise typer.Exit(0 if reached else 1)
 
 
 @dead_letters.command("list")

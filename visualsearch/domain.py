@@ -30,6 +30,10 @@ MAX_K = 200
 DEFAULT_K = 50
 NEAR_DUPLICATE_DISTANCE = 10
 """Hamming distance of two 64-bit pHashes up to which pictures fold: 1 false pair in 10,000 (ARCHITECTURE.md)."""
+SURE_DISTANCE = 4
+NEAR_DUPLICATE_COSINE = 0.4
+"""Simple shapes may have near pHashes by chance: beyond ``SURE_DISTANCE`` bits the embeddings must be so alike as well.
+Of edited copies none falls under it (benchmarks/results/folding.md)."""
 
 
 class Status(StrEnum):
@@ -176,6 +180,8 @@ class Candidates:
     exhausted: bool
     rescore_ms: float = 0.0
     """How long the exact re-scoring took."""
+    embeddings: NDArray[np.float32] | None = None
+    """float32 [n, 256], where they came along."""
 
 
 @dataclass(frozen=True, slots=True)

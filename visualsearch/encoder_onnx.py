@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from visualsearch.domain import IMAGE_SIDE
-from visualsearch.errors import Unavailable
+from visualsearch.errors import ConfigurationError, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +30,24 @@ class OnnxEncoder:
 
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
         """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, pixels, model_version)
+        return await self._off_loop(pixels, model_version, "embedding")
 
-    def _run(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        embedding: NDArray[np.float32] = self._session(model_version).run(["embedding"], {"pixels": pixels})[0]
-        return embedding
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Return the last feature maps of uint8 [n, 224, 224, 3], float32 [n, channels, rows, columns].
+
+        Raises ``Unsupported`` where the model gives none.
+        """
+        return await self._off_loop(pixels, model_version, "feature_map")
+
+    async def _off_loop(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, pixels, model_version, output)
+
+    def _run(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
+        session = self._session(model_version)
+        if output not in {one.name for one in session.get_outputs()}:
+            raise Unsupported(f"Model version {model_version} gives no {output}: export it anew.")
+        rows: NDArray[np.float32] = session.run([output], {"pixels": pixels})[0]
+        return rows
 
     def _load(self, model_version: int) -> onnxruntime.InferenceSession:
         file = self._model / str(model_version) / "model.onnx"
@@ -54,3 +67,22 @@ class OnnxEncoder:
     async def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=False)
+
+
+class OnnxModels:
+    """Every version in the model repository is served: each process loads what it is asked for."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    async def served(self) -> set[int]:
+        """Return the versions that are there."""
+        return {int(file.parent.name) for file in self._model.glob("*/model.onnx") if file.parent.name.isdigit()}
+
+    async def serve(self, versions: set[int]) -> None:
+        """Raise ``ConfigurationError`` when one of these is not there."""
+        if missing := versions - await self.served():
+            raise ConfigurationError(f"Version {sorted(missing)} is not in {self._model}; publish it first.")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

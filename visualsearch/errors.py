@@ -31,6 +31,10 @@ class NotFound(VisualSearchError):
     """Nothing has that id, name or key."""
 
 
+class Conflict(VisualSearchError):
+    """What is asked for does not fit how things stand now; somebody else may have changed them."""
+
+
 class Unauthenticated(VisualSearchError):
     """The call needs an API key that is known."""
 
@@ -61,6 +65,10 @@ class Unavailable(VisualSearchError):
 
 class FingerprintMismatch(VisualSearchError):
     """A query vector and a collection come from different encoders and must not be compared."""
+
+
+class Unsupported(VisualSearchError):
+    """The installation cannot do this as it is set up; the text says what it lacks."""
 
 
 class ConfigurationError(VisualSearchError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualsearch.domain import EMBEDDING_DIM, VectorRow, Visibility
+from visualsearch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,26 @@ def expression(where: Filter) -> str:
     if where.min_side:
         parts.append(f"min_side >= {where.min_side}")
     return " and ".join(parts)
+
+
+def profile_named(profiles: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return an index profile of collection.yaml, with the changes that its name may ask for.
+
+    ``ivf_pq/nlist=1024,nprobe=32`` is the profile ``ivf_pq`` with another nlist and nprobe. Raises
+    ``ConfigurationError`` where there is no such profile, or where it has no such parameter.
+    """
+    base, _, changes = name.partition("/")
+    if base not in profiles:
+        raise ConfigurationError(f"There is no index profile {base!r}; there are: {', '.join(profiles)}.")
+    index, search = (profiles[base][part] for part in ("index", "search"))
+    params, search = dict(index["params"]), dict(search)
+    for change in filter(None, changes.split(",")):
+        key, _, value = change.partition("=")
+        if key not in params | search or not value.isdecimal():
+            known = ", ".join([*params, *search])
+            raise ConfigurationError(f"{change!r} changes nothing of {base}: write name=number, of {known}.")
+        (params if key in params else search)[key] = int(value)
+    return {"index": {**index, "params": params}, "search": search}
 
 
 def _quoted(text: str) -> str:

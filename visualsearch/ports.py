@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     )
     from visualsearch.experiments import Experiment
     from visualsearch.interactions import Spooled, Told, Written
+    from visualsearch.recall import Recall
+    from visualsearch.standing import Standing, Transition
 
 
 class Encoder(Protocol):
@@ -43,6 +46,13 @@ class Encoder(Protocol):
         """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
 
         Raises ``Overloaded`` when the server sheds the request.
+        """
+        ...
+
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Return the last feature maps of a few pictures, float32 [n, channels, rows, columns].
+
+        Raises as ``encode``, and ``Unsupported`` where the encoder gives none.
         """
         ...
 
@@ -76,6 +86,14 @@ class Vectors(Protocol):
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""
+        ...
+
+    async def aliased(self) -> dict[str, str]:
+        """Collections by the aliases that name them."""
+        ...
+
+    async def drop_alias(self, alias: str) -> None:
+        """Let an alias name nothing; no-op where it does not."""
         ...
 
     async def nearest(
@@ -134,6 +152,22 @@ class Vectors(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class RecallLog(Protocol):
+    """Recall of live queries by release, and the parameters that releases search with."""
+
+    async def record(self, release: str, recall: Recall) -> None:
+        """Write down what queries came to."""
+        ...
+
+    async def since(self, seconds: float) -> dict[str, Recall]:
+        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
+        ...
+
+    async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
+        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
         ...
 
 
@@ -241,8 +275,18 @@ class Catalog(Protocol):
         """Say whether an id was ever given to an image or a query."""
         ...
 
-    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
-        """Pairs (lower id, higher id) among these that a person has marked as no duplicates of each other."""
+    async def pairs_and_images(
+        self, candidates: Sequence[int], wanted: Sequence[int]
+    ) -> tuple[set[tuple[int, int]], dict[int, Image]]:
+        """What is marked as no duplicates among candidates, as (lower id, higher id); and by id the images wanted."""
+        ...
+
+    async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
+        """Say that two images are no duplicates of each other, and who says so."""
+        ...
+
+    async def unmark_not_duplicates(self, one: int, other: int) -> bool:
+        """Take back what was said of two images; say whether there was anything."""
         ...
 
     async def bury(self, letter: DeadLetter) -> None:
@@ -508,6 +552,64 @@ class Changes(Protocol):
 
         Changes that arrive together come together, at most 1,000 at a time. A quiet moment gives an empty list at
         least every second, so that the caller can do something else. Raises ``Unavailable`` when the store goes away.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class ReleaseBook(Protocol):
+    """The releases while nobody else can move one. What is written becomes true all together, or not at all."""
+
+    async def standings(self) -> list[Standing]:
+        """Return every release, the newest first."""
+        ...
+
+    async def switches(self) -> list[Transition]:
+        """Return what became live, oldest first."""
+        ...
+
+    async def put(self, standing: Standing) -> None:
+        """Write a release as it stands from now on."""
+        ...
+
+    async def record(self, transition: Transition) -> None:
+        """Add to the history."""
+        ...
+
+
+class ReleaseLog(Protocol):
+    """Where the releases stand, and what was done to them."""
+
+    def switching(self) -> AbstractAsyncContextManager[ReleaseBook]:
+        """Move releases while the block runs, alone; an error in it undoes all of it.
+
+        Raises ``Conflict`` when somebody else is at it for too long.
+        """
+        ...
+
+    async def standings(self) -> list[Standing]:
+        """Return every release, the newest first."""
+        ...
+
+    async def history(self, release: str | None, limit: int) -> list[Transition]:
+        """Return what was done to a release, or to any, the newest first."""
+        ...
+
+
+class Models(Protocol):
+    """What the model server has loaded."""
+
+    async def served(self) -> set[int]:
+        """Return the versions of the encoder that answer."""
+        ...
+
+    async def serve(self, versions: set[int]) -> None:
+        """Load these versions and unload all others; what was loaded answers on meanwhile, and after a failure.
+
+        Raises ``ConfigurationError`` with the server's reason when a version cannot be loaded.
         """
         ...
 

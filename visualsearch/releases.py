@@ -6,21 +6,26 @@ A release is resolved once per request, so that one answer never mixes two.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import time
 from typing import TYPE_CHECKING
 
 from visualsearch.domain import Release, ReleaseState
-from visualsearch.errors import Unavailable
+from visualsearch.errors import NotFound, Unavailable
+from visualsearch.standing import Job, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from visualsearch.ports import Catalog, Vectors
+    from visualsearch.ports import Catalog, ReleaseLog, Vectors
 
 LIVE_ALIAS = "images_live"
 """Name under which people see the live collection in Milvus' console."""
+CANARY_ALIAS = "images_canary"
+"""The same for the collection of the canary, where there is one."""
 
-CACHE_S = 1.0
+CACHE_S = 0.5
 """How long a resolved release may be used before the catalog is asked again."""
 
 REFRESH_S = 0.3
@@ -28,11 +33,15 @@ REFRESH_S = 0.3
 
 
 class Releases:
-    """The releases, cached for a second so that a request does not pay a query for them."""
+    """The releases, cached for a moment so that a request does not pay a query for them.
 
-    def __init__(self, catalog: Catalog) -> None:
+    With a ``log``, canaries and shadows are known too.
+    """
+
+    def __init__(self, catalog: Catalog, log: ReleaseLog | None = None) -> None:
         self._catalog = catalog
-        self._kept: list[tuple[Release, str]] = []
+        self._log = log
+        self._kept: list[Standing] = []
         self._until = 0.0
 
     async def live(self) -> Release:
@@ -40,33 +49,70 @@ class Releases:
 
         Raises ``Unavailable`` when none is known.
         """
-        return (await self.written())[0]
+        return _live(await self.standings()).release
+
+    async def for_request(self, key: bytes) -> Release:
+        """Return the release that answers a request: the canary for its share of the keys, else the live one.
+
+        A key (a user, or a picture where nobody says who asks) has the same answer until the share changes, and stays
+        with the canary when the share grows. Raises ``Unavailable`` as ``live`` does.
+        """
+        standings = await self.standings()
+        for one in standings:
+            if one.canary is not None and one.state == ReleaseState.CANARY:
+                place = hashlib.blake2b(key, key=one.release.name.encode()[:64], digest_size=8).digest()
+                if int.from_bytes(place, "big") / 2**64 * 100 < one.canary.share:
+                    return one.release
+        return _live(standings).release
+
+    async def named(self, name: str) -> Release:
+        """Return a release that can answer, by its name; raises ``NotFound``."""
+        for one in await self.standings():
+            if one.release.name == name and one.state not in {ReleaseState.BUILDING, ReleaseState.RETIRED}:
+                return one.release
+        raise NotFound(f"No release {name!r} can answer: it is being built, was retired, or never was.")
 
     async def written(self) -> list[Release]:
         """Return every release that new images must reach: the live one first, the retired ones left out.
 
         Raises ``Unavailable`` when no live one is known.
         """
+        standings = await self.standings()
+        others = [one for one in standings if one.state not in {ReleaseState.LIVE, ReleaseState.RETIRED}]
+        # One whose build is only asked for has no model yet that is known to work.
+        return [_live(standings).release, *(one.release for one in others if one.job is not Job.BUILD)]
+
+    async def standings(self) -> list[Standing]:
+        """Return where every release stands, as of the last half second; of longer ago while the catalog is down."""
         if not self._kept or time.monotonic() >= self._until:
             self._until = time.monotonic() + CACHE_S
             try:
                 async with asyncio.timeout(REFRESH_S if self._kept else None):
-                    rows = await self._catalog.releases()
-                self._kept = [(release, state) for release, state, _ in rows] or self._kept
+                    self._kept = await self._ask() or self._kept
             except (Unavailable, TimeoutError):
                 if not self._kept:
                     raise
-        live = [release for release, state in self._kept if state == ReleaseState.LIVE]
-        if not live:
-            raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
-        return live + [one for one, state in self._kept if state not in {ReleaseState.LIVE, ReleaseState.RETIRED}]
+        return self._kept
+
+    async def _ask(self) -> list[Standing]:
+        if self._log is not None:
+            return await self._log.standings()
+        rows = await self._catalog.releases()
+        return [Standing(release, ReleaseState(state), since) for release, state, since in rows]
+
+
+def _live(standings: Sequence[Standing]) -> Standing:
+    for one in standings:
+        if one.state == ReleaseState.LIVE:
+            return one
+    raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
 
 
 def new_release(
     model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
 ) -> Release:
     """Describe a release that is to be made; its name is made of version and profile where none is given."""
-    name = name or f"v{model_version}_{profile}"
+    name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
         name=name,
         model_version=model_version,

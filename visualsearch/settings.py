@@ -1,7 +1,8 @@
 """Every setting, with its default. An environment variable is the field's name in capitals after ``VISUALSEARCH_``.
 
 Values come, first found first, from the environment, from ``stack.env`` (addresses of the running local servers) and
-``secrets.env`` (their generated credentials) in the state folder, and from the defaults below.
+``secrets.env`` (their generated credentials) in the state folder, from the files of ``VISUALSEARCH_SECRETS_DIR`` (each
+named as its variable, in small letters: ``visualsearch_postgres_password``), and from the defaults below.
 """
 
 from __future__ import annotations
@@ -24,12 +25,21 @@ def state_folder() -> Path:
     return Path(os.environ.get("VISUALSEARCH_HOME") or ".visualsearch").resolve()
 
 
+def secrets_folder() -> Path | None:
+    """Return the folder whose files are secrets, as containers mount them; raises ``ConfigurationError``."""
+    named = os.environ.get("VISUALSEARCH_SECRETS_DIR")
+    if named and not Path(named).is_dir():
+        raise ConfigurationError(f"VISUALSEARCH_SECRETS_DIR is {named!r}, and there is no such folder.")
+    return Path(named) if named else None
+
+
 class Settings(BaseSettings):
     """Addresses, credentials and limits of one process."""
 
     model_config = SettingsConfigDict(env_prefix="VISUALSEARCH_", extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=state_folder, description="The folder of the local state.")
+    secrets_dir: Path | None = Field(None, description="A folder of secrets, one file a setting; none when not set.")
     url: str = Field("http://127.0.0.1:8080", description="The gateway that the client commands talk to.")
 
     encoder: Literal["triton", "onnx"] = Field("triton", description="Triton, or ONNX Runtime in process.")
@@ -85,6 +95,9 @@ class Settings(BaseSettings):
     min_result_side: int = Field(
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )
+    recall_share: float = Field(
+        0.01, ge=0, le=1, description="Share of the searches whose recall is measured after the answer; 0 is none."
+    )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
     user_id_key: SecretStr = Field(
         SecretStr(""),
@@ -105,6 +118,10 @@ class Settings(BaseSettings):
 
     indexer_metrics_host: str = Field("127.0.0.1", description="The address that the indexer's /metrics binds.")
     indexer_metrics_port: int = Field(0, ge=0, description="Port of the indexer's own /metrics; 0: it has none.")
+
+    tls_addresses: str = Field(
+        "", description="Comma-separated host:port whose certificates' ends the indexer's /metrics tells."
+    )
 
     bucket_sweep_s: float = Field(
         300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
@@ -128,7 +145,8 @@ class Settings(BaseSettings):
         """
         home = state_folder()
         try:
-            return cls(_env_file=(home / "secrets.env", home / "stack.env"), home=home)  # type: ignore[call-arg]
+            files = (home / "secrets.env", home / "stack.env")
+            return cls(_env_file=files, _secrets_dir=secrets_folder(), home=home)  # type: ignore[call-arg]
         except ValidationError as error:
             wrong = "; ".join(f"VISUALSEARCH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(f"These settings do not fit: {wrong}.") from None

@@ -10,11 +10,10 @@ from visualsearch.sheet import TILE, Tile, contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from visualsearch.client import Client
-    from visualsearch.domain import Box, DeadLetter, Release
+    from visualsearch.domain import Box, DeadLetter
 
 NOT_SET = {"name", "weight", "search_params"}
 NUMBERS = {"rank", "score", "id", "size"}
@@ -41,15 +40,6 @@ def results_table(answer: dict[str, Any]) -> Table:
             f"{hit['width']}x{hit['height']}",
             " ".join(map(str, hit["near_duplicates"])),
         )
-    return table
-
-
-def releases_table(releases: Sequence[tuple[Release, str, datetime]]) -> Table:
-    """Show releases with their state and when it began."""
-    table = _table("name", "state", "since", "model version", "collection", "profile", "fingerprint")
-    for one, state, since in releases:
-        version = str(one.model_version)
-        table.add_row(one.name, state, f"{since:%F %T}", version, one.collection, one.profile, one.fingerprint[:12])
     return table
 
 

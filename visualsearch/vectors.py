@@ -13,8 +13,8 @@ import yaml
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
 
 from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow
-from visualsearch.errors import ConfigurationError, NotFound, Unavailable
-from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, to_fields, vectors_of
+from visualsearch.errors import NotFound, Unavailable
+from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, profile_named, to_fields, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -31,6 +31,8 @@ CREATE_S = 120.0
 SEAL_S = 600.0
 """Longest wait for an index: a segment of a million rows takes minutes on two cores."""
 UNKNOWN_COLLECTION = 100
+LEAST_INDEXED = 1024
+"""Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
 """So many times more rows are asked for where all that came are copies of one another."""
 INDEX_PARAMS = {"nprobe", "ef"}
@@ -51,20 +53,24 @@ class MilvusVectors:
         self._config = yaml.safe_load(config.read_text())
         self._client: AsyncMilvusClient | None = None
 
+    @property
+    def shards(self) -> int:
+        """Among how many shards a collection's rows are spread."""
+        return int(self._config["shards"])
+
     def search_params(self, profile: str) -> dict[str, int]:
         """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
-        return dict(self._profile(profile)["search"])
+        return dict(profile_named(self._config["profiles"], profile)["search"])
 
-    def _profile(self, name: str) -> dict[str, Any]:
-        profiles: dict[str, dict[str, Any]] = self._config["profiles"]
-        if name not in profiles:
-            raise ConfigurationError(f"There is no index profile {name!r}; there are: {', '.join(profiles)}.")
-        return profiles[name]
+    def index_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile's index is built with, such as nlist; raises as ``search_params``."""
+        return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
 
     async def create(self, collection: str, profile: str) -> None:
         """Create a collection with an index profile and load it; no-op where it exists."""
         index = MilvusClient.prepare_index_params()
-        index.add_index("embedding", metric_type=self._config["schema"]["metric"], **self._profile(profile)["index"])
+        how = profile_named(self._config["profiles"], profile)["index"]
+        index.add_index("embedding", metric_type=self._config["schema"]["metric"], **how)
 
         async def run(client: AsyncMilvusClient) -> None:
             if not await client.has_collection(collection):
@@ -101,6 +107,8 @@ class MilvusVectors:
     async def seal(self, collection: str) -> None:
         """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
 
+        The index is in use when this returns.
+
         Raises ``Unavailable`` after ten minutes: an index of a type that the server cannot build never finishes.
         """
 
@@ -108,8 +116,23 @@ class MilvusVectors:
             await client.flush(collection)
             while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.5)
+            while not await asyncio.to_thread(self._searched_by_index, collection):  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
+
+    def _searched_by_index(self, collection: str) -> bool:
+        """Whether every segment that has an index is searched by it by now; only the blocking client can ask."""
+        client = MilvusClient(**self._options)
+        try:
+            segments = client.list_loaded_segments(collection)
+        except (MilvusException, grpc.RpcError) as error:
+            if "unimplemented" in str(error).lower():  # milvus-lite has no segments
+                return True
+            raise
+        finally:
+            client.close()
+        return all(one.index_name for one in segments if one.num_rows >= LEAST_INDEXED)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""
@@ -122,6 +145,20 @@ class MilvusVectors:
             await client.create_alias(collection, alias)
 
         await self._call(run, CREATE_S)
+
+    async def aliased(self) -> dict[str, str]:
+        """Collections by the aliases that name them."""
+
+        async def run(client: AsyncMilvusClient) -> dict[str, str]:
+            names = await client.list_collections()
+            return {alias: name for name in names for alias in await client.list_aliases(name)}
+
+        found: dict[str, str] = await self._call(run)
+        return found
+
+    async def drop_alias(self, alias: str) -> None:
+        """Let an alias name nothing; no-op where it does not."""
+        await self._call(lambda client: client.drop_alias(alias), CREATE_S)
 
     async def nearest(
         self,
@@ -186,11 +223,12 @@ class MilvusVectors:
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
         # Row by row: a matrix product may add up equal rows in different orders, and then they are no ties.
-        exact = np.clip(np.einsum("ij,j->i", vectors_of(hits), embedding), -1, 1)
+        raw = vectors_of(hits)
+        exact = np.clip(np.einsum("ij,j->i", raw, embedding), -1, 1)
         order = np.lexsort((ids, -exact))
         hashes = [column(hits, name)[order] for name in SCALARS]
         rescore_ms = (time.perf_counter() - begin) * 1000
-        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms)
+        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms, raw[order])
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""
@@ -336,4 +374,5 @@ def _first(found: Candidates, count: int) -> Candidates:
         phashes=found.phashes[:count],
         phashes_mirrored=found.phashes_mirrored[:count],
         exhausted=False,
+        embeddings=None if found.embeddings is None else found.embeddings[:count],
     )

@@ -19,7 +19,10 @@ from visualsearch.encoder import TritonEncoder
 from visualsearch.errors import ConfigurationError
 from visualsearch.events import RedisEvents
 from visualsearch.journal import PostgresJournal
+from visualsearch.models import TritonModels
 from visualsearch.rates import ValkeyRates
+from visualsearch.recall_log import PostgresRecall
+from visualsearch.release_log import PostgresReleaseLog
 from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
 from visualsearch.trials import PostgresTrials
@@ -28,11 +31,27 @@ from visualsearch.vectors import MilvusVectors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from visualsearch.ports import Blobs, Catalog, Changes, Encoder, Events, Journal, Spool, Trials
+    from visualsearch.ports import (
+        Blobs,
+        Catalog,
+        Changes,
+        Encoder,
+        Events,
+        Journal,
+        Models,
+        RecallLog,
+        ReleaseLog,
+        Spool,
+        Trials,
+        Vectors,
+    )
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
 """Longest wait for one call of a server: under the 2 s within which a caller must learn that it is down."""
+
+ASIDE_TIMEOUT_S = 10.0
+"""The same for what nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,11 @@ class Stores:
     spool: Spool
     journal: Journal
     trials: Trials
+    recall_log: RecallLog
+    vectors_aside: Vectors
+    """The same collections over another connection, for what may take long and must not disturb a request."""
+    release_log: ReleaseLog
+    models: Models
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -69,13 +93,7 @@ async def open_stores(
     valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
-        MilvusVectors(
-            settings.milvus_uri,
-            settings.milvus_user,
-            settings.milvus_password.get_secret_value(),
-            settings.collection_config,
-            timeout_s,
-        ),
+        _vectors(settings, timeout_s),
         catalog,
         RedisEvents(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
@@ -83,6 +101,10 @@ async def open_stores(
         RedisSpool(*valkey),
         PostgresJournal(catalog.rows),
         PostgresTrials(catalog.rows),
+        PostgresRecall(catalog.rows),
+        _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
+        PostgresReleaseLog(catalog),
+        _models(settings, timeout_s),
         _rates(settings),
     )
     try:
@@ -96,7 +118,9 @@ async def open_stores(
             stores.blobs,
             stores.spool,
             stores.changes,
+            stores.models,
             stores.rates,
+            stores.vectors_aside,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
 
@@ -111,6 +135,11 @@ def _traced(stores: Stores) -> Stores:
         spool=traced(stores.spool, "valkey"),
         blobs=traced(stores.blobs, "s3"),
     )
+
+
+def _vectors(settings: Settings, timeout_s: float) -> MilvusVectors:
+    password = settings.milvus_password.get_secret_value()
+    return MilvusVectors(settings.milvus_uri, settings.milvus_user, password, settings.collection_config, timeout_s)
 
 
 def _rates(settings: Settings) -> ValkeyRates | None:
@@ -157,3 +186,12 @@ def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encode
 
         return OnnxEncoder(model)
     return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)
+
+
+def _models(settings: Settings, timeout_s: float) -> Models:
+    if settings.encoder == "onnx":
+        from visualsearch.encoder_onnx import OnnxModels
+
+        return OnnxModels(settings.model_repository / settings.model_name)
+    key = settings.triton_admin_key.get_secret_value()
+    return TritonModels(settings.triton_grpc, settings.model_name, key, timeout_s)

@@ -170,8 +170,25 @@ async def test_ids_of_queries_and_images_never_meet(catalog):
     assert not any([await catalog.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
 
 
-async def test_pairs_that_are_no_duplicates_are_only_those_among_the_asked(catalog):
-    assert await catalog.not_duplicates([1, 2, 3]) == set()
+async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(catalog):
+    one, two, three = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "abc"]
+    assert await catalog.pairs_and_images([], []) == (set(), {})
+    await catalog.mark_not_duplicates(two.id, one.id, "ada")
+    await catalog.mark_not_duplicates(one.id, two.id, "bob")
+    await catalog.mark_not_duplicates(two.id, three.id, "")
+    pairs, images = await catalog.pairs_and_images([one.id, two.id], [three.id, 10**12])
+    assert pairs == {(one.id, two.id)}
+    assert images == {three.id: three}
+    assert await catalog.unmark_not_duplicates(two.id, one.id)
+    assert not await catalog.unmark_not_duplicates(two.id, one.id)
+    everything = [one.id, two.id, three.id]
+    assert (await catalog.pairs_and_images(everything, []))[0] == {(two.id, three.id)}
+
+
+async def test_a_pair_of_what_is_not_there_is_not_kept(catalog):
+    image = await catalog.promise(NewImage("s3://images/a"))
+    await catalog.mark_not_duplicates(image.id, 10**12, "ada")
+    assert not await catalog.unmark_not_duplicates(image.id, 10**12)
 
 
 async def test_a_dead_letter_is_kept_once(catalog):

@@ -69,6 +69,19 @@ async def test_concurrent_requests_are_not_mixed_up(encoder):
     assert np.concatenate(together) == pytest.approx(alone, abs=1e-5)
 
 
+async def test_feature_maps_tell_what_lies_where_and_do_not_change_embeddings(encoder):
+    batch = pixels(1, 2)
+    alone = await encoder.encode(batch, 1)
+    maps, embeddings = await asyncio.gather(encoder.feature_map(batch, 1), encoder.encode(batch, 1))
+    assert (maps.ndim, len(maps), maps.dtype) == (4, 2, np.float32)
+    assert min(maps.shape[2:]) > 1
+    assert embeddings == pytest.approx(alone, abs=1e-5)
+    changed = batch.copy()
+    changed[:, :, 192:] = 0
+    by_column = np.abs(await encoder.feature_map(changed, 1) - maps).mean((0, 1, 2))
+    assert by_column[-3:].mean() > 1.5 * by_column[:3].mean()
+
+
 async def test_a_check_runs_an_inference(encoder):
     await encoder.check(1)
 

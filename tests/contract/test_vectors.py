@@ -193,6 +193,10 @@ async def test_an_alias_moves_from_one_collection_to_another(vectors, collection
     for name, wanted in [(collection, [1]), (other, [2]), (other, [2])]:
         await vectors.point_alias(alias, name)
         assert await found(vectors, alias, 1) == wanted
+        assert (await vectors.aliased())[alias] == name
+    await vectors.drop_alias(alias)
+    await vectors.drop_alias(alias)
+    assert alias not in await vectors.aliased()
     await vectors.drop(other)
     assert other not in await vectors.collections()
 
@@ -246,3 +250,16 @@ async def test_milvus_that_is_not_there_is_unavailable():
 def test_an_unknown_index_profile_is_named_with_those_there_are():
     with pytest.raises(ConfigurationError, match="ivf_pq"):
         MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0).search_params("magic")
+
+
+def test_a_profile_may_be_changed_by_its_name():
+    vectors = MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0)
+    changed = "ivf_pq/nlist=1024,nprobe=16"
+    assert vectors.index_params(changed) == {**vectors.index_params("ivf_pq"), "nlist": 1024}
+    assert vectors.search_params(changed) == {**vectors.search_params("ivf_pq"), "nprobe": 16}
+
+
+@pytest.mark.parametrize("change", ["ef=3", "nlist", "nlist=many", "nlist=-1"])
+def test_a_change_that_a_profile_has_no_parameter_for_is_told(change):
+    with pytest.raises(ConfigurationError, match="nlist"):
+        MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0).search_params(f"ivf_pq/{change}")

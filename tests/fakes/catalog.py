@@ -25,7 +25,7 @@ class FakeCatalog:
         self.phashes: dict[int, int] = {}
         self.indexed_in: dict[int, str] = {}
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
-        self.pairs: set[tuple[int, int]] = set()
+        self.pairs: dict[tuple[int, int], str] = {}
         self.letters: dict[str, DeadLetter] = {}
         self.release_rows: dict[str, tuple[Release, str, datetime]] = {}
         self.builds_by_name: dict[str, Build] = {}
@@ -188,10 +188,20 @@ class FakeCatalog:
         self._up()
         return 1 <= query_image_id <= self._last_id
 
-    async def not_duplicates(self, image_ids: Sequence[int]) -> set[tuple[int, int]]:
+    async def pairs_and_images(
+        self, candidates: Sequence[int], wanted: Sequence[int]
+    ) -> tuple[set[tuple[int, int]], dict[int, Image]]:
+        asked = set(candidates)
+        return {pair for pair in self.pairs if asked.issuperset(pair)}, await self.by_ids(wanted)
+
+    async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
         self._up()
-        asked = set(image_ids)
-        return {pair for pair in self.pairs if asked.issuperset(pair)}
+        if self.images.keys() >= {one, other}:
+            self.pairs.setdefault((min(one, other), max(one, other)), by)
+
+    async def unmark_not_duplicates(self, one: int, other: int) -> bool:
+        self._up()
+        return self.pairs.pop((min(one, other), max(one, other)), None) is not None
 
     async def bury(self, letter: DeadLetter) -> None:
         self._up()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visualsearch.errors import Overloaded, Unavailable
+from visualsearch.errors import Overloaded, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,12 +18,13 @@ GRID = 8
 class FakeEncoder:
     """Embeds a picture by its colours on a coarse grid, so that pictures alike have embeddings alike.
 
-    ``versions`` are those that are loaded; ``down`` and ``overloaded`` make it fail, ``delay_s`` slow; ``print`` is its
-    fingerprint.
+    ``versions`` are those that are loaded; ``down`` and ``overloaded`` make it fail, ``delay_s`` slow; without
+    ``maps`` it gives embeddings alone; ``print`` is its fingerprint.
     """
 
     def __init__(self, fingerprint: str = "f" * 64) -> None:
         self.down = self.overloaded = False
+        self.maps = True
         self.delay_s = 0.0
         self.calls = 0
         self.versions = {1, 2}
@@ -43,6 +44,15 @@ class FakeEncoder:
         embeddings = (grid - 127) @ self._projection + 1e-3
         unit: NDArray[np.float32] = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         return unit
+
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """A map of the mean colour of each cell of the grid, and of what it lacks: [n, 6, 8, 8]."""
+        await self.check(model_version)
+        if not self.maps:
+            raise Unsupported(f"Model version {model_version} gives no feature_map: export it anew.")
+        cell = pixels.shape[1] // GRID
+        grid = pixels.reshape(-1, GRID, cell, GRID, cell, 3).mean((2, 4), dtype=np.float32).transpose(0, 3, 1, 2)
+        return np.concatenate([grid, 255 - grid], axis=1)
 
     async def check(self, model_version: int) -> None:
         if self.down or model_version not in self.versions:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visualsearch.domain import Candidates, Filter, VectorRow, Visibility
+from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow, Visibility
 from visualsearch.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -53,6 +53,14 @@ class FakeVectors:
         self._there(collection)
         self.aliases[alias] = collection
 
+    async def aliased(self) -> dict[str, str]:
+        self._up()
+        return dict(self.aliases)
+
+    async def drop_alias(self, alias: str) -> None:
+        self._up()
+        self.aliases.pop(alias, None)
+
     async def nearest(
         self,
         collection: str,
@@ -71,6 +79,7 @@ class FakeVectors:
             np.array([row.phash for *_, row in best], np.uint64),
             np.array([row.phash_mirrored for *_, row in best], np.uint64),
             len(best) < count,
+            embeddings=np.array([row.embedding for *_, row in best], np.float32).reshape(len(best), EMBEDDING_DIM),
         )
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:

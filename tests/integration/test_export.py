@@ -35,6 +35,18 @@ def embed(model: bytes, batch: np.ndarray) -> np.ndarray:
     return session.run(["embedding"], {"pixels": batch})[0]
 
 
+def feature_maps(model: bytes, batch: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(["feature_map"], {"pixels": batch})[0]
+
+
+def without_map(model: bytes) -> bytes:
+    """The same encoder as one that was exported without a feature map."""
+    graph = onnx.load_from_string(model)
+    del graph.graph.output[1:]
+    return bytes(graph.SerializeToString())
+
+
 @pytest.fixture(scope="module")
 def shipped() -> bytes:
     return MODEL.read_bytes()
@@ -95,8 +107,28 @@ def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
     backbone = backbones.load("ViT-S-32-alt")
     encoder = to_onnx.Encoder(backbone, projection.orthogonal(backbone.features, EMBEDDING_DIM, 0)).eval()
     with torch.inference_mode():
-        wanted = encoder(torch.from_numpy(batch)).numpy()
-    assert (embed(to_onnx.to_onnx(encoder), batch) * wanted).sum(1).min() >= ALIKE
+        wanted, feature_map = (part.numpy() for part in encoder(torch.from_numpy(batch)))
+    exported = to_onnx.to_onnx(encoder)
+    assert (embed(exported, batch) * wanted).sum(1).min() >= ALIKE
+    given = feature_maps(exported, batch)
+    assert given.shape == feature_map.shape == (3, 384, 7, 7)
+    np.testing.assert_allclose(given, feature_map, atol=1e-3)
+
+
+@pytest.mark.torch
+@needs_torch
+@pytest.mark.parametrize(
+    ("name", "shape"), [("efficientnet-lite0", (1, 1280, 7, 7)), ("resnet50", (1, 2048, 7, 7)), ("RN50", None)]
+)
+def test_a_backbone_tells_what_lies_where_if_it_can(name, shape):
+    import torch
+
+    from export import backbones
+
+    with torch.inference_mode():
+        features, feature_map = backbones.load(name).network.with_map(torch.zeros((1, 224, 224, 3), dtype=torch.uint8))
+    assert features.shape[0] == 1
+    assert (feature_map if feature_map is None else tuple(feature_map.shape)) == shape
 
 
 @pytest.mark.torch
@@ -132,6 +164,7 @@ def test_the_card_describes_the_shipped_file(shipped):
     assert described["graph_sha256"] == hashlib.sha256(shipped).hexdigest()
     assert described["preprocessing"] == PREPROCESSING
     assert described["output"]["shape"] == ["n", EMBEDDING_DIM]
+    assert described["feature_map"] == [1280, 7, 7]
     assert re.fullmatch(r"\d+\.\d+\.\d+", described["semver"])
     assert described["backbone"]["licence"]
     assert all(count > 0 for count in described["projection"]["fitted_on"].values())
@@ -153,6 +186,29 @@ def test_publishing_changes_nothing_else_of_the_configuration(repository, shippe
     before = config.read_text()
     publish(shipped, {}, repository, 1)
     assert config.read_text() == before
+
+
+def test_the_mean_of_the_shipped_feature_map_is_what_the_encoder_averages(shipped, reference):
+    batch, _ = reference
+    maps = feature_maps(shipped, batch[:2])
+    assert (maps.shape, maps.dtype) == ((2, 1280, 7, 7), np.float32)
+    graph = onnx.load_from_string(shipped)
+    graph.graph.output.append(onnx.helper.make_tensor_value_info("mean_5", onnx.TensorProto.FLOAT, ["n", 1280]))
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["mean_5"], {"pixels": batch[:2]})[0], maps.mean((2, 3)), atol=1e-5)
+
+
+def test_an_encoder_without_a_feature_map_is_published_and_then_none_is_offered(repository, shipped):
+    config = repository / "image_encoder" / "config.pbtxt"
+    offered = config.read_text()
+    publish(shipped, card(shipped, "1.1.0", {}, {}), repository, 1)
+    bare = without_map(shipped)
+    folder = publish(bare, card(bare, "1.2.0", {}, {}), repository, 2)
+    assert json.loads((folder / "card.json").read_text())["feature_map"] is None
+    assert "feature_map" not in config.read_text()
+    assert config.read_text() == re.sub(r'\noutput \[ \{ name: "feature_map".*', "", offered).replace(
+        "[ 1 ]", "[ 1, 2 ]"
+    )
 
 
 def test_a_version_is_never_overwritten(repository, shipped):

@@ -10,6 +10,9 @@ from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
 from tests.fakes.journal import FakeJournal
+from tests.fakes.models import FakeModels
+from tests.fakes.recall_log import FakeRecallLog
+from tests.fakes.release_log import FakeReleaseLog
 from tests.fakes.spool import FakeSpool
 from tests.fakes.trials import FakeTrials
 from tests.fakes.vectors import FakeVectors
@@ -29,10 +32,22 @@ class Serving:
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
+        self.release_log, self.models = FakeReleaseLog(self.catalog), FakeModels()
         self.spool, self.journal, self.trials = FakeSpool(), FakeJournal(), FakeTrials()
+        self.recall_log = FakeRecallLog(self.catalog)
         servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
-        stores = Stores(*servers, None, self.spool, self.journal, self.trials)
-        settings = {"user_id_key": KEY} | settings
+        stores = Stores(
+            *servers,
+            None,
+            self.spool,
+            self.journal,
+            self.trials,
+            self.recall_log,
+            self.vectors,
+            release_log=self.release_log,
+            models=self.models,
+        )
+        settings = {"recall_share": 0, "user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
         self.app = create_app()
         self.app.state.gateway = self.gateway

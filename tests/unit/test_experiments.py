@@ -173,7 +173,7 @@ async def test_a_variant_chooses_release_parameters_candidates_and_policy(servin
     await start(serving, variant)
     answer = (await serving.search(jpeg(1), user_id=str(await user_of(serving, "b")))).json()
     collection, _, count, params, where = asked[-1]
-    assert (answer["release"], collection, count, params) == ("v2", "images_v2", 300, {"ef": 99})
+    assert (answer["release"], collection, count, params) == ("v2", "images_v2", 300, {"ef": 99, "candidates": 300})
     assert where.min_side == 40
     assert (await serving.search(jpeg(1), user_id=str(await user_of(serving, "a")))).json()["release"] == "v1"
 

@@ -11,6 +11,15 @@ COMMITTED = Path(__file__).parents[2] / "gateway" / "openapi.json"
 DOCUMENT = json.loads(COMMITTED.read_text())
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 
+RELEASES = {
+    "GET /releases",
+    "GET /releases/history",
+    "GET /releases/{name}",
+    "POST /releases/{name}/promote",
+    "POST /releases/{name}/retire",
+    "POST /releases/rollback",
+}
+
 
 def test_the_committed_document_is_up_to_date():
     assert json.loads(document()) == DOCUMENT, "run: python -m gateway.openapi > gateway/openapi.json"
@@ -36,6 +45,8 @@ def test_every_call_of_the_contract_is_there():
         "GET /images/{image_id}/content",
         "GET /images/{image_id}/similar",
         "DELETE /images/{image_id}",
+        "POST /not-duplicates",
+        "DELETE /not-duplicates",
         "GET /health",
         "GET /ready",
         "GET /stats",
@@ -46,4 +57,5 @@ def test_every_call_of_the_contract_is_there():
         "POST /experiments",
         "POST /experiments/{name}/start",
         "POST /experiments/{name}/stop",
+        *RELEASES,
     }

@@ -1,5 +1,7 @@
 """The ranking, against a slow and obvious one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,11 @@ def test_it_agrees_with_the_slow_way(seed):
     apart = {tuple(sorted(random.choice(ids, 2, replace=False).tolist())) for _ in range(400)}
     limit = int(random.integers(1, 40))
     assert folded(found, limit, apart) == slow(found, limit, apart)
+
+
+def test_what_looks_unlike_folds_only_where_the_hashes_are_surely_alike():
+    found = candidates([0, bits(4), bits(6), bits(8)])
+    embeddings = np.zeros((4, 256), np.float32)
+    embeddings[[0, 3], 0] = embeddings[1, 1] = embeddings[2, 2] = 1
+    assert folded(replace(found, embeddings=embeddings)) == [(1, (2, 4)), (3, ())]
+    assert folded(without(replace(found, embeddings=embeddings), {2})) == [(1, (4,)), (3, ())]

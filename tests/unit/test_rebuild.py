@@ -7,10 +7,12 @@ import pytest
 import indexer.rebuild
 from indexer.rebuild import Rebuild
 from indexer.reconcile import Reconcile
+from tests.fakes.release_log import FakeReleaseLog
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, settled, until, working
 from visualsearch.domain import EventKind, Release, ReleaseState
 from visualsearch.errors import Unavailable
+from visualsearch.lifecycle import Lifecycle
 
 NEW = Release("v1_other", 1, "f" * 64, "images_v1_other", "hnsw")
 
@@ -25,13 +27,24 @@ async def corpus(world, monkeypatch):
     return sorted(world.catalog.images)
 
 
+class ABuild(Rebuild):
+    """A build whose release is written down first, as indexer.building does."""
+
+    async def run(self, release, **options):
+        lifecycle = Lifecycle(FakeReleaseLog(self._catalog), "tests")
+        await lifecycle.begin(release)
+        report = await super().run(release, **options)
+        await lifecycle.ready(release.name)
+        return report
+
+
 def a_rebuild(world, told=lambda build: None):
     def reconcile():
         return Reconcile(
             world.blobs, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
         )
 
-    return Rebuild(world.catalog, world.vectors, world.ingest, reconcile, told)
+    return ABuild(world.catalog, world.vectors, world.ingest, reconcile, told)
 
 
 def state(world, release=NEW):

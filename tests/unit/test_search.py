@@ -84,7 +84,7 @@ async def test_more_candidates_are_fetched_until_k_results_are_there(serving):
         serving.vectors.rows[RELEASE.collection][image_id] = replace(row, image_id=image_id)
     others = [await serving.index(jpeg(seed)) for seed in range(2, 6)]
     answer = await ask(serving, jpeg(1), k=5)
-    assert serving.vectors.counts_asked == [200, 400]
+    assert serving.vectors.counts_asked == [200, 800]
     assert ids(answer)[0] == original
     assert len(answer.results[0].near_duplicates) == 300
     assert set(ids(answer)[1:]) == set(others)

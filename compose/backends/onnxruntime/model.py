@@ -4,6 +4,8 @@ With it the very model repository that NVIDIA's container serves natively (``bac
 Triton binary that has no such backend. Triton loads this file in its stub process.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
@@ -31,21 +33,40 @@ class TritonPythonModel:
         model = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self._input = config["input"][0]["name"]
-        self._output = config["output"][0]["name"]
+        self._given = {output.name for output in self._session.get_outputs()}
 
     def execute(self, requests: list) -> list:
-        """Run all requests as one batch and hand each its rows.
+        """Run all requests as one batch and hand each its rows of what it asked for.
 
         Tensors cross by DLPack both ways: the stub was built for numpy 1, and its own conversions give wrong values
         with numpy 2 without an error.
         """
         arrays = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, self._input)) for request in requests]
         batch = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        pieces = [batch[begin : begin + PIECE] for begin in range(0, len(batch), PIECE)]
-        rows = np.concatenate([self._session.run([self._output], {self._input: piece})[0] for piece in pieces])
+        asked = [request.requested_output_names() for request in requests]
+        columns = self._run(batch, sorted(self._given.intersection(set().union(*asked))))
         ends = np.cumsum([len(array) for array in arrays])
-        parts = np.split(rows, ends[:-1])
-        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(self._output, part)]) for part in parts]
+        rows = zip(ends - [len(array) for array in arrays], ends, strict=True)
+        return [self._response(names, columns, *where) for names, where in zip(asked, rows, strict=True)]
+
+    def _run(self, batch: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+        """Run a batch; returns the outputs of these names."""
+        pieces = [batch[begin : begin + PIECE] for begin in range(0, len(batch), PIECE)]
+        outputs = [self._session.run(names, {self._input: piece}) if names else [] for piece in pieces]
+        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*outputs, strict=True), strict=True)}
+
+    def _response(
+        self, names: list[str], columns: dict[str, np.ndarray], begin: int, end: int
+    ) -> pb_utils.InferenceResponse:
+        """Return some rows of outputs, or an error where this version does not give one of them."""
+        missing = sorted(set(names) - self._given)
+        if missing:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(f"unexpected inference output '{missing[0]}': this version gives none")
+            )
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor.from_dlpack(name, columns[name][begin:end]) for name in names]
+        )
 
 
 def _unraisable(trouble: object) -> None:

@@ -1,0 +1,42 @@
+"""Recall and latency of approximate search: `python -m benchmarks.ann [--only real|synthetic]`, with a running stack.
+
+First `python -m benchmarks.ann.pictures` embeds the pictures. What was measured is kept in out/ann by set and index,
+collections in Milvus and indexes in files, so that a run goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.ann import data, report
+from benchmarks.ann.served import ServedIndex
+from benchmarks.ann.sweep import EFS, NPROBES, Point, swept
+from benchmarks.ann.yardstick import FaissIndex
+
+LISTS = [{"nprobe": nprobe} for nprobe in NPROBES]
+GRAPH = [{"ef": ef} for ef in EFS]
+FAISS = {"IVF256,PQ32": LISTS, "IVF1024,PQ32": LISTS, "OPQ32,IVF256,PQ32": LISTS, "HNSW16": GRAPH}
+SERVED = {
+    "real": {"ivf_pq": LISTS, "ivf_pq/nlist=1024": LISTS, "ivf_pq/m=64": LISTS, "hnsw": GRAPH},
+    "synthetic": {"ivf_pq": LISTS, "ivf_pq/nlist=1024": LISTS, "hnsw": GRAPH},
+}
+
+
+def main() -> None:
+    """Measure what is not measured yet; write the table and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(SERVED))
+    only = parser.parse_args().only
+    real = data.real()
+    points: list[Point] = []
+    sets = [one for one in (real, data.synthetic(real)) if only in (None, one.name)]
+    for one in sets:
+        for profile, settings in SERVED[one.name].items():
+            points += swept(one, profile, lambda one=one, name=profile: ServedIndex(one, name), settings)
+        for factory, settings in FAISS.items():
+            points += swept(one, f"faiss {factory}", lambda one=one, name=factory: FaissIndex(one, name), settings)
+    report.write_all(sets, points)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Debian's real Prometheus and Alertmanager beside a running local stack, in a hurry."""
+
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import yaml
+
+from compose.scraping import FOLDER
+from tests.conftest import missing
+
+EVERY = "1s"
+FOR = "2s"
+"""What an alarm waits for, in place of minutes."""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
+@contextmanager
+def program(name, *words, log):
+    """Run a server until the block ends."""
+    binary = shutil.which(name) or missing(f"{name}, of Debian's packages,")
+    with log.open("wb") as output, subprocess.Popen([binary, *words], stdout=output, stderr=output) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+class Watch:
+    """A Prometheus that scrapes a stack every second, and an Alertmanager that it tells."""
+
+    def __init__(self, prometheus, alertmanager):
+        self._prometheus = httpx.Client(base_url=f"{prometheus}/api/v1/", timeout=10)
+        self._alertmanager = httpx.Client(base_url=f"{alertmanager}/api/v2/", timeout=10)
+
+    def ask(self, path, **parameters):
+        answer = self._prometheus.get(path, params=parameters).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression):
+        return self.ask("query", query=expression)["result"]
+
+    def firing(self):
+        """Alarms that Alertmanager shows, by name and the server that they name."""
+        alerts = self._alertmanager.get("alerts").json()
+        return {(alert["labels"]["alertname"], alert["labels"].get("server", "")) for alert in alerts}
+
+    def until(self, condition, wait_s=90):
+        """Wait until something is so; say whether it came."""
+        end = time.monotonic() + wait_s
+        while time.monotonic() < end:
+            try:
+                if condition():
+                    return True
+            except httpx.TransportError:  # it has only just been started
+                pass
+            time.sleep(0.2)
+        return False
+
+    def close(self):
+        self._prometheus.close()
+        self._alertmanager.close()
+
+
+@contextmanager
+def watching(running, folder):
+    """Watch a stack by the configuration that `visualsearch prometheus` prints."""
+    printed = running.command("prometheus")
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    prometheus, alertmanager = free_port(), free_port()
+    config = yaml.safe_load(printed.stdout)
+    config["global"] = {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY}
+    for job in config["scrape_configs"]:
+        if job["job_name"] == "gateway":  # it asks servers, and gives one that hangs some time
+            job |= {"scrape_interval": "2s", "scrape_timeout": "2s"}
+    config["rule_files"] = ["alerts.yml"]
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{alertmanager}"]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"] if group["name"] == "servers"):
+        rule["for"] = FOR
+    (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
+    with ExitStack() as stack:
+        words = (f"--config.file={FOLDER / 'alertmanager.yml'}", f"--storage.path={folder / 'alertmanager'}")
+        words += (f"--web.listen-address=127.0.0.1:{alertmanager}", "--cluster.listen-address=")
+        stack.enter_context(program("prometheus-alertmanager", *words, log=folder / "alertmanager.log"))
+        words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus'}")
+        words += (f"--web.listen-address=127.0.0.1:{prometheus}",)
+        stack.enter_context(program("prometheus", *words, log=folder / "prometheus.log"))
+        watch = Watch(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
+        stack.callback(watch.close)
+        yield watch

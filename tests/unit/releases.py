@@ -1,0 +1,44 @@
+"""Releases in memory for the tests beside it."""
+
+from datetime import UTC, datetime
+
+from tests.fakes.catalog import FakeCatalog
+from tests.fakes.release_log import FakeReleaseLog
+from visualsearch.domain import Release, ReleaseState
+from visualsearch.lifecycle import Lifecycle
+from visualsearch.standing import Canary, Check, Evaluation
+
+OLD = Release("v1", 1, "a" * 64, "images_v1", "hnsw")
+NEW = Release("v2", 2, "b" * 64, "images_v2", "hnsw")
+RAMP = Canary((1.0, 2.0, 5.0), 60.0, 100)
+
+
+def verdict(passed=True, against="v1"):
+    return Evaluation(datetime.now(UTC), against, (Check("ndcg@10", 0.6 if passed else 0.1, ">= 0.5", passed),))
+
+
+class Shop:
+    """One live release, and a lifecycle that moves others."""
+
+    def __init__(self, log=None):
+        self.catalog = FakeCatalog()
+        self.log = log or FakeReleaseLog(self.catalog)
+        self.lifecycle = Lifecycle(self.log, "ada")
+
+    async def open(self):
+        await self.catalog.add_release(OLD, ReleaseState.LIVE)
+        return self
+
+    async def ready(self, release=NEW, against="v1"):
+        await self.lifecycle.begin(release)
+        await self.lifecycle.ready(release.name)
+        await self.lifecycle.evaluated(release.name, verdict(against=against))
+
+    async def states(self):
+        return {one.release.name: one.state for one in await self.log.standings()}
+
+    async def standing(self, name="v2"):
+        return next(one for one in await self.log.standings() if one.release.name == name)
+
+    async def actions(self, name="v2"):
+        return [one.action for one in reversed(await self.log.history(name, 100))]

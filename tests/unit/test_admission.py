@@ -1,0 +1,139 @@
+"""How many searches are taken on at once, and what becomes of the others."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import httpx
+import pytest
+
+import gateway.search
+from gateway.admission import BACK_OFF, FEWEST, FIRST, WINDOW_S, Admission
+from tests.pictures import jpeg
+from tests.unit.serving import Serving, assert_problem
+from visualsearch.errors import BrokenImage, Overloaded, Unavailable, VisualSearchError
+
+TARGET_S = 0.5
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, for a test to move on."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("gateway.admission.time.monotonic", lambda: Clock.now)
+    return Clock
+
+
+def answer(admission, clock, seconds, error=None):
+    """One search that takes so long."""
+    with suppress(VisualSearchError), admission.slot():
+        clock.now += seconds
+        if error:
+            raise error
+
+
+def be_refused(admission):
+    with pytest.raises(Overloaded):
+        fill(admission, int(admission.limit) + 1)
+
+
+def fill(admission, count):
+    if count:
+        with admission.slot():
+            fill(admission, count - 1)
+
+
+def test_as_many_as_the_limit_are_taken_on(clock):
+    admission = Admission(8, TARGET_S)
+    fill(admission, 8)
+    be_refused(admission)
+    assert admission.active == 0
+
+
+def test_when_even_the_quickest_answer_of_a_window_is_late_fewer_are_taken_on(clock):
+    admission = Admission(128, TARGET_S)
+    answer(admission, clock, 2 * TARGET_S)
+    assert admission.limit == FIRST * BACK_OFF
+
+
+def test_one_answer_in_time_shows_that_there_is_no_standing_queue(clock):
+    admission = Admission(128, TARGET_S)
+    answer(admission, clock, WINDOW_S / 2)
+    answer(admission, clock, 2 * TARGET_S)
+    assert admission.limit == FIRST
+
+
+def test_answers_that_never_came_count_as_late_ones(clock):
+    admission = Admission(128, TARGET_S)
+    answer(admission, clock, 2 * TARGET_S, Unavailable("Triton"))
+    assert admission.limit < FIRST
+
+
+def test_a_broken_picture_tells_nothing_about_how_busy_the_servers_are(clock):
+    admission = Admission(128, TARGET_S)
+    answer(admission, clock, 0, BrokenImage("The picture is damaged and cannot be decoded."))
+    answer(admission, clock, 2 * TARGET_S)
+    assert admission.limit < FIRST
+
+
+def test_the_limit_never_falls_so_low_that_the_servers_have_nothing_to_do(clock):
+    admission = Admission(128, TARGET_S)
+    for _ in range(100):
+        answer(admission, clock, 2 * TARGET_S)
+    assert admission.limit == FEWEST
+
+
+def test_the_limit_grows_only_while_it_is_reached_and_answers_are_in_time(clock):
+    admission = Admission(FIRST + 2, TARGET_S)
+    answer(admission, clock, 2 * WINDOW_S)
+    assert admission.limit == FIRST
+    for _ in range(5):
+        be_refused(admission)
+        answer(admission, clock, 2 * WINDOW_S)
+    assert admission.limit == FIRST + 2
+
+
+async def test_a_burst_is_answered_or_refused_and_nothing_else():
+    async with Serving(max_waiting=4) as serving:
+        image = await serving.index(jpeg(1))
+        serving.encoder.delay_s = 0.05
+        answers = await asyncio.gather(*(serving.search(jpeg(1), k=1) for _ in range(40)))
+        for refused in (one for one in answers if one.status_code != 200):
+            assert_problem(refused, 503)
+        assert {one.status_code for one in answers} == {200, 503}
+        assert (await serving.search(jpeg(1), k=1)).json()["results"][0]["id"] == image
+        metrics = (await serving.client.get("/metrics")).text
+        assert 'visualsearch_requests_total{method="POST",route="/search",status="503"}' in metrics
+
+
+async def test_what_is_refused_is_not_read():
+    async with Serving(max_waiting=1) as serving:
+        with serving.gateway.search.admission.slot():
+
+            async def body():
+                raise AssertionError("it was read")
+                yield b""
+
+            assert_problem(await serving.client.post("/search", content=body()), 503)
+            assert (await serving.client.get("/health")).status_code == 200
+
+
+async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatch):
+    answered = threading.Event()
+    prepare = gateway.search.prepare
+
+    def slow(*values):
+        assert answered.wait(30), "nothing was answered meanwhile: decoding has blocked the event loop"
+        return prepare(*values)
+
+    async with Serving() as serving:
+        await serving.index(jpeg(1))
+        monkeypatch.setattr(gateway.search, "prepare", slow)
+        search = asyncio.create_task(serving.search(jpeg(1)))
+        await asyncio.sleep(0)
+        assert (await serving.client.get("/health")).status_code == 200
+        answered.set()
+        assert (await search).status_code == httpx.codes.OK

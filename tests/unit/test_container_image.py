@@ -1,0 +1,67 @@
+"""The Dockerfile, as far as it can be held to its word without a container engine."""
+
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.carriers import ROOT
+from tests.deployment import DIGEST, SETTINGS, is_pinned
+
+LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
+COPIED = [line.split()[1:] for line in LINES if line.startswith("COPY ") and "--from" not in line]
+
+
+def test_it_starts_from_a_pinned_image_of_a_python_that_we_serve():
+    bases = [line.split()[1] for line in LINES if line.startswith("FROM")]
+    assert len(bases) == 2
+    assert len(set(bases)) == 1
+    assert DIGEST.search(bases[0])
+    assert is_pinned(bases[0].replace("-slim-trixie", ""))
+
+
+def test_it_installs_what_the_lock_pins_and_nothing_else():
+    (install,) = [line for line in LINES if "pip install" in line]
+    assert "--require-hashes --only-binary=:all: -r /app/requirements/serving.lock" in install
+    assert not re.search(r"^(torch|torchvision)==", (ROOT / "requirements" / "serving.lock").read_text(), re.MULTILINE)
+
+
+def test_it_runs_as_nobody_in_particular_and_looks_after_itself():
+    assert [line for line in LINES if line.startswith("USER")] == ["USER 10001:10001"]
+    assert any(line.startswith("HEALTHCHECK") and "/health" in line for line in LINES)
+    assert "EXPOSE 8080 8081 8082" in LINES
+
+
+def test_every_setting_that_it_sets_exists():
+    used = set(re.findall(r"\bVISUALSEARCH_[A-Z0-9_]+(?==)", "\n".join(LINES)))
+    assert used
+    assert used <= SETTINGS
+
+
+def test_what_it_copies_is_there_and_reaches_the_engine():
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for source, _ in COPIED:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch.fnmatch(source, pattern) for pattern in kept), source
+
+
+@pytest.mark.parametrize("module", ["gateway.main", "indexer.main", "visualsearch.cli"])
+def test_what_it_copies_is_enough_to_run(tmp_path, module):
+    for source, target in COPIED:
+        into = tmp_path / target.lstrip("/")
+        into.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / source, into)
+    code = (
+        f"import {module} as m, sys; assert m.__file__.startswith({str(tmp_path)!r}); assert 'torch' not in sys.modules"
+    )
+    env = {"PYTHONPATH": str(tmp_path / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr

@@ -1,0 +1,164 @@
+"""The recall proxy: what it measures, and that no search ever waits for it."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from gateway.recall import RecallProxy
+from tests.fakes.catalog import FakeCatalog
+from tests.fakes.recall_log import FakeRecallLog
+from tests.fakes.vectors import FakeVectors
+from tests.pictures import jpeg
+from tests.unit.serving import RELEASE, Serving
+from visualsearch.domain import Filter, VectorRow
+from visualsearch.recall import Recall, compared, thorough
+
+
+def unit(seed):
+    vector = np.random.default_rng(seed).normal(size=256).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def scores(*values):
+    return np.array(values, np.float32)
+
+
+class SlowVectors(FakeVectors):
+    """Answers when it is let to."""
+
+    def __init__(self, *collections):
+        super().__init__(*collections)
+        self.go = asyncio.Event()
+
+    async def nearest(self, *arguments):
+        found = await super().nearest(*arguments)
+        await self.go.wait()
+        return found
+
+
+@pytest.fixture
+async def filled():
+    vectors = SlowVectors(RELEASE.collection)
+    await vectors.upsert(RELEASE.collection, [VectorRow(number, unit(number), 0, 0) for number in range(40)])
+    return vectors
+
+
+@pytest.fixture
+def log():
+    return FakeRecallLog(FakeCatalog())
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+
+
+async def answered(vectors, query, leave_out=0):
+    """An answer that lacks the best ones."""
+    vectors.go.set()
+    found = await vectors.nearest(RELEASE.collection, query, 40, {}, Filter())
+    vectors.go.clear()
+    return type(found)(*(getattr(found, name)[leave_out:] for name in COLUMNS), False)
+
+
+COLUMNS = ("ids", "scores", "phashes", "phashes_mirrored")
+
+
+def test_recall_counts_what_is_as_near_as_the_tenth():
+    exact = scores(*np.linspace(1, 0.1, 10))
+    assert compared(exact, exact) == Recall(10, 10, 1)
+    assert compared(exact[2:], exact) == Recall(8, 10, 1)
+    assert compared(scores(), exact) == Recall(0, 10, 1)
+
+
+def test_a_row_that_ties_with_the_tenth_stands_for_it():
+    assert compared(scores(0.9, 0.5), scores(0.9, 0.5, 0.5)[:2]).value == 1
+
+
+def test_a_corpus_of_three_pictures_has_three_to_be_found():
+    assert compared(scores(0.9, 0.8), scores(0.9, 0.8, 0.7)) == Recall(2, 3, 1)
+
+
+def test_an_empty_collection_says_nothing_about_recall():
+    assert compared(scores(), scores()).value is None
+
+
+def test_a_thorough_search_looks_into_every_list_of_its_own_kind_of_index():
+    assert thorough({"nprobe": 64, "candidates": 200}) == {"nprobe": 65_536}
+    assert set(thorough({"ef": 256})) == {"ef"}
+
+
+async def test_a_sampled_answer_is_compared_with_a_thorough_one(filled, log):
+    proxy = RecallProxy(filled, log, 1.0, rest=0)
+    found = await answered(filled, unit(99), leave_out=3)
+    proxy.offer(RELEASE, unit(99), Filter(), found)
+    filled.go.set()
+    await until(lambda: log.samples)
+    assert await log.since(60) == {RELEASE.name: Recall(7, 10, 1)}
+    await proxy.close()
+
+
+async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
+    proxy = RecallProxy(filled, log, 1.0, rest=0)
+    found = await answered(filled, unit(99))
+    for _ in range(50):
+        proxy.offer(RELEASE, unit(99), Filter(), found)
+    filled.go.set()
+    await until(lambda: log.samples)
+    await asyncio.sleep(0.01)
+    assert len(log.samples) == 1
+    await proxy.close()
+
+
+async def test_nothing_is_looked_at_while_requests_wait(filled, log):
+    proxy = RecallProxy(filled, log, 1.0, busy=lambda: True, rest=0)
+    filled.go.set()
+    proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
+    await asyncio.sleep(0.01)
+    assert filled.counts_asked == [40]
+    await proxy.close()
+
+
+async def test_no_more_than_the_share_is_sampled(filled, log):
+    proxy = RecallProxy(filled, log, 0.0, rest=0)
+    for _ in range(50):
+        proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
+    await asyncio.sleep(0.01)
+    assert not log.samples
+    await proxy.close()
+
+
+async def test_a_search_is_answered_while_its_recall_cannot_be_measured():
+    async with Serving(recall_share=1) as serving:
+        for seed in range(3):
+            await serving.index(jpeg(seed))
+        serving.gateway.recall._vectors = SlowVectors()
+        answer = await serving.search(jpeg(1), k="2")
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 2
+
+
+async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
+    async with Serving(recall_share=1) as serving:
+        for seed in range(3):
+            await serving.index(jpeg(seed))
+        await serving.search(jpeg(1), k="2")
+        await until(lambda: serving.recall_log.samples)
+        stats = (await serving.client.get("/stats")).json()
+        assert stats["recall"] == [{"release": "v1", "recall": 1.0, "hits": 3, "expected": 3, "queries": 1}]
+        text = (await serving.client.get("/metrics")).text
+        assert 'visualsearch_recall_proxy{release="v1"} 1.0' in text
+        assert 'visualsearch_recall_proxy_expected_total{release="v1"}' in text
+        assert 'visualsearch_recall_proxy_samples_total{outcome="measured"}' in text
+
+
+async def test_a_release_says_itself_how_many_candidates_are_scored_exactly():
+    async with Serving() as serving:
+        await serving.index(jpeg(1))
+        await serving.search(jpeg(1), k="1")
+        await serving.recall_log.search_with(RELEASE.name, {"candidates": 700})
+        serving.gateway.releases._until = 0
+        await serving.search(jpeg(1), k="1")
+        assert serving.vectors.counts_asked == [200, 700]

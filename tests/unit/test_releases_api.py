@@ -1,0 +1,80 @@
+"""What operators ask of releases by REST."""
+
+import hashlib
+
+import pytest
+
+from tests.unit.releases import NEW, Shop
+from tests.unit.serving import RELEASE, Serving, assert_problem
+from visualsearch import releases
+from visualsearch.domain import ReleaseState
+
+KEYS = ",".join(
+    f"{who}:{role}:{hashlib.sha256(who.encode()).hexdigest()}"
+    for who, role in (("ada", "admin"), ("w", "write"), ("r", "read"))
+)
+
+
+@pytest.fixture
+async def serving(monkeypatch):
+    monkeypatch.setattr(releases, "CACHE_S", 0.0)
+    async with Serving() as serving:
+        serving.vectors.rows[NEW.collection] = {}
+        await Shop(serving.release_log).ready(against=RELEASE.name)
+        yield serving
+
+
+async def post(serving, path, body=None, **options):
+    return await serving.client.post(f"/releases/{path}", json=body if body is not None else {}, **options)
+
+
+async def test_the_list_tells_where_releases_stand_and_what_the_gate_said(serving):
+    listed = (await serving.client.get("/releases")).json()
+    assert {one["name"]: one["state"] for one in listed} == {"v1": "live", "v2": "ready"}
+    one = (await serving.client.get("/releases/v2")).json()
+    assert one["evaluation"]["passed"]
+    assert one["evaluation"]["checks"][0]["name"] == "ndcg@10"
+    assert_problem(await serving.client.get("/releases/v9"), 404)
+
+
+async def test_promote_and_roll_back_move_what_answers(serving):
+    answer = await post(serving, "v2/promote", {"reason": "better"})
+    assert (answer.status_code, answer.json()["state"]) == (200, "live")
+    assert (await serving.gateway.releases.live()).name == "v2"
+    assert (await post(serving, "rollback", {"reason": "worse"})).json() == {"live": "v1"}
+    assert (await serving.gateway.releases.live()).name == "v1"
+    history = (await serving.client.get("/releases/history", params={"release": "v2"})).json()
+    assert [one["action"] for one in history[:2]] == ["rollback", "promote"]
+    assert history[1]["actor"] == "api"
+
+
+async def test_what_does_not_fit_is_409_and_says_what_does(serving):
+    assert_problem(await post(serving, "v1/promote"), 409)
+    assert_problem(await post(serving, "v1/retire"), 409)
+    assert_problem(await post(serving, "rollback"), 409)
+    assert_problem(await post(serving, "v9/promote"), 404)
+    assert_problem(await post(serving, "v2/promote", {"force": True}), 422)
+    assert_problem(await post(serving, "v2/promote", {"force": "perhaps"}), 422)
+
+
+async def test_a_release_is_retired(serving):
+    answer = await post(serving, "v2/retire", {"reason": "no better"})
+    assert (answer.status_code, answer.json()["state"], answer.json()["note"]) == (202, "retired", "no better")
+
+
+async def test_only_an_administrator_moves_releases():
+    async with Serving(api_keys=KEYS) as serving:
+        for who, status in (("r", 403), ("w", 403), ("x", 401)):
+            shown = {"authorization": f"Bearer {who}"}
+            assert_problem(await serving.client.get("/releases", headers=shown), status)
+            assert_problem(await post(serving, "v1/promote", headers=shown), status)
+            assert_problem(await post(serving, "rollback", headers=shown), status)
+        await Shop(serving.release_log).ready(against=RELEASE.name)
+        answer = await post(serving, "v2/promote", {"reason": "b"}, headers={"authorization": "Bearer ada"})
+        assert answer.json()["state"] == ReleaseState.LIVE
+        assert serving.release_log.transitions[-1].actor == "ada"
+
+
+async def test_while_postgres_is_away_nothing_moves_and_the_answer_says_so(serving):
+    serving.catalog.down = True
+    assert_problem(await post(serving, "v2/promote"), 503)

@@ -1,0 +1,142 @@
+"""`visualsearch release`: which model version and which collection answer, and how that is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+from visualsearch.errors import InvalidInput
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from visualsearch.lifecycle import Lifecycle
+    from visualsearch.wiring import Stores
+
+PIPE_WIDTH = 200
+TIMEOUT_S = 30.0
+"""A command can wait longer for a server than a request can."""
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
+
+T = TypeVar("T")
+Name = Annotated[str, typer.Argument(help="The release's name; `release list` shows them.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+Force = Annotated[bool, typer.Option("--force", help="Whatever the gate says; needs --reason.")]
+
+
+def _with_releases(work: Callable[[Stores, Lifecycle], Awaitable[T]]) -> T:
+    """Run work on the stores that the settings name, in the name of whoever runs the command."""
+    from visualsearch.domain import Priority
+    from visualsearch.lifecycle import Lifecycle
+    from visualsearch.wiring import open_stores
+
+    async def run() -> T:
+        async with open_stores(Settings.load(), TIMEOUT_S, Priority.INDEXING) as stores:
+            actor = f"{getpass.getuser()}@{socket.gethostname()}"
+            return await work(stores, Lifecycle(stores.release_log, actor))
+
+    return asyncio.run(run())
+
+
+async def _follow(stores: Stores) -> None:
+    """Bring aliases and models into line now; an indexer does it within seconds where this fails."""
+    from visualsearch.errors import VisualSearchError
+    from visualsearch.followers import follow
+
+    try:
+        for sentence in await follow(await stores.release_log.standings(), stores.vectors, stores.models):
+            out.print(sentence, highlight=False)
+    except VisualSearchError as error:
+        out.print(f"[yellow]What follows is left to the indexers:[/] {error}", highlight=False)
+
+
+def _forced(force: bool, reason: str) -> str:
+    if force and not reason.strip():
+        raise InvalidInput("--force needs --reason: the history should tell why the gate was passed by.")
+    return f"forced: {reason}" if force else ""
+
+
+@app.command("list")
+def list_releases() -> None:
+    """List releases, the newest first, with why each stands where it does."""
+    from visualsearch.release_show import standings_table
+
+    out.print(standings_table(_with_releases(lambda stores, _: stores.release_log.standings())))
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(help="One release; all of them when left out.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 50,
+) -> None:
+    """Show what was done to releases: when, by whom, and why."""
+    from visualsearch.release_show import history_table
+
+    out.print(history_table(_with_releases(lambda stores, _: stores.release_log.history(name, limit))))
+
+
+@app.command()
+def build(
+    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
+) -> None:
+    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
+    from indexer.building import build_with_bar, wanted
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        release = await wanted(stores, model_version, profile, name)
+        await build_with_bar(stores, out, lifecycle, release)
+        out.print(f"Release {release.name} is ready: collection {release.collection}.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def promote(name: Name, *, reason: Reason = "", force: Force = False) -> None:
+    """Make a release live, in one step; the one that was live stays ready for a rollback."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        await lifecycle.promote(name, reason="" if force else reason, force=_forced(force, reason))
+        out.print(f"Release {name} is live.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def rollback(*, reason: Reason = "") -> None:
+    """End the canary; where there is none, go back to the release that the live one replaced."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        live = await lifecycle.roll_back(reason)
+        out.print(f"Release {live.release.name} is live, and answers alone.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def retire(name: Name, *, reason: Reason = "") -> None:
+    """Let a release go, with its collection and its model, once no request can be using it any more."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        from visualsearch.followers import GRACE
+
+        await lifecycle.retire(name, reason)
+        out.print(f"Release {name} is retired.", highlight=False)
+        await asyncio.sleep(GRACE.total_seconds())
+        await _follow(stores)
+
+    _with_releases(work)

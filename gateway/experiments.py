@@ -36,9 +36,8 @@ class Plan:
     variants: Mapping[str, str] = field(default_factory=dict)
     """Which variant of each experiment answers."""
 
-    def on(self, live: Release) -> Release:
-        """Return the release to search, with the parameters to search it with."""
-        release = self.release or live
+    def on(self, release: Release) -> Release:
+        """Return a release with the parameters that it is to be searched with."""
         return replace(release, search_params={**release.search_params, **self.search_params})
 
 

@@ -137,7 +137,7 @@ async def search(
     data = await _bytes(image)
     wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id)
     answer = await gateway.search.by_picture(data, box, wish)
-    gateway.after_search(answer, user_id, box, data)
+    gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
 
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admission import Admission
@@ -27,13 +28,14 @@ from visualsearch.images import prepare
 from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
     from gateway.experiments import Experiments, Plan
+    from gateway.traffic import Traffic
     from visualsearch.domain import Candidates, Filter, Image, Ranked, Release
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
     from visualsearch.releases import Releases
@@ -84,8 +86,12 @@ class Wish:
     left_out: int | None = None
     """An image that must not be among the results: the query itself."""
     user_id: int | None = None
-    """Who asks, for experiments."""
+    """Who asks."""
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
+
+    def sticky_key(self, picture: bytes) -> bytes:
+        """Return what a caller's release is chosen by: who asks, or the picture where nobody says."""
+        return picture if self.user_id is None else str(self.user_id).encode()
 
 
 class ImageSearch:
@@ -98,6 +104,7 @@ class ImageSearch:
         catalog: Catalog,
         blobs: Blobs,
         releases: Releases,
+        traffic: Traffic,
         pool: Executor,
         experiments: Experiments,
         *,
@@ -110,6 +117,7 @@ class ImageSearch:
         self._catalog = catalog
         self._blobs = blobs
         self._releases = releases
+        self._traffic = traffic
         self._pool = pool
         self._experiments = experiments
         self._deadline_s = deadline_s
@@ -138,26 +146,43 @@ class ImageSearch:
             async with self._deadline():
                 query_id = await self._query_id()
                 plan = await self._experiments.plan(wish, query_id)
-                release = plan.on(await self._releases.live())
-                async with watch.stage("embed"):
-                    embedding = await self._embed(prepared, release)
-                return await self._answer(query_id, embedding, release, plan, watch)
+                key = wish.sticky_key(prepared.pixels.tobytes())
+                return await self._answered(key, plan, partial(self._by_pixels, query_id, prepared, plan, watch))
+
+    async def _by_pixels(
+        self, query_id: int, prepared: Prepared, plan: Plan, decoded: Stopwatch, release: Release
+    ) -> SearchAnswer:
+        watch = Stopwatch(decoded.begin, dict(decoded.stages))  # a second release may be asked
+        async with watch.stage("embed"):
+            embedding = await self._embed(prepared, release)
+        return await self._answer(query_id, embedding, release, plan, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
-        watch = Stopwatch()
         with self.admission.slot():
             async with self._deadline():
                 plan = await self._experiments.plan(wish, image.id)
-                release = plan.on(await self._releases.live())
-                async with watch.stage("embed"):
-                    stored = await self._vectors.fetch(release.collection, [image.id])
-                    if image.id not in stored:  # indexed, but not by the release that is live now
-                        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
-                        stored[image.id] = await self._embed(await self.decode(data), release)
-                return await self._answer(image.id, stored[image.id], release, plan, watch)
+                key = wish.sticky_key(str(image.id).encode())
+                return await self._answered(key, plan, partial(self._by_row, image, plan))
+
+    async def _by_row(self, image: Image, plan: Plan, release: Release) -> SearchAnswer:
+        watch = Stopwatch()
+        async with watch.stage("embed"):
+            stored = await self._vectors.fetch(release.collection, [image.id])
+            if image.id not in stored:  # indexed, but not by this release
+                data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                stored[image.id] = await self._embed(await self.decode(data), release)
+        return await self._answer(image.id, stored[image.id], release, plan, watch)
+
+    async def _answered(
+        self, key: bytes, plan: Plan, ask: Callable[[Release], Awaitable[SearchAnswer]]
+    ) -> SearchAnswer:
+        """Let the release answer that an experiment chooses, or whichever the traffic goes to."""
+        if plan.release is not None:
+            return await ask(plan.release)
+        return await self._traffic.answered(key, ask)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
@@ -213,7 +238,7 @@ class ImageSearch:
     async def _answer(
         self, query_id: int, embedding: NDArray[np.float32], release: Release, plan: Plan, watch: Stopwatch
     ) -> SearchAnswer:
-        results = await self._best(embedding, release, plan.wish, watch)
+        results = await self._best(embedding, plan.on(release), plan.wish, watch)
         return SearchAnswer(
             query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, plan.variants
         )

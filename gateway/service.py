@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.shadow import shadow_facts
 from visualsearch import tracing
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from gateway.corpus import Corpus
     from gateway.crew import Crew
     from gateway.experiments import Experiments
+    from gateway.explain import Explainer
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
+    from gateway.shadow import Shadow
+    from gateway.watch import Watch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, ReleaseLog, Trials, Vectors
+    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Trials, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -52,9 +56,13 @@ class Gateway:
     search: ImageSearch
     corpus: Corpus
     access: Access
+    explainer: Explainer
     recorder: Recorder
     experiments: Experiments
     trials: Trials
+    watch: Watch
+    shadow: Shadow
+    counts: Counts
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     store_queries: bool = True
@@ -70,7 +78,9 @@ class Gateway:
         """Say what a caller may be shown."""
         return Filter(caller.owner, self.blocked_sources, frozenset(), self.min_side)
 
-    def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
+    def after_search(
+        self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""
+    ) -> None:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         variant = ",".join(f"{experiment}:{name}" for experiment, name in answer.variants.items())
@@ -82,7 +92,9 @@ class Gateway:
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
         variants = dict(answer.variants)
-        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key, variants))
+        self.recorder.searched(
+            Search(query_id, answer.release, shown, user, picture, str(box or ""), key, variants, owner=owner)
+        )
 
     def pseudonym(self, user_id: int | None) -> int | None:
         """Say under which number a user is written down."""
@@ -131,6 +143,7 @@ class Gateway:
             await asyncio.wait(self._later, timeout=5)
         if self.recall is not None:
             await self.recall.close()
+        await self.shadow.close()
         await self.recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
@@ -161,6 +174,9 @@ class Gateway:
             "stream": self._stream(),
             "collections": self._collections(),
             "live_release": self._live(),
+            "releases": self._releases(),
+            "canary": self.watch.facts(),
+            "shadow": shadow_facts(self.release_log, self.counts),
             "builds": self._builds(),
             "differences": self._differences(),
             "interactions_waiting": self.recorder.waiting(),
@@ -185,6 +201,12 @@ class Gateway:
     async def _live(self) -> dict[str, Any]:
         release = await self.releases.live()
         return asdict(release)
+
+    async def _releases(self) -> list[dict[str, Any]]:
+        return [
+            {"name": one.release.name, "state": one.state.value, "since": one.since, "note": one.note}
+            for one in await self.release_log.standings()
+        ]
 
     async def _builds(self) -> list[dict[str, Any]]:
         return [asdict(build) for build in await self.catalog.builds()]

@@ -22,6 +22,7 @@ ADAPTERS = {
     "trials": {"psycopg"},
     "changes": {"grpc"},
     "models": {"tritonclient"},
+    "counts": {"redis"},
     "release_log": {"psycopg"},
     "rates": {"redis"},
 }

@@ -14,8 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from visualsearch import experiment_commands, release_cli
-from visualsearch import plan_cli, release_cli
+from visualsearch import experiment_commands, plan_cli, release_cli
 from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 

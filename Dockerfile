@@ -21,6 +21,8 @@ COPY --from=build /venv /venv
 COPY --from=build /app /app
 COPY LICENSE /app/LICENSE
 COPY milvus /app/milvus
+# What releases are judged by, until VISUALSEARCH_EVALUATION_SET names pictures of your own.
+COPY demo/pictures /app/demo/pictures
 # For Triton's pods, which take their models out of this image too.
 COPY compose/triton/infer.py /app/compose/triton/infer.py
 # Triton serves the same files: gateway and indexer read the card that says which vectors fit together.

@@ -1,5 +1,6 @@
 """Encoders that differ from the shipped one, made of its file: no torch is needed."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -46,4 +47,4 @@ def smuggled(repository, version: int, model: bytes) -> None:
     folder = repository / "image_encoder" / str(version)
     folder.mkdir()
     (folder / "model.onnx").write_bytes(model)
-    (folder / "card.json").write_text(json.dumps(card(model, "0.0.0", {}, {})))
+    (folder / "card.json").write_text(json.dumps({"fingerprint": hashlib.sha256(model).hexdigest()}))

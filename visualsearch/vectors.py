@@ -114,15 +114,19 @@ class MilvusVectors:
 
         async def run(client: AsyncMilvusClient) -> None:
             await client.flush(collection)
-            while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.5)
-            while not await asyncio.to_thread(self._searched_by_index, collection):  # noqa: ASYNC110
+            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
+            # been merged into others.
+            rows = await self.count(collection)
+            while not await asyncio.to_thread(self._searched_by_index, collection, rows):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
 
-    def _searched_by_index(self, collection: str) -> bool:
-        """Whether every segment that has an index is searched by it by now; only the blocking client can ask."""
+    def _searched_by_index(self, collection: str, rows: int) -> bool:
+        """Whether so many rows are loaded, in segments that are searched by their index where they are large enough.
+
+        Only the blocking client can ask.
+        """
         client = MilvusClient(**self._options)
         try:
             segments = client.list_loaded_segments(collection)
@@ -132,7 +136,8 @@ class MilvusVectors:
             raise
         finally:
             client.close()
-        return all(one.index_name for one in segments if one.num_rows >= LEAST_INDEXED)
+        loaded = sum(one.num_rows for one in segments) >= rows
+        return loaded and all(one.index_name for one in segments if one.num_rows >= LEAST_INDEXED)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CANDIDATES = (50, 100, 200, 400, 800)
 NPROBES = (8, 16, 32, 64, 128, 256)
 EFS = (50, 100, 200, 400, 800)
-TIMED = 40
+TIMED = 25
 """Searches of each setting that are timed, in turns with all others."""
 WARM = 5
 

@@ -8,7 +8,7 @@ OURS = 'route!~"/ready|/health|/metrics"'
 STAGES = "visualsearch_search_stage_seconds"
 STAGE_OF = 'release=~"$release"'
 INDEX_STAGES = "visualsearch_index_stage_seconds"
-LIVE = "max by (release, model_version, profile) (visualsearch_live_release_info)"
+KNOWN = "max by (release, state, model_version, profile) (visualsearch_release_info)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ SEARCH = [
     Panel(
         "Recall by sampling",
         "percentunit",
-        {"{{release}}": _ratio("visualsearch_recall_found_total", "visualsearch_recall_expected_total", "release")},
+        {"{{release}}": "min by (release) (visualsearch_recall_proxy)"},
     ),
     Panel(
         "nprobe and ef in force",
@@ -170,10 +170,18 @@ STORES = [
 
 RELEASES = [
     Panel(
-        "The live release",
+        "Releases",
         "none",
         {
-            "{{release}}: version {{model_version}}, {{profile}}": LIVE,
+            "{{release}}, {{state}}: version {{model_version}}, {{profile}}": KNOWN,
+        },
+    ),
+    Panel(
+        "Canaries and shadows",
+        "percentunit",
+        {
+            "{{release}} answers": "max by (release) (visualsearch_canary_ratio)",
+            "{{release}} in the shadow": "max by (release) (visualsearch_shadow_ratio)",
         },
     ),
     Panel(

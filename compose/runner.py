@@ -21,6 +21,7 @@ from compose.servers import remove_shared_memory
 from compose.state import locked, process_of, read_state, remove_weed_sockets
 from compose.supervisor import kill_tree
 from visualsearch.errors import ConfigurationError
+from visualsearch.loglines import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,4 +233,5 @@ def _follow(files: list[Path]) -> None:
 
 
 def _print_line(name: str, line: str) -> None:
-    sys.stdout.write(f"{name:10}| {line.rstrip()[:LINE]}\n")
+    for part in readable(line.rstrip()).splitlines() or [""]:
+        sys.stdout.write(f"{name:10}| {part[:LINE]}\n")

@@ -1,4 +1,4 @@
-"""What only the moment of a scrape can tell: servers up, images, stream, rows, builds, differences, certificates.
+"""What only the moment of a scrape can tell: servers up, images, stream, rows, builds, differences, releases.
 
 No process keeps these: each scrape counts them anew, so that any number of processes tell the same, and none of them
 something old. What cannot be counted now is left out.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway.release_facts import family, release_facts
 from visualsearch.telemetry import SERVERS
 
 if TYPE_CHECKING:
@@ -28,16 +29,23 @@ STREAM = {
 
 
 class Facts(Collector):
-    """The facts of one scrape. ``stats`` is what ``Gateway.stats`` gives, ``trouble`` what ``Gateway.not_ready``."""
+    """The facts of one scrape.
 
-    def __init__(self, stats: Mapping[str, Any], trouble: Mapping[str, str]) -> None:
+    ``stats`` is what ``Gateway.stats`` gives, ``trouble`` what ``Gateway.not_ready``, ``releases`` what
+    ``release_facts``.
+    """
+
+    def __init__(
+        self, stats: Mapping[str, Any], trouble: Mapping[str, str], releases: Iterable[GaugeMetricFamily]
+    ) -> None:
         self._stats = stats
         self._trouble = trouble
+        self._releases = releases
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give every family of which there is anything to tell."""
         stats = self._stats
-        yield _family(
+        yield family(
             "server_up",
             "Whether a server does a little real work when asked to (1) or not (0).",
             ["server"],
@@ -45,40 +53,31 @@ class Facts(Collector):
         )
         if images := stats["images"]:
             counts = {status: number for status, number in images.items() if status != "total"}
-            yield _family("images", "Images by status.", ["status"], (((name,), n) for name, n in counts.items()))
+            yield family("images", "Images by status.", ["status"], (((name,), n) for name, n in counts.items()))
         for key, (name, text) in STREAM.items():
             if stats["stream"] and stats["stream"][key] is not None:
                 yield GaugeMetricFamily(name, text, stats["stream"][key])
         if stats["interactions_waiting"] is not None:
             text = "Searches and clicks that are spooled and not written yet."
             yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
-        yield from self._releases()
         yield from self._index()
-
-    def _releases(self) -> Iterator[GaugeMetricFamily]:
-        live = self._stats["live_release"]
-        if live:
-            labels = ["release", "model_version", "profile"]
-            values = tuple(str(live[name]) for name in ("name", "model_version", "profile"))
-            yield _family("live_release_info", "The release that answers.", labels, [(values, 1)])
-            parameters = (((live["name"], name), value) for name, value in live["search_params"].items())
-            yield _family("search_parameter", "nprobe or ef in force.", ["release", "parameter"], parameters)
+        yield from self._releases
 
     def _index(self) -> Iterator[GaugeMetricFamily]:
         rows = self._stats["collections"] or {}
-        yield _family("index_rows", "Rows of a collection.", ["collection"], (((name,), n) for name, n in rows.items()))
+        yield family("index_rows", "Rows of a collection.", ["collection"], (((name,), n) for name, n in rows.items()))
         builds = self._stats["builds"] or []
         parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
-        yield _family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
+        yield family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
         recalls = [one for one in self._stats["recall"] or [] if one["recall"] is not None]
-        yield _family(
+        yield family(
             "recall_proxy",
             "Recall@10 of the sampled queries of the last ten minutes.",
             ["release"],
             (((one["release"],), one["recall"]) for one in recalls),
         )
         found = self._stats["differences"] or []
-        yield _family(
+        yield family(
             "differences",
             "What the last reconciliation found; release is empty for the object store.",
             ["release", "kind"],
@@ -86,16 +85,9 @@ class Facts(Collector):
         )
 
 
-def _family(
-    name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"visualsearch_{name}", text, labels=labels)
-    for values, number in samples:
-        family.add_metric(list(values), number)
-    return family
-
-
 async def facts(gateway: Gateway) -> Facts:
     """Ask everything at once; takes as long as the slowest server is given to answer."""
-    stats, trouble = await asyncio.gather(gateway.stats(), gateway.not_ready())
-    return Facts(stats, trouble)
+    stats, trouble, moves = await asyncio.gather(
+        gateway.stats(), gateway.not_ready(), release_facts(gateway.release_log)
+    )
+    return Facts(stats, trouble, moves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import operations, problems, releases_api, routes, verdicts
+from gateway import explain_api, operations, problems, releases_api, routes, verdicts
 from gateway.access import Access
 from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
+from gateway.explain import Explainer
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
@@ -23,6 +25,9 @@ from gateway.recall import RecallProxy
 from gateway.recorder import Recorder
 from gateway.search import ImageSearch
 from gateway.service import Gateway
+from gateway.shadow import Shadow
+from gateway.traffic import Traffic
+from gateway.watch import Watch
 from visualsearch import tracing
 from visualsearch.releases import Releases
 from visualsearch.wiring import Stores, open_stores
@@ -39,6 +44,8 @@ IN_TIME = 0.25
 """Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
+CANARY_SHARE = 0.5
+"""Of the time that a search has, a canary may take so much before the live release is asked."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
 
 
@@ -49,6 +56,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.include_router(routes.router)
     app.include_router(operations.router)
     app.include_router(verdicts.router)
+    app.include_router(explain_api.router)
     app.include_router(releases_api.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
@@ -63,12 +71,15 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
     releases = Releases(stores.catalog, stores.release_log)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
+    shadow = Shadow(releases, stores.counts, lambda: search.busy)
+    traffic = Traffic(releases, stores.counts, deadline_s * CANARY_SHARE, shadow)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
         stores.catalog,
         stores.blobs,
         releases,
+        traffic,
         pool,
         deadline_s=deadline_s,
         max_waiting=most,
@@ -90,7 +101,11 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         search,
         corpus,
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
+        Explainer(search, corpus, stores.encoder, stores.catalog, stores.journal, stores.blobs, releases, deadline_s),
         Recorder(stores.spool),
+        Watch(traffic, stores.counts, stores.release_log, stores.recall_log, stores.events),
+        shadow,
+        stores.counts,
         sources,
         settings.min_result_side,
         settings.store_queries,
@@ -118,7 +133,9 @@ def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], Abstract
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S):
                     crew.join()
+                    watching = asyncio.create_task(gateway.watch.run())
                     yield
+                    watching.cancel()
                     crew.leave()
                 await gateway.drain()
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from gateway.problems import HINTS, Problem
 from visualsearch import tracing
 from visualsearch.domain import MAX_UPLOAD_BYTES
-from visualsearch.telemetry import ERRORS, count_error, count_request, request_id
+from visualsearch.loglines import request_id
+from visualsearch.telemetry import ERRORS, count_error, count_request
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 
 from gateway import schemas
 from visualsearch import errors
-from visualsearch.telemetry import count_error, request_id
+from visualsearch.loglines import request_id
+from visualsearch.telemetry import count_error
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

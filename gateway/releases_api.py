@@ -14,7 +14,9 @@ from gateway.problems import failures
 from gateway.routes import AdminCaller, gateway_of
 from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.lifecycle import Lifecycle
-from visualsearch.standing import Standing
+from visualsearch.releases import wanted
+from visualsearch.standing import Canary as RampedCanary
+from visualsearch.standing import Job, Standing
 
 router = APIRouter(prefix="/releases", tags=["releases"])
 REFUSALS = failures(401, 403, 404, 409, 422, 429, 503)
@@ -86,6 +88,16 @@ class HistoryEntry(BaseModel):
     evaluation: Evaluation | None
 
 
+class Wish(BaseModel):
+    """A release to build: what is left out is the live one's, and the name is made of the rest."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    profile: Annotated[str | None, Field(max_length=100)] = None
+    name: Annotated[str | None, Field(max_length=100)] = None
+
+
 class Why(BaseModel):
     """A move and its reason."""
 
@@ -96,6 +108,20 @@ class Promotion(Why):
     """A promotion; ``force`` passes by what the gate says, and needs a reason."""
 
     force: bool = False
+
+
+class CanaryWish(Promotion):
+    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds and ``min_requests``."""
+
+    steps: Annotated[list[float], Field(min_length=1, max_length=20)] = [1.0, 2.0, 5.0]
+    step_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
+    min_requests: Annotated[int, Field(ge=1, le=10**9)] = 200
+
+
+class ShadowWish(BaseModel):
+    """Percent of the queries that also run on the release; 0 ends it."""
+
+    share: Annotated[float, Field(ge=0, le=100)]
 
 
 def standing_of(one: Standing) -> ReleaseStanding:
@@ -153,6 +179,17 @@ async def history(
     return [HistoryEntry.model_validate(one) for one in found]
 
 
+@router.post("", status_code=202, summary="Build a release", responses=REFUSALS)
+async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseStanding:
+    """Have an indexer build a release beside what is live, and evaluate it; /stats tells how far it is."""
+    gateway = gateway_of(request)
+    release = await wanted(
+        gateway.release_log, gateway.encoder, gateway.vectors, wish.model_version, wish.profile, wish.name
+    )
+    await _lifecycle(request, caller).begin(release, Job.BUILD)
+    return await _standing(request, release.name)
+
+
 @router.post("/rollback", summary="Go back", responses=REFUSALS)
 async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str, Any]:
     """End the canary; where there is none, make the release live that the live one replaced. Answers what is live."""
@@ -163,6 +200,29 @@ async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str,
 @router.get("/{name}", summary="Where one release stands", responses=REFUSALS)
 async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
     """Tell a release's state, what the gate said, and why it stands there."""
+    return await _standing(request, name)
+
+
+@router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
+async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
+    """Have an indexer evaluate a release; GET /releases/{name} tells the verdict once its ``job`` is empty."""
+    await _lifecycle(request, caller).ask(name, Job.EVALUATE)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
+async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryWish) -> ReleaseStanding:
+    """Let a release answer for a small share of the users; doing worse than the live one rolls it back."""
+    force = _forced(how.force, how.reason)
+    ramp = RampedCanary(tuple(how.steps), how.step_s, how.min_requests)
+    await _lifecycle(request, caller).canary(name, ramp, force=force)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
+async def shadow(request: Request, caller: AdminCaller, name: Name, wish: ShadowWish) -> ReleaseStanding:
+    """Run a share of the queries on a release too, after the answer; /stats tells how alike its answers are."""
+    await _lifecycle(request, caller).shadow(name, wish.share)
     return await _standing(request, name)
 
 

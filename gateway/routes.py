@@ -133,9 +133,9 @@ async def search(
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller))
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id)
     answer = await gateway.search.by_picture(data, box, wish)
-    gateway.after_search(answer, user_id, box, data)
+    gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
 
 
@@ -156,7 +156,7 @@ async def similar(
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id, user_id=user_id)
     answer = await gateway.search.by_image(image, wish)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)

@@ -149,6 +149,50 @@ class SampledRecall(BaseModel):
     queries: int
 
 
+class ReleaseState(BaseModel):
+    """Where a release stands, and why."""
+
+    name: str
+    state: str
+    since: datetime
+    note: str
+
+
+class SeenOfRelease(BaseModel):
+    """What was seen of a release since the canary began."""
+
+    requests: int
+    errors: int
+    p95_ms: float | None
+    recall: float | None
+    recall_queries: int
+    searches: int
+    clicked: int
+
+
+class CanaryFacts(BaseModel):
+    """The canary's share in percent, and what is seen of it beside the live release."""
+
+    release: str
+    share: float
+    step: int
+    steps: list[float]
+    seen: dict[str, SeenOfRelease]
+
+
+class ShadowFacts(BaseModel):
+    """How alike the answers of a release that nobody sees are to the live ones; ``share`` in percent of the queries."""
+
+    release: str
+    share: float
+    queries: int
+    errors: int
+    shed: int
+    overlap: float | None
+    rbo: float | None
+    same_first: float | None
+
+
 class Stats(BaseModel):
     """What there is; a part is null when its server does not answer, and ``errors`` says why."""
 
@@ -160,6 +204,9 @@ class Stats(BaseModel):
     differences: list[Difference] | None
     interactions_waiting: int | None
     recall: list[SampledRecall] | None = None
+    releases: list[ReleaseState] | None = None
+    canary: CanaryFacts | None = None
+    shadow: ShadowFacts | None = None
     errors: list[str]
 
 

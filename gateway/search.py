@@ -7,6 +7,7 @@ import time
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admission import Admission
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gateway.traffic import Traffic
     from visualsearch.domain import Candidates, Filter, Image, Ranked, Release
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
     from visualsearch.releases import Releases
@@ -73,6 +75,12 @@ class Wish:
     where: Filter
     left_out: int | None = None
     """An image that must not be among the results: the query itself."""
+    user_id: int | None = None
+    """Who asks."""
+
+    def sticky_key(self, picture: bytes) -> bytes:
+        """Return what a caller's release is chosen by: who asks, or the picture where nobody says."""
+        return picture if self.user_id is None else str(self.user_id).encode()
 
 
 class ImageSearch:
@@ -85,6 +93,7 @@ class ImageSearch:
         catalog: Catalog,
         blobs: Blobs,
         releases: Releases,
+        traffic: Traffic,
         pool: Executor,
         *,
         deadline_s: float,
@@ -96,6 +105,7 @@ class ImageSearch:
         self._catalog = catalog
         self._blobs = blobs
         self._releases = releases
+        self._traffic = traffic
         self._pool = pool
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
@@ -121,26 +131,35 @@ class ImageSearch:
             async with watch.stage("decode"):
                 prepared = await self.decode(data, box)
             async with self._deadline():
-                release = await self._releases.live()
-                async with watch.stage("embed"):
-                    embedding = await self._embed(prepared, release)
                 query_id = await self._query_id()
-                return await self._answer(query_id, embedding, release, wish, watch)
+                key = wish.sticky_key(prepared.pixels.tobytes())
+                return await self._traffic.answered(key, partial(self._by_pixels, query_id, prepared, wish, watch))
+
+    async def _by_pixels(
+        self, query_id: int, prepared: Prepared, wish: Wish, decoded: Stopwatch, release: Release
+    ) -> SearchAnswer:
+        watch = Stopwatch(decoded.begin, dict(decoded.stages))  # a second release may be asked
+        async with watch.stage("embed"):
+            embedding = await self._embed(prepared, release)
+        return await self._answer(query_id, embedding, release, wish, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
-        watch = Stopwatch()
         with self.admission.slot():
             async with self._deadline():
-                release = await self._releases.live()
-                async with watch.stage("embed"):
-                    stored = await self._vectors.fetch(release.collection, [image.id])
-                    if image.id not in stored:  # indexed, but not by the release that is live now
-                        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
-                        stored[image.id] = await self._embed(await self.decode(data), release)
-                return await self._answer(image.id, stored[image.id], release, wish, watch)
+                key = wish.sticky_key(str(image.id).encode())
+                return await self._traffic.answered(key, partial(self._by_row, image, wish))
+
+    async def _by_row(self, image: Image, wish: Wish, release: Release) -> SearchAnswer:
+        watch = Stopwatch()
+        async with watch.stage("embed"):
+            stored = await self._vectors.fetch(release.collection, [image.id])
+            if image.id not in stored:  # indexed, but not by this release
+                data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+                stored[image.id] = await self._embed(await self.decode(data), release)
+        return await self._answer(image.id, stored[image.id], release, wish, watch)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.shadow import shadow_facts
 from visualsearch import tracing
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
     from gateway.crew import Crew
+    from gateway.explain import Explainer
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
+    from gateway.shadow import Shadow
+    from gateway.watch import Watch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Encoder, Events, RecallLog, ReleaseLog, Vectors
+    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -51,7 +55,11 @@ class Gateway:
     search: ImageSearch
     corpus: Corpus
     access: Access
+    explainer: Explainer
     recorder: Recorder
+    watch: Watch
+    shadow: Shadow
+    counts: Counts
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     store_queries: bool = True
@@ -67,7 +75,9 @@ class Gateway:
         """Say what a caller may be shown."""
         return Filter(caller.owner, self.blocked_sources, frozenset(), self.min_side)
 
-    def after_search(self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None) -> None:
+    def after_search(
+        self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""
+    ) -> None:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         count_stages(answer.release, "", stages)
@@ -77,7 +87,7 @@ class Gateway:
         key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
-        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key))
+        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key, owner=owner))
 
     def pseudonym(self, user_id: int | None) -> int | None:
         """Say under which number a user is written down."""
@@ -126,6 +136,7 @@ class Gateway:
             await asyncio.wait(self._later, timeout=5)
         if self.recall is not None:
             await self.recall.close()
+        await self.shadow.close()
         await self.recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
@@ -156,6 +167,9 @@ class Gateway:
             "stream": self._stream(),
             "collections": self._collections(),
             "live_release": self._live(),
+            "releases": self._releases(),
+            "canary": self.watch.facts(),
+            "shadow": shadow_facts(self.release_log, self.counts),
             "builds": self._builds(),
             "differences": self._differences(),
             "interactions_waiting": self.recorder.waiting(),
@@ -180,6 +194,12 @@ class Gateway:
     async def _live(self) -> dict[str, Any]:
         release = await self.releases.live()
         return asdict(release)
+
+    async def _releases(self) -> list[dict[str, Any]]:
+        return [
+            {"name": one.release.name, "state": one.state.value, "since": one.since, "note": one.note}
+            for one in await self.release_log.standings()
+        ]
 
     async def _builds(self) -> list[dict[str, Any]]:
         return [asdict(build) for build in await self.catalog.builds()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,9 @@ from indexer.ingest import Ingest
 from indexer.progress import COLUMNS
 from indexer.rebuild import Rebuild
 from indexer.reconcile import Reconcile
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE, ReleaseState
-from visualsearch.errors import ConfigurationError, Conflict, InvalidInput, VisualSearchError
-from visualsearch.releases import Releases, new_release
+from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.errors import ConfigurationError, Unavailable, VisualSearchError
+from visualsearch.standing import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,35 +26,17 @@ if TYPE_CHECKING:
     from visualsearch.lifecycle import Lifecycle
     from visualsearch.wiring import Stores
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-"""What can be part of a collection's name in Milvus."""
 UNIT = 1e-3
 """An embedding whose length differs from 1 by more than this is none."""
 
 
-async def wanted(stores: Stores, model_version: int | None, profile: str | None, name: str | None) -> Release:
-    """Describe the release that is asked for, which differs from the live one in what is given.
-
-    Raises ``InvalidInput`` for a name that is none, ``ConfigurationError`` for a version without a card or a profile
-    that there is not, and ``Conflict`` where the name is taken.
-    """
-    if name is not None and not NAME.fullmatch(name):
-        raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
-    live = await Releases(stores.catalog).live()
-    version, profile = model_version or live.model_version, profile or live.profile
-    # What the live release was tuned to fits another index of the same profile better than the profile's own.
-    params = live.search_params if profile == live.profile else stores.vectors.search_params(profile)
-    release = new_release(version, await stores.encoder.fingerprint(version), profile, params, name or "")
-    if not release.fingerprint:
-        raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")
-    for one in await stores.release_log.standings():
-        if one.release.name == release.name and one.state != ReleaseState.BUILDING:
-            raise Conflict(f"Release {release.name} is {one.state} already; choose another name.")
-    return release
-
-
 async def build(
-    stores: Stores, release: Release, lifecycle: Lifecycle, pool: Executor, on_progress: Callable[[Build], None]
+    stores: Stores,
+    release: Release,
+    lifecycle: Lifecycle,
+    pool: Executor,
+    on_progress: Callable[[Build], None],
+    job: Job = Job.NONE,
 ) -> None:
     """Build a release, or go on with one that was begun; it is ready when this returns.
 
@@ -69,11 +50,11 @@ async def build(
 
     try:
         await load(stores, release)
-        await lifecycle.begin(release)
+        await lifecycle.begin(release, job)
         await Rebuild(stores.catalog, stores.vectors, ingest, reconcile, on_progress).run(release)
         await lifecycle.ready(release.name)
     except VisualSearchError as error:
-        await lifecycle.failed(release, str(error))
+        await lifecycle.failed(release, str(error), again=isinstance(error, Unavailable))
         raise
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from indexer.bridge import Bridge, BucketSweep
+from indexer.caretaker import Caretaker
+from indexer.gate import Gate, Limits
 from indexer.ingest import Ingest
 from indexer.retention import Retention
 from indexer.sweeper import Sweeper
@@ -74,6 +76,9 @@ async def run(settings: Settings) -> None:
             if stores.changes is not None:
                 bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
                 tasks.append(bridge.run(stop))
+            model = settings.model_repository / settings.model_name
+            limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
+            tasks.append(Caretaker(name, stores, Gate(stores, settings.evaluation_set, model, limits), pool).run(stop))
             work = asyncio.gather(*tasks)
             await _first(work, stop)
             try:

@@ -53,6 +53,11 @@ class Client:
         """Return a thumbnail whose longer side is ``size`` pixels."""
         return self._call("GET", f"/images/{image_id}/content", params={"size": size}).content
 
+    def stats(self) -> dict[str, Any]:
+        """Return what there is, and how the canary does."""
+        stats: dict[str, Any] = self._call("GET", "/stats").json()
+        return stats
+
     def delete(self, image_id: int) -> None:
         """Delete an image everywhere."""
         self._call("DELETE", f"/images/{image_id}")

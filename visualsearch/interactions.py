@@ -39,6 +39,8 @@ class Search:
     """Where the query's picture is kept; empty where it is not."""
     variants: dict[str, str] = field(default_factory=dict)
     """Which variant of each experiment answered."""
+    owner: str = ""
+    """Whose key it was; empty where the gateway asks for none."""
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
 
@@ -57,6 +59,15 @@ class Click:
 
 
 Told = Search | Click
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuery:
+    """A query that was asked with a picture: whose it is, which box of it was meant, and where the picture is kept."""
+
+    owner: str
+    box: str
+    blob_key: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from visualsearch.interactions import Click, Search, Written, to_text
+from visualsearch.interactions import Click, KeptQuery, Search, Written, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,12 +21,13 @@ SEARCHES = """
 WITH told AS (
   SELECT * FROM jsonb_to_recordset(%s::jsonb) AS told (
     id uuid, at timestamptz, query_image_id bigint, release text, shown bigint[], "user" bigint,
-    picture boolean, box text, blob_key text, variants jsonb)
+    picture boolean, box text, blob_key text, variants jsonb, owner text)
 ), new AS (
   INSERT INTO spooled (id, at) SELECT id, at FROM told ON CONFLICT DO NOTHING RETURNING id
 ), asked AS (
-  INSERT INTO queries (id, release, user_id, box, blob_key, asked_at)
-  SELECT query_image_id, release, "user", box, blob_key, at FROM told JOIN new USING (id) WHERE picture
+  INSERT INTO queries (id, release, user_id, box, blob_key, asked_at, owner)
+  SELECT query_image_id, release, "user", box, blob_key, at, COALESCE(owner, '')
+  FROM told JOIN new USING (id) WHERE picture
   ON CONFLICT DO NOTHING
 ), shown AS (
   INSERT INTO interactions (user_id, query_image_id, displayed_image_id, rank, type, ts, variants)
@@ -80,6 +81,11 @@ class PostgresJournal:
                 rows = await self._rows(statement, f"[{','.join(map(to_text, some))}]")
                 written += Written(rows[0]["new"], rows[0]["unfounded"])
         return written
+
+    async def query(self, query_image_id: int) -> KeptQuery | None:
+        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
+        rows = await self._rows("SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id)
+        return KeptQuery(**rows[0]) if rows else None
 
     async def keep(self, days: int) -> list[str]:
         """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.

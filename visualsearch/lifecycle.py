@@ -58,10 +58,11 @@ class Lifecycle:
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, "become ready", ReleaseState.BUILDING)
-            await self._move(book, old, replace(old, state=ReleaseState.READY, job=Job.NONE), Action.READY, "")
+            job = Job.EVALUATE if old.job is Job.RESUME else Job.NONE
+            await self._move(book, old, replace(old, state=ReleaseState.READY, job=job), Action.READY, "")
 
-    async def failed(self, release: Release, reason: str) -> None:
-        """Note why a job on a release came to nothing.
+    async def failed(self, release: Release, reason: str, *, again: bool = False) -> None:
+        """Note why a job on a release came to nothing; ``again`` leaves the job to be tried again.
 
         Its state stays, and it may be gone on with; but a build that was only asked for, and cannot begin, is retired.
         """
@@ -71,13 +72,18 @@ class Lifecycle:
                 now = datetime.now(UTC)
                 await book.record(Transition(now, release.name, self._actor, Action.FAIL, "", "", reason))
                 return
-            state = ReleaseState.RETIRED if old.job is Job.BUILD else old.state
-            await self._move(book, old, replace(old, state=state, job=Job.NONE), Action.FAIL, reason)
+            if again and old.note == reason:
+                return
+            state = ReleaseState.RETIRED if old.job is Job.BUILD and not again else old.state
+            job = old.job if again else Job.NONE
+            await self._move(book, old, replace(old, state=state, job=job), Action.FAIL, reason)
 
     async def ask(self, name: str, job: Job) -> None:
         """Ask the indexers for a job on a release."""
         async with self._log.switching() as book:
-            await book.put(replace(await _known(book, name), job=job))
+            old = await _known(book, name)
+            _only(old, f"be given to an indexer to {job}", ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE)
+            await book.put(replace(old, job=job))
 
     async def evaluated(self, name: str, evaluation: Evaluation) -> None:
         """Keep what the gate found out."""
@@ -229,14 +235,9 @@ def _gate(new: Standing, standings: Sequence[Standing], force: str) -> None:
     if force:
         return
     name, evaluation = new.release.name, new.evaluation
-    live = next((one.release.name for one in standings if one.state == ReleaseState.LIVE), "")
-    again = f"Run `visualsearch release evaluate {name}`, or force it with a reason."
-    if evaluation is None:
-        raise Conflict(f"Release {name} has not been evaluated yet. {again}")
-    if evaluation.against not in {live, name}:
-        raise Conflict(f"Release {name} was evaluated against {evaluation.against}, and {live} is live now. {again}")
-    if datetime.now(UTC) - evaluation.at > VALID_FOR:
-        raise Conflict(f"Release {name} was evaluated at {evaluation.at:%F %T}, which is too long ago. {again}")
+    if trouble := unproved(new, standings):
+        raise Conflict(f"{trouble} Run `visualsearch release evaluate {name}`, or force it with a reason.")
+    assert evaluation is not None
     if not evaluation.passed:
         raise Conflict(f"The gate keeps release {name} back: {_failures(evaluation)}. Build a better one, or force it.")
 
@@ -248,3 +249,17 @@ def _failures(evaluation: Evaluation) -> str:
 
 def _reason(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
+
+
+def unproved(new: Standing, standings: Sequence[Standing]) -> str:
+    """Say why a release's evaluation does not count, or nothing where it does, whatever its verdict."""
+    evaluation = new.evaluation
+    live = next((one.release.name for one in standings if one.state == ReleaseState.LIVE), "")
+    name = new.release.name
+    if evaluation is None:
+        return f"Release {name} has not been evaluated yet."
+    if evaluation.against not in {live, name}:
+        return f"Release {name} was evaluated against {evaluation.against}, and {live} is live now."
+    if datetime.now(UTC) - evaluation.at > VALID_FOR:
+        return f"Release {name} was evaluated at {evaluation.at:%F %T}, which is too long ago."
+    return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         StreamState,
         VectorRow,
     )
-    from visualsearch.interactions import Spooled, Told, Written
+    from visualsearch.interactions import KeptQuery, Spooled, Told, Written
     from visualsearch.recall import Recall
     from visualsearch.standing import Standing, Transition
 
@@ -70,6 +71,10 @@ class Encoder(Protocol):
 
 class Vectors(Protocol):
     """Holds embeddings and finds the nearest."""
+
+    def search_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
+        ...
 
     async def create(self, collection: str, profile: str) -> None:
         """Create a collection with an index profile of milvus/collection.yaml and load it; no-op where it exists."""
@@ -507,6 +512,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def query(self, query_image_id: int) -> KeptQuery | None:
+        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
+        ...
+
     async def keep(self, days: int) -> list[str]:
         """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
 
@@ -565,8 +574,36 @@ class ReleaseLog(Protocol):
         """Return every release, the newest first."""
         ...
 
+    async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
+        """Return by release how many searches of the last seconds were written down, and how many had a click."""
+        ...
+
     async def history(self, release: str | None, limit: int) -> list[Transition]:
         """Return what was done to a release, or to any, the newest first."""
+        ...
+
+
+class Counts(Protocol):
+    """What all processes have counted by release."""
+
+    async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what was counted just now, by release and counter."""
+        ...
+
+    async def since(self, seconds: float) -> dict[str, Counter[str]]:
+        """Return the sums of the last seconds, by release; an hour at most."""
+        ...
+
+    async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
+        """Add to sums that are kept."""
+        ...
+
+    async def total(self, series: str) -> Counter[str]:
+        """Return the sums that were added up under a name."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 

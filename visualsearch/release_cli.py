@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from visualsearch.errors import InvalidInput
+from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rich.progress import TaskID
+
+    from visualsearch.domain import Release
     from visualsearch.lifecycle import Lifecycle
+    from visualsearch.standing import Evaluation, Standing
     from visualsearch.wiring import Stores
 
 PIPE_WIDTH = 200
@@ -60,6 +64,45 @@ async def _follow(stores: Stores) -> None:
         out.print(f"[yellow]What follows is left to the indexers:[/] {error}", highlight=False)
 
 
+async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> Evaluation:
+    """Evaluate a release with a bar, and show the verdict."""
+    from rich.progress import Progress
+
+    from indexer.gate import Gate, Limits
+    from visualsearch.release_show import checks_table
+
+    settings = Settings.load()
+    limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
+    gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
+    with Progress(console=out) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        evaluation = await gate.evaluate(release, lifecycle, tell)
+    out.print(checks_table(evaluation))
+    return evaluation
+
+
+async def _standing(stores: Stores, name: str) -> Standing:
+    for one in await stores.release_log.standings():
+        if one.release.name == name:
+            return one
+    raise NotFound(f"There is no release {name!r}; `visualsearch release list` names those that there are.")
+
+
+async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
+    """Evaluate a release where its last evaluation does not count any more."""
+    from visualsearch.lifecycle import unproved
+
+    one = await _standing(stores, name)
+    if one.state in {"ready", "canary"} and unproved(one, await stores.release_log.standings()):
+        await _evaluate(stores, lifecycle, one.release)
+
+
 def _forced(force: bool, reason: str) -> str:
     if force and not reason.strip():
         raise InvalidInput("--force needs --reason: the history should tell why the gate was passed by.")
@@ -92,15 +135,27 @@ def build(
     name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
 ) -> None:
     """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
-    from indexer.building import build_with_bar, wanted
+    from indexer.building import build_with_bar
+    from visualsearch.releases import wanted
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
-        release = await wanted(stores, model_version, profile, name)
+        release = await wanted(stores.release_log, stores.encoder, stores.vectors, model_version, profile, name)
         await build_with_bar(stores, out, lifecycle, release)
         out.print(f"Release {release.name} is ready: collection {release.collection}.", highlight=False)
         await _follow(stores)
+        await _evaluate(stores, lifecycle, release)
 
     _with_releases(work)
+
+
+@app.command()
+def evaluate(name: Name) -> None:
+    """Hold a release against the gate; exit with 1 when it does not pass."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> bool:
+        return (await _evaluate(stores, lifecycle, (await _standing(stores, name)).release)).passed
+
+    raise typer.Exit(0 if _with_releases(work) else 1)
 
 
 @app.command()
@@ -108,11 +163,71 @@ def promote(name: Name, *, reason: Reason = "", force: Force = False) -> None:
     """Make a release live, in one step; the one that was live stays ready for a rollback."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        if not force:
+            await _prove(stores, lifecycle, name)
         await lifecycle.promote(name, reason="" if force else reason, force=_forced(force, reason))
         out.print(f"Release {name} is live.", highlight=False)
         await _follow(stores)
 
     _with_releases(work)
+
+
+@app.command()
+def canary(
+    name: Name,
+    steps: Annotated[str, typer.Option(help="Percent of the traffic, step by step.")] = "1,2,5",
+    step_s: Annotated[float, typer.Option(min=1, help="Seconds that each step lasts.")] = 600,
+    min_requests: Annotated[int, typer.Option(min=1, help="Before it has answered so many, nothing is judged.")] = 200,
+    *,
+    reason: Reason = "",
+    force: Force = False,
+) -> None:
+    """Show a release to some users, more of them step by step; doing worse than the live one, it is rolled back."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        from visualsearch.standing import Canary
+
+        if not force:
+            await _prove(stores, lifecycle, name)
+        await lifecycle.canary(name, Canary(_numbers(steps), step_s, min_requests), force=_forced(force, reason))
+        out.print(f"Release {name} is the canary, at {steps.split(',')[0]}% of the traffic.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def shadow(name: Name, share: Annotated[float, typer.Option(help="Percent of the queries; 0 ends it.")] = 10) -> None:
+    """Run a share of the queries on a release too, out of everybody's sight; `release watch` compares."""
+
+    async def work(_: Stores, lifecycle: Lifecycle) -> None:
+        await lifecycle.shadow(name, share)
+        out.print(f"{share:g}% of the queries run on release {name} too.", highlight=False)
+
+    _with_releases(work)
+
+
+@app.command()
+def watch() -> None:
+    """Show how the canary and the shadow do beside the live release, as the gateway tells."""
+    from visualsearch.client import Client
+    from visualsearch.release_show import canary_table, shadow_table
+
+    with Client(Settings.load().url) as client:
+        stats = client.stats()
+    tables = [canary_table(stats["canary"])] if stats["canary"] else []
+    tables += [shadow_table(stats["shadow"])] if stats["shadow"] else []
+    for table in tables:
+        out.print(table)
+    if not tables:
+        out.print("There is neither a canary nor a shadow.")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"{text!r} are no steps: give percents with commas between them, such as 1,2,5.") from None
 
 
 @app.command()

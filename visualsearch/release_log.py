@@ -59,6 +59,20 @@ class PostgresReleaseLog:
         async with self._lender.connection() as connection:
             return await PostgresBook(connection).standings()
 
+    async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
+        """Return by release how many searches of the last seconds were written down, and how many had a click."""
+        async with self._lender.connection() as connection:
+            rows = await connection.execute(
+                """SELECT release, count(*) AS searches, count(clicked) AS clicked FROM queries
+                LEFT JOIN (
+                  SELECT DISTINCT query_image_id AS clicked FROM interactions
+                  WHERE type = 'click' AND ts > now() - make_interval(secs => %(s)s)
+                ) AS clicks ON clicked = id
+                WHERE asked_at > now() - make_interval(secs => %(s)s) GROUP BY release""",
+                {"s": seconds},
+            )
+            return {row["release"]: (row["searches"], row["clicked"]) for row in await rows.fetchall()}
+
     async def history(self, release: str | None, limit: int) -> list[Transition]:
         """Return what was done to a release, or to any, the newest first."""
         async with self._lender.connection() as connection:

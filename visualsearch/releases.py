@@ -12,18 +12,21 @@ import time
 from typing import TYPE_CHECKING
 
 from visualsearch.domain import Release, ReleaseState
-from visualsearch.errors import NotFound, Unavailable
+from visualsearch.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unavailable
 from visualsearch.standing import Job, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.ports import Catalog, ReleaseLog, Vectors
+    from visualsearch.ports import Catalog, Encoder, ReleaseLog, Vectors
 
 LIVE_ALIAS = "images_live"
 """Name under which people see the live collection in Milvus' console."""
 CANARY_ALIAS = "images_canary"
 """The same for the collection of the canary, where there is one."""
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+"""What can be part of a collection's name in Milvus."""
 
 CACHE_S = 0.5
 """How long a resolved release may be used before the catalog is asked again."""
@@ -64,6 +67,10 @@ class Releases:
                 if int.from_bytes(place, "big") / 2**64 * 100 < one.canary.share:
                     return one.release
         return _live(standings).release
+
+    def shadow(self) -> Standing | None:
+        """Return the release that runs out of sight beside the live one, as last heard."""
+        return next((one for one in self._kept if one.shadow and one.state == ReleaseState.READY), None)
 
     async def named(self, name: str) -> Release:
         """Return a release that can answer, by its name; raises ``NotFound``."""
@@ -131,4 +138,33 @@ async def ensure_live(catalog: Catalog, vectors: Vectors, wanted: Release) -> Re
     if live is None:
         await catalog.add_release(release, ReleaseState.LIVE)
     await vectors.point_alias(LIVE_ALIAS, release.collection)
+    return release
+
+
+async def wanted(
+    log: ReleaseLog,
+    encoder: Encoder,
+    vectors: Vectors,
+    model_version: int | None,
+    profile: str | None,
+    name: str | None,
+) -> Release:
+    """Describe the release that is asked for, which differs from the live one in what is given.
+
+    Raises ``InvalidInput`` for a name that is none, ``ConfigurationError`` for a version without a card or a profile
+    that there is not, and ``Conflict`` where the name is taken.
+    """
+    if name is not None and not NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
+    standings = await log.standings()
+    live = _live(standings).release
+    version, profile = model_version or live.model_version, profile or live.profile
+    # What the live release was tuned to fits another index of the same profile better than the profile's own.
+    params = live.search_params if profile == live.profile else vectors.search_params(profile)
+    release = new_release(version, await encoder.fingerprint(version), profile, params, name or "")
+    if not release.fingerprint:
+        raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")
+    for one in standings:
+        if one.release.name == release.name and one.state != ReleaseState.BUILDING:
+            raise Conflict(f"Release {release.name} is {one.state} already; choose another name.")
     return release

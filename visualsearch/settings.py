@@ -134,6 +134,13 @@ class Settings(BaseSettings):
     )
     trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the traces begun here that are kept.")
 
+    evaluation_set: Path = Field(
+        ROOT / "demo" / "pictures", description="A folder of category folders, by which releases are judged."
+    )
+    release_margin: float = Field(0.01, ge=0, description="How far a release's nDCG@10 may be below the live one's.")
+    release_recall: float = Field(0.9, ge=0, le=1, description="The recall@10 that a release's index must have.")
+    release_p95_ms: float = Field(300, gt=0, description="What a search by a release may take at p95, in ms.")
+
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

@@ -29,6 +29,9 @@ class Job(StrEnum):
 
     NONE = ""
     BUILD = "build"
+    """Asked for; nobody writes to it yet."""
+    RESUME = "resume"
+    """Begun; an indexer that takes over goes on with it."""
     EVALUATE = "evaluate"
 
 

@@ -9,22 +9,18 @@ import logging
 import sys
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import orjson
 from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
 from visualsearch import tracing
 from visualsearch.errors import ConfigurationError, RateLimited, Unavailable
+from visualsearch.loglines import JsonLines, TextLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from visualsearch.errors import VisualSearchError
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of what a caller waits for."""
@@ -48,10 +44,6 @@ STAGE_SECONDS = Histogram(
 )
 IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
 CLICKS = Counter("visualsearch_clicks_total", "Results clicked.", ["release", "variant"])
-RECALL_EXPECTED = Counter(
-    "visualsearch_recall_expected_total", "Nearest images that an exact search found, in samples.", ["release"]
-)
-RECALL_FOUND = Counter("visualsearch_recall_found_total", "Those of them that the index found too.", ["release"])
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
 
@@ -133,28 +125,11 @@ def serve_metrics(host: str, port: int) -> Iterator[None]:
         thread.join()
 
 
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if request_id.get():
-            line["request_id"] = request_id.get()
-        line |= tracing.ids()
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
-
-
 def configure_logging(level: str, style: str) -> None:
     """Log to standard error: one JSON object a line, or text; ``auto`` is text on a terminal."""
     handler = logging.StreamHandler()
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(text if as_text else _JsonLines())
+    handler.setFormatter(TextLines() if as_text else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Each says at length what the adapters turn into an error of ours anyway.
     for chatty, quiet in {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from visualsearch.blobs import S3Blobs
 from visualsearch.catalog import PostgresCatalog
 from visualsearch.changes import SeaweedChanges
+from visualsearch.counts import RedisCounts
 from visualsearch.domain import Priority
 from visualsearch.dump import PostgresDump
 from visualsearch.encoder import TritonEncoder
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Blobs,
         Catalog,
         Changes,
+        Counts,
         Encoder,
         Events,
         Journal,
@@ -70,6 +72,7 @@ class Stores:
     """The same collections over another connection, for what may take long and must not disturb a request."""
     release_log: ReleaseLog
     models: Models
+    counts: Counts
     rates: ValkeyRates | None = None
     """How often each caller has asked, where that is limited."""
 
@@ -101,6 +104,7 @@ async def open_stores(
         _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
         PostgresReleaseLog(catalog),
         _models(settings, timeout_s),
+        RedisCounts(*valkey),
         _rates(settings),
     )
     try:
@@ -115,6 +119,7 @@ async def open_stores(
             stores.spool,
             stores.changes,
             stores.models,
+            stores.counts,
             stores.rates,
             stores.vectors_aside,
         )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gateway.service import Gateway
+    from visualsearch.domain import Release
 
 NAME = pb.DESCRIPTOR.services_by_name["VisualSearch"].full_name
 MESSAGE_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
@@ -67,16 +68,25 @@ class Servicer(pb_grpc.VisualSearchServicer):
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
-            release = await self._gateway.releases.live()
-            if request.vector.release not in {"", release.name}:
-                raise errors.FingerprintMismatch(
-                    f"The vector was made by release {request.vector.release}, and {release.name} is live. "
-                    "Embed it again."
-                )
+            release = await self._release(request.vector.release)
             wish = Wish(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
             results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, wish)
             ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)
+
+    async def _release(self, name: str) -> Release:
+        """Return the release that made a vector, so that it is compared with nothing else; the live one by default.
+
+        A vector that was made before a promotion can still be searched with.
+        """
+        releases = self._gateway.releases
+        try:
+            return await releases.named(name) if name else await releases.live()
+        except errors.NotFound:
+            live = await releases.live()
+            raise errors.FingerprintMismatch(
+                f"The vector was made by release {name[:100]}, and {live.name} is live. Embed it again."
+            ) from None
 
     async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from visualsearch.errors import InvalidInput, Unavailable
-from visualsearch.interactions import Click, Search, Written
+from visualsearch.interactions import Click, KeptQuery, Search, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,11 @@ class FakeJournal:
     @property
     def searches(self) -> list[Search]:
         return [one for one in self.told.values() if isinstance(one, Search)]
+
+    async def query(self, query_image_id: int) -> KeptQuery | None:
+        self._up()
+        kept = [one for one in self.searches if one.query_image_id == query_image_id and one.picture]
+        return KeptQuery(kept[0].owner, kept[0].box, kept[0].blob_key) if kept else None
 
     async def keep(self, days: int) -> list[str]:
         self._up()

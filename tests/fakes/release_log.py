@@ -22,6 +22,7 @@ class FakeReleaseLog:
         self.catalog = catalog
         self.extras: dict[str, Standing] = {}
         self.transitions: list[Transition] = []
+        self.clicked: dict[str, tuple[int, int]] = {}
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
@@ -55,6 +56,9 @@ class FakeReleaseLog:
 
     async def record(self, transition: Transition) -> None:
         self.transitions.append(transition)
+
+    async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
+        return dict(self.clicked)
 
     async def history(self, release: str | None, limit: int) -> list[Transition]:
         return [one for one in reversed(self.transitions) if release in {None, one.release}][:limit]

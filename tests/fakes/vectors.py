@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow, Visibility
-from visualsearch.errors import NotFound, Unavailable
+from visualsearch.errors import ConfigurationError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,6 +36,11 @@ class FakeVectors:
         if name not in self.rows:
             raise NotFound(f"Milvus knows no such collection: {collection}")
         return self.rows[name]
+
+    def search_params(self, profile: str) -> dict[str, int]:
+        if profile not in {"hnsw", "ivf_pq"}:
+            raise ConfigurationError(f"There is no index profile {profile!r}.")
+        return {}
 
     async def create(self, collection: str, profile: str) -> None:
         self._up()

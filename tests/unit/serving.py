@@ -7,6 +7,7 @@ import httpx
 from gateway.main import build, create_app
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
+from tests.fakes.counts import FakeCounts
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.events import FakeEvents
 from tests.fakes.journal import FakeJournal
@@ -33,6 +34,7 @@ class Serving:
         self.pool = ThreadPoolExecutor(2)
         self.release_log, self.models = FakeReleaseLog(self.catalog), FakeModels()
         self.spool, self.journal = FakeSpool(), FakeJournal()
+        self.counts = FakeCounts()
         self.recall_log = FakeRecallLog(self.catalog)
         servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
         stores = Stores(
@@ -44,6 +46,7 @@ class Serving:
             self.vectors,
             release_log=self.release_log,
             models=self.models,
+            counts=self.counts,
         )
         settings = {"recall_share": 0, "user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)

@@ -21,6 +21,7 @@ ADAPTERS = {
     "journal": {"psycopg"},
     "changes": {"grpc"},
     "models": {"tritonclient"},
+    "counts": {"redis"},
     "release_log": {"psycopg"},
     "rates": {"redis"},
 }

@@ -14,6 +14,10 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 RELEASES = {
     "GET /releases",
     "GET /releases/history",
+    "POST /releases",
+    "POST /releases/{name}/evaluate",
+    "POST /releases/{name}/canary",
+    "POST /releases/{name}/shadow",
     "GET /releases/{name}",
     "POST /releases/{name}/promote",
     "POST /releases/{name}/retire",
@@ -45,6 +49,7 @@ def test_every_call_of_the_contract_is_there():
         "GET /images/{image_id}/content",
         "GET /images/{image_id}/similar",
         "DELETE /images/{image_id}",
+        "GET /explain",
         "POST /not-duplicates",
         "DELETE /not-duplicates",
         "GET /health",

@@ -1,9 +1,11 @@
 """What /metrics tells: names, labels, and that neither grows with what callers send."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 import urllib.request
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.conftest import missing
 from tests.pictures import jpeg
 from tests.unit.serving import Serving
 from visualsearch.errors import ConfigurationError
+from visualsearch.standing import Action, Transition
 from visualsearch.telemetry import serve_metrics
 
 
@@ -80,3 +83,18 @@ def test_a_process_without_http_serves_its_metrics_on_a_port_of_its_own(unused_t
             serve_metrics("127.0.0.1", unused_tcp_port),
         ):
             pass
+
+
+async def test_where_releases_stand_is_told(serving):
+    text = await metrics(serving)
+    assert 'visualsearch_release_info{model_version="1",profile="hnsw",release="v1",state="live"} 1.0' in text
+
+
+async def test_a_canary_that_was_taken_back_leaves_its_time(serving):
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    await serving.release_log.record(Transition(at, "v2", "gate", Action.ROLLBACK, "canary", "ready"))
+    await serving.release_log.record(Transition(at, "v1", "somebody", Action.ROLLBACK, "live", "ready"))
+    text = await metrics(serving)
+    (told,) = re.findall(r'visualsearch_canary_rollback_timestamp_seconds{release="v2"} (.*)', text)
+    assert float(told) == at.timestamp()
+    assert 'rollback_timestamp_seconds{release="v1"}' not in text

@@ -11,7 +11,7 @@ from tests.pictures import jpeg
 from tests.unit.indexing import settled, until, working
 from tests.unit.serving import Serving
 from visualsearch import tracing
-from visualsearch.telemetry import _JsonLines
+from visualsearch.loglines import JsonLines
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -125,8 +125,8 @@ async def test_indexing_several_together_is_a_trace_linked_with_each(collector, 
 async def test_a_line_of_the_log_tells_the_trace(collector):
     record = logging.LogRecord("tests", logging.INFO, __file__, 1, "a line", None, None)
     with tracing.exported(collector.url, "tests"), tracing.span("work", "server", TRACEPARENT):
-        assert json.loads(_JsonLines().format(record))["trace_id"] == TRACE
-    assert "trace_id" not in json.loads(_JsonLines().format(record))
+        assert json.loads(JsonLines().format(record))["trace_id"] == TRACE
+    assert "trace_id" not in json.loads(JsonLines().format(record))
 
 
 async def test_nothing_is_traced_where_no_collector_is_named():

@@ -1,0 +1,130 @@
+"""The watch over a canary: every process flushes its counts, and the one that holds the lease judges.
+
+A breach rolls back at once; a step that has been long enough without one is followed by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway.traffic import ERRORS, REQUESTS, SLOT
+from visualsearch.canary import Seen, breaches
+from visualsearch.domain import ReleaseState
+from visualsearch.errors import Conflict, VisualSearchError
+from visualsearch.lifecycle import Lifecycle
+from visualsearch.recall import Recall
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from gateway.traffic import Traffic
+    from visualsearch.ports import Counts, Events, RecallLog, ReleaseLog
+    from visualsearch.standing import Canary
+
+log = logging.getLogger(__name__)
+
+TURN_S = 1.0
+LEASE, LEASE_S = "canary", 6.0
+SHORT_S, LONG_S = 60.0, 3600.0
+"""Both are judged: what has just begun to go wrong, and what shows only over many requests."""
+ACTOR = "canary watch"
+
+
+class Watch:
+    """The watch of one process."""
+
+    def __init__(
+        self, traffic: Traffic, counts: Counts, release_log: ReleaseLog, recall_log: RecallLog, events: Events
+    ) -> None:
+        self._traffic = traffic
+        self._counts = counts
+        self._log = release_log
+        self._recall_log = recall_log
+        self._events = events
+        self._name = uuid.uuid4().hex
+
+    async def run(self) -> None:
+        """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
+        while True:
+            await asyncio.sleep(TURN_S)
+            await self._traffic.flush()
+            try:
+                if await self._events.lease(LEASE, self._name, LEASE_S):
+                    await self.judge()
+            except VisualSearchError as error:
+                log.warning("the canary is not watched: %s", error)
+            except Exception:
+                log.exception("the canary is not watched")
+
+    async def judge(self) -> None:
+        """Look at the canary, where there is one: roll it back, ramp it up, or leave it."""
+        standings = await self._log.standings()
+        one = next((one for one in standings if one.state == ReleaseState.CANARY), None)
+        live = next((one for one in standings if one.state == ReleaseState.LIVE), None)
+        if one is None or one.canary is None or live is None:
+            return
+        name, lifecycle = one.release.name, Lifecycle(self._log, ACTOR)
+        age_s = (datetime.now(UTC) - one.since).total_seconds()
+        for window_s in (min(SHORT_S, age_s), min(LONG_S, age_s)):
+            seen = await self.seen(window_s)
+            found = breaches(seen.get(live.release.name, Seen()), seen.get(name, Seen()), one.canary.min_requests)
+            if found:
+                reason = "; ".join(found)
+                try:
+                    await lifecycle.roll_back(reason, canary=name)
+                    log.error("the canary %s was rolled back: %s", name, reason)
+                except Conflict:
+                    log.info("somebody else has ended the canary %s", name)
+                return
+        await self._ramp(name, one.canary, lifecycle)
+
+    async def _ramp(self, name: str, canary: Canary, lifecycle: Lifecycle) -> None:
+        age_s = (datetime.now(UTC) - canary.since).total_seconds()
+        if canary.step + 1 == len(canary.steps) or age_s < canary.step_s:
+            return
+        if (await self.seen(age_s)).get(name, Seen()).requests >= canary.min_requests:
+            await lifecycle.step(name, canary.step + 1)
+            log.info("the canary %s takes its next step", name)
+
+    async def seen(self, window_s: float) -> dict[str, Seen]:
+        """Return what was seen of each release in the last seconds."""
+        counts, recalls, clicks = await asyncio.gather(
+            self._counts.since(window_s), self._recall_log.since(window_s), self._log.clicks(window_s)
+        )
+        return {
+            name: _seen(counts.get(name), recalls.get(name, Recall()), clicks.get(name, (0, 0)))
+            for name in counts.keys() | recalls.keys() | clicks.keys()
+        }
+
+    async def facts(self) -> dict[str, Any] | None:
+        """Tell the canary's share, and what is seen of it and of the live release; None where there is no canary."""
+        standings = await self._log.standings()
+        one = next((one for one in standings if one.state == ReleaseState.CANARY), None)
+        if one is None or one.canary is None:
+            return None
+        seen = await self.seen(min(LONG_S, (datetime.now(UTC) - one.since).total_seconds()))
+        return {
+            "release": one.release.name,
+            "share": one.canary.share,
+            "step": one.canary.step,
+            "steps": list(one.canary.steps),
+            "seen": {name: _told(what) for name, what in sorted(seen.items())},
+        }
+
+
+def _seen(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> Seen:
+    counted: Mapping[str, int] = counters or {}
+    slots = {int(name.removeprefix(SLOT)): number for name, number in counted.items() if name.startswith(SLOT)}
+    return Seen(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    plain = asdict(seen)
+    wanted = {name: plain[name] for name in ("requests", "errors", "searches", "clicked")}
+    return wanted | {"p95_ms": seen.p95_ms, "recall": seen.recall.value, "recall_queries": seen.recall.queries}

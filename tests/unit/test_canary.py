@@ -1,0 +1,249 @@
+"""A canary that does worse than what is live is seen, and goes by itself."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.pictures import jpeg
+from tests.unit.releases import NEW, Shop
+from tests.unit.serving import RELEASE, Serving
+from visualsearch import releases
+from visualsearch.canary import Seen, breaches, slot
+from visualsearch.errors import Unavailable
+from visualsearch.recall import Recall
+from visualsearch.standing import Canary
+
+HALF = Canary((50.0,), 60.0, 10)
+PICTURE = jpeg(1)
+
+
+@pytest.fixture
+async def serving(monkeypatch):
+    """Two releases over the same pictures, the second a canary for half of the users."""
+    monkeypatch.setattr(releases, "CACHE_S", 0.0)
+    async with Serving() as serving:
+        serving.shop = Shop(serving.release_log)
+        for seed in range(3):
+            await serving.index(jpeg(seed))
+        serving.vectors.rows[NEW.collection] = dict(serving.vectors.rows[RELEASE.collection])
+        await serving.shop.ready(replace(NEW, fingerprint=RELEASE.fingerprint), against=RELEASE.name)
+        await serving.shop.lifecycle.canary("v2", HALF)
+        yield serving
+
+
+async def searches(serving, number=60):
+    """Searches of as many users; returns which release answered each."""
+    some = asyncio.Semaphore(4)
+
+    async def search(user):
+        async with some:
+            return await serving.search(PICTURE, user_id=str(user))
+
+    answers = await asyncio.gather(*map(search, range(number)))
+    assert {answer.status_code for answer in answers} == {200}
+    await serving.gateway.watch._traffic.flush()
+    return [answer.json()["release"] for answer in answers]
+
+
+async def given(serving, number=1000):
+    """The releases that so many users are given."""
+    return [(await serving.gateway.releases.for_request(str(user).encode())).name for user in range(number)]
+
+
+async def judged(serving):
+    await serving.gateway.watch.judge()
+    return await serving.shop.standing()
+
+
+def failing(serving, what):
+    """Let the canary's part of the vector store do something else."""
+    nearest = serving.vectors.nearest
+
+    async def sabotaged(collection, *words):
+        return await what() if collection == NEW.collection else await nearest(collection, *words)
+
+    serving.vectors.nearest = sabotaged
+
+
+async def test_a_user_stays_with_a_release_and_with_the_canary_as_it_grows(serving):
+    small = Canary((5.0, 50.0), 60.0, 10)
+    await serving.shop.lifecycle.canary("v2", small)
+    few = await given(serving)
+    assert 25 <= few.count("v2") <= 80
+    assert await given(serving) == few
+    await serving.shop.lifecycle.step("v2", 1)
+    many = await given(serving)
+    assert 440 <= many.count("v2") <= 560
+    assert all(later == "v2" for before, later in zip(few, many, strict=True) if before == "v2")
+
+
+async def test_who_does_not_say_who_asks_is_known_by_the_picture(serving):
+    names = {(await serving.search(jpeg(7))).json()["release"] for _ in range(5)}
+    assert len(names) == 1
+    spread = {(await serving.search(jpeg(seed))).json()["release"] for seed in range(20)}
+    assert spread == {"v1", "v2"}
+
+
+async def test_a_good_canary_stays_and_takes_its_next_step(serving):
+    await serving.shop.lifecycle.canary("v2", Canary((25.0, 50.0), 0.0, 5))
+    await searches(serving)
+    assert (await judged(serving)).canary.step == 1
+    assert (await serving.shop.standing()).state == "canary"
+
+
+async def test_a_step_waits_for_enough_requests(serving):
+    await serving.shop.lifecycle.canary("v2", Canary((25.0, 50.0), 0.0, 1000))
+    await searches(serving)
+    assert (await judged(serving)).canary.step == 0
+
+
+async def test_a_canary_that_fails_goes_and_nobody_has_seen_an_error(serving):
+    async def fail():
+        raise Unavailable("Milvus", "the collection is broken")
+
+    failing(serving, fail)
+    assert set(await searches(serving)) == {"v1"}
+    standing = await judged(serving)
+    assert standing.state == "ready"
+    assert "100.0% of" in standing.note
+    assert "requests failed" in standing.note
+    assert set(await searches(serving)) == {"v1"}
+    assert (await serving.shop.log.history("v2", 1))[0].actor == "canary watch"
+
+
+async def test_a_canary_that_is_slow_goes(serving):
+    nearest = serving.vectors.nearest
+
+    async def dawdle(collection, *words):
+        await asyncio.sleep(0.3 if collection == NEW.collection else 0)
+        return await nearest(collection, *words)
+
+    serving.vectors.nearest = dawdle
+    await searches(serving, 40)
+    standing = await judged(serving)
+    assert standing.state == "ready"
+    assert "p95 is" in standing.note
+
+
+async def test_a_canary_that_hangs_is_answered_for_by_the_live_release(serving):
+    failing(serving, lambda: asyncio.sleep(30))
+    serving.gateway.watch._traffic._canary_s = 0.1
+    assert set(await searches(serving, 20)) == {"v1"}
+
+
+async def test_a_canary_with_low_recall_goes(serving):
+    await serving.gateway.recall_log.record("v1", Recall(240, 250, 25))
+    await serving.gateway.recall_log.record("v2", Recall(150, 250, 25))
+    standing = await judged(serving)
+    assert standing.state == "ready"
+    assert standing.note == "recall@10 is 0.600 over 25 queries, the live release's 0.960"
+
+
+async def test_a_canary_whose_results_nobody_clicks_goes(serving):
+    serving.release_log.clicked = {"v1": (1000, 300), "v2": (400, 40)}
+    standing = await judged(serving)
+    assert standing.state == "ready"
+    assert standing.note == "10.0% of 400 searches had a click, of the live release's 30.0% of 1000"
+
+
+async def test_stats_tell_how_the_canary_does(serving):
+    await searches(serving)
+    stats = (await serving.client.get("/stats")).json()
+    assert stats["canary"]["release"] == "v2"
+    assert stats["canary"]["seen"]["v2"]["requests"] > 10
+    await serving.shop.lifecycle.roll_back("enough")
+    stats = (await serving.client.get("/stats")).json()
+    assert stats["canary"] is None
+    assert {one["name"]: one["note"] for one in stats["releases"]}["v2"] == "enough"
+
+
+async def test_counts_wait_while_the_store_is_away(serving):
+    serving.counts.down = True
+    await searches(serving, 20)
+    serving.counts.down = False
+    await serving.gateway.watch._traffic.flush()
+    sums = await serving.counts.since(60)
+    assert sum(counters["requests"] for counters in sums.values()) == 20
+
+
+def seen(requests=1000, errors=0, ms=20, **more):
+    return Seen(requests, errors, {slot(ms): requests}, **more)
+
+
+@pytest.mark.parametrize(
+    ("canary", "trouble"),
+    [
+        (seen(), ""),
+        (seen(99, 99), ""),
+        (seen(errors=9), ""),
+        (seen(errors=30), "3.0% of 1000"),
+        (seen(100, 2), ""),
+        (seen(ms=60), ""),
+        (seen(ms=140), "p95 is 150 ms"),
+        (seen(recall=Recall(180, 200, 20)), ""),
+        (seen(recall=Recall(100, 190, 19)), ""),
+        (seen(recall=Recall(100, 200, 20)), "recall@10 is 0.500"),
+        (seen(searches=1000, clicked=250), ""),
+        (seen(searches=100, clicked=22), ""),
+        (seen(searches=1000, clicked=150), "15.0% of 1000"),
+    ],
+)
+def test_a_breach_is_a_difference_that_counts_over_enough_requests(canary, trouble):
+    live = seen(10_000, recall=Recall(930, 1000, 100), searches=10_000, clicked=3000)
+    found = breaches(live, canary, 100)
+    assert found[0].startswith(trouble) if trouble else not found, found
+
+
+async def test_a_shadow_is_compared_out_of_sight(serving):
+    await serving.shop.lifecycle.roll_back("to be a shadow")
+    rows = serving.vectors.rows[NEW.collection]
+    rows |= {i: replace(row, embedding=-row.embedding) for i, row in list(rows.items())[:1]}
+    await serving.shop.lifecycle.shadow("v2", 100)
+    await serving.gateway.releases.standings()
+    assert set(await searches(serving, 1)) == {"v1"}
+    await asyncio.gather(*serving.gateway.shadow._tasks)
+    facts = (await serving.client.get("/stats")).json()["shadow"]
+    assert facts["queries"] == 1
+    assert facts["overlap"] == 1
+    assert 0 < facts["rbo"] <= 1
+
+
+async def test_a_shadow_is_shed_before_it_disturbs_and_its_failures_are_nobodys(serving):
+    await serving.shop.lifecycle.roll_back("to be a shadow")
+    await serving.shop.lifecycle.shadow("v2", 100)
+    await serving.gateway.releases.standings()
+
+    async def fail():
+        await asyncio.sleep(0.05)
+        raise Unavailable("Milvus")
+
+    failing(serving, fail)
+    assert set(await searches(serving, 30)) == {"v1"}
+    await asyncio.sleep(0.2)
+    facts = (await serving.client.get("/stats")).json()["shadow"]
+    assert facts["errors"] >= 1
+    assert facts["shed"] >= 10
+    assert facts["overlap"] is None
+
+
+async def test_answers_of_one_request_are_never_of_two_releases(serving):
+    """Each release knows another picture, so that a mixture would show."""
+    one, other = sorted(serving.vectors.rows[RELEASE.collection])[:2]
+    for collection, kept in ((RELEASE.collection, one), (NEW.collection, other)):
+        serving.vectors.rows[collection] = {kept: serving.vectors.rows[collection][kept]}
+    await serving.shop.lifecycle.roll_back("first end the canary")
+    done = asyncio.Event()
+
+    async def switch():
+        while not done.is_set():
+            await serving.shop.lifecycle.promote("v2", force="to and fro")
+            await asyncio.sleep(0.01)
+            await serving.shop.lifecycle.roll_back("fro and to")
+            await asyncio.sleep(0.01)
+
+    switching = asyncio.create_task(switch())
+    answers = [(await serving.search(PICTURE)).json() for _ in range(60)]
+    done.set()
+    await switching
+    assert {(answer["release"], answer["results"][0]["id"]) for answer in answers} == {("v1", one), ("v2", other)}

@@ -1,0 +1,87 @@
+"""What all processes of the gateway have counted by release: sums over short times, in Valkey or Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
+
+from visualsearch.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+SLOT_S = 5
+"""Counts of so many seconds share a key."""
+KEPT_S = 3900
+"""A little over the longest time that anybody asks for."""
+TOTAL_S = 30 * 86400
+PREFIX = "visualsearch:counts:"
+BETWEEN = "|"
+
+
+class RedisCounts:
+    """Adds up counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+
+    def __init__(self, url: str, password: str, timeout_s: float) -> None:
+        self._redis: Any = aioredis.Redis.from_url(
+            url, password=password or None, decode_responses=True, socket_connect_timeout=timeout_s
+        )
+        self._timeout_s = timeout_s
+
+    async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what was counted just now, by release and counter."""
+        key = f"{PREFIX}{int(time.time()) // SLOT_S}"
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for release, counters in counted.items():
+                for name, number in counters.items():
+                    pipe.hincrby(key, f"{release}{BETWEEN}{name}", number)
+            pipe.expire(key, KEPT_S)
+            await pipe.execute()
+
+    async def since(self, seconds: float) -> dict[str, Counter[str]]:
+        """Return the sums of the last seconds (to a slot's length), by release; an hour at most."""
+        now = int(time.time()) // SLOT_S
+        slots = range(now - min(int(seconds), 3600) // SLOT_S, now + 1)
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for slot in slots:
+                pipe.hgetall(f"{PREFIX}{slot}")
+            pages = await pipe.execute()
+        sums: dict[str, Counter[str]] = {}
+        for page in pages:
+            for field, number in page.items():
+                release, _, name = field.rpartition(BETWEEN)
+                sums.setdefault(release, Counter())[name] += int(number)
+        return sums
+
+    async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
+        """Add to sums that are kept until they are dropped, or a month after the last addition."""
+        key = f"{PREFIX}total:{series}"
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for name, number in counters.items():
+                pipe.hincrby(key, name, number)
+            pipe.expire(key, TOTAL_S)
+            await pipe.execute()
+
+    async def total(self, series: str) -> Counter[str]:
+        """Return the sums that were added up under a name."""
+        async with self._deadline():
+            found = await self._redis.hgetall(f"{PREFIX}total:{series}")
+        return Counter({name: int(number) for name, number in found.items()})
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._redis.aclose()
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except (RedisError, TimeoutError, OSError) as error:
+            raise Unavailable("Valkey", str(error)) from None

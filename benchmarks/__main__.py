@@ -12,7 +12,9 @@ STEPS = (
     ("benchmarks.indexing",),
     ("benchmarks.growth",),
     ("benchmarks.search",),
+    ("benchmarks.batching",),
     ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
+    ("benchmarks.serving",),
 )
 
 for step in STEPS:

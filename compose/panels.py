@@ -185,6 +185,11 @@ RELEASES = [
         },
     ),
     Panel(
+        "How alike the shadow answers",
+        "percentunit",
+        {"{{release}} {{measure}}": "max by (release, measure) (visualsearch_shadow_agreement_ratio)"},
+    ),
+    Panel(
         "Searches a second by release and variant",
         "reqps",
         {"{{release}} {{variant}}": _rate(f"{STAGES}_count", "release, variant", f'stage="total",{STAGE_OF}')},

@@ -6,16 +6,15 @@ import os
 import tempfile
 from pathlib import Path
 
+from gateway.crew import FOLDER
 from visualsearch.settings import Settings
-
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""prometheus_client's own name for the folder through which processes add their metrics up."""
 
 
 def main() -> None:
     """Read the settings and serve, with a fresh folder for what the processes tell each other."""
     settings = Settings.load()
-    folder = Path(os.environ.setdefault(FOLDER, tempfile.mkdtemp(prefix="visualsearch-gateway-")))
+    folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))
+    os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():
         left.unlink()

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 SIDE = 384
 """Longer side of each picture as it is drawn, in pixels."""
 GAP = 12
-HOT = np.array([255, 60, 0], np.float32)
-"""What heat is drawn in, RGB."""
-DIM = 0.35
-"""How bright the picture is where it is cold."""
+WARM, HOT = np.array([255, 190, 0], np.float32), np.array([225, 0, 0], np.float32)
+"""What little and much heat is drawn in, RGB."""
+COVER = 0.7
+"""How much of the picture the strongest heat covers; where there is none, it is grey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,20 @@ class Heat:
     box: Box
 
 
-def agreement(maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def agreement(maps: NDArray[np.float32], blank: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the heat of both of two pictures, each float32 [rows, columns] in 0 .. 1, out of their feature maps.
 
-    ``maps`` is float32 [2, channels, rows, columns]. The hottest cell of the two pictures has 1; a picture's median
-    cell and what is below it has 0. All is 0 where nothing agrees more than anything else.
+    ``maps`` is float32 [2, channels, rows, columns], ``blank`` that of a white picture, [channels, rows, columns]. The
+    hottest cell of the two pictures has 1; a picture's median cell and what is below it has 0. All is 0 where nothing
+    agrees more than anything else.
     """
     _, channels, rows, columns = maps.shape
     cells = maps.reshape(2, channels, rows * columns).transpose(0, 2, 1)
     one, other = cells - cells.mean((0, 1))
-    products = one @ other.T
+    # Empty margins agree with empty margins; that is no reason. A cell counts by how far it is from white's.
+    fullness = np.linalg.norm(cells - blank.reshape(channels, -1).T, axis=2)
+    fullness /= np.maximum(fullness.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    products = (one @ other.T) * fullness[0][:, None] * fullness[1]
     best = np.stack([products.max(1), products.max(0)])
     heat = np.maximum(best - np.median(best, axis=1, keepdims=True), 0)
     scaled = (heat / max(float(heat.max()), np.finfo(np.float32).tiny)).astype(np.float32)
@@ -57,7 +61,7 @@ def agreement(maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def drawn(pictures: tuple[bytes, bytes], heats: tuple[Heat, Heat], sizes: tuple[tuple[int, int], ...]) -> bytes:
-    """Draw two pictures side by side, bright and tinted where they agree, dark where not; returns a PNG file.
+    """Draw two pictures side by side, in grey, and in yellow to red where they agree; returns a PNG file.
 
     ``sizes`` are (width, height) of the whole upright pictures in pixels, in which the boxes of ``heats`` count.
     """
@@ -82,6 +86,6 @@ def _drawn(picture: bytes, heat: Heat, size: tuple[int, int]) -> Image.Image:
     # The box may end on the last pixel's far side.
     part = warm[top : top + inside[1], left : left + inside[0], 0]
     part[...] = np.clip(np.asarray(smooth), 0, 1)[: part.shape[0], : part.shape[1]]
-    pixels = np.asarray(image.convert("RGB"), np.float32)
-    mixed = pixels * (DIM + (0.75 - DIM) * warm) + HOT * 0.35 * warm
+    grey = np.asarray(image.convert("L"), np.float32)[..., None]
+    mixed = grey * (1 - COVER * warm) + (WARM * (1 - warm) + HOT * warm) * COVER * warm
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own name for the folder through which processes add their metrics up; ours lie there too."""
 READY = "ready-"
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 

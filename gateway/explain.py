@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gateway.agreement import Heat, agreement, drawn
-from visualsearch.domain import MAX_UPLOAD_BYTES, Box, Prepared, Status
+from visualsearch.domain import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Prepared, Status
 from visualsearch.errors import NotFound, Unavailable
 from visualsearch.images import parse_box
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 """How long a query that was just answered is waited for: it is written down after its answer has gone."""
 POLL_S = 0.1
+WHITE = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 255, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,11 @@ class Explainer:
                 release = await self._releases.live()
                 query = await self._query(query_image_id, caller, guarded)
                 image = await self._of_corpus(image_id, caller, guarded)
-                pixels = np.stack([query.prepared.pixels, image.prepared.pixels])
-                maps = await self._encoder.feature_map(pixels, release.model_version)
+                pixels = np.stack([query.prepared.pixels, image.prepared.pixels, WHITE])
+                *maps, blank = await self._encoder.feature_map(pixels, release.model_version)
         except TimeoutError:
             raise Unavailable("A server behind the gateway", "no answer in time") from None
-        one, other = agreement(maps)
+        one, other = agreement(np.stack(maps), blank)
         return Explanation(query, image, (Heat(one, query.box), Heat(other, image.box)), release.name)
 
     async def draw(self, explanation: Explanation) -> bytes:

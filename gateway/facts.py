@@ -76,6 +76,14 @@ class Facts(Collector):
             ["release"],
             (((one["release"],), one["recall"]) for one in recalls),
         )
+        shadow = self._stats["shadow"] or {}
+        alike = [(name, shadow[name]) for name in ("overlap", "rbo", "same_first") if shadow.get(name) is not None]
+        yield family(
+            "shadow_agreement_ratio",
+            "How alike a shadow's answers are to the live ones, means over its queries.",
+            ["release", "measure"],
+            (((shadow["release"], name), value) for name, value in alike),
+        )
         found = self._stats["differences"] or []
         yield family(
             "differences",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from gateway import explain_api, operations, problems, releases_api, routes, verdicts
+from gateway import explain_api, operations, problems, releases_api, routes, trials, verdicts
 from gateway.access import Access
 from gateway.admission import Admission
 from gateway.corpus import Corpus
 from gateway.crew import cores
+from gateway.experiments import Experiments
 from gateway.explain import Explainer
 from gateway.grpc.server import serve
 from gateway.middleware import BodyLimit, RequestId, Shed
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
-IN_TIME = 0.25
+IN_TIME = 1 / 3
 """Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
@@ -55,6 +56,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     problems.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
+    app.include_router(trials.router)
     app.include_router(verdicts.router)
     app.include_router(explain_api.router)
     app.include_router(releases_api.router)
@@ -69,6 +71,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = crew.size if crew else 1
     releases = Releases(stores.catalog, stores.release_log)
+    experiments = Experiments(stores.trials, stores.catalog)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
     shadow = Shadow(releases, stores.counts, lambda: search.busy)
@@ -81,6 +84,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         releases,
         traffic,
         pool,
+        experiments,
         deadline_s=deadline_s,
         max_waiting=most,
         admission=Admission(most, deadline_s * IN_TIME),
@@ -103,6 +107,8 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
         Explainer(search, corpus, stores.encoder, stores.catalog, stores.journal, stores.blobs, releases, deadline_s),
         Recorder(stores.spool),
+        experiments,
+        stores.trials,
         Watch(traffic, stores.counts, stores.release_log, stores.recall_log, stores.events),
         shadow,
         stores.counts,

@@ -31,10 +31,11 @@ def rank(
     near_duplicates: NearDuplicates,
     limit: int,
     not_duplicates: Collection[tuple[int, int]] = (),
+    distance: int = NEAR_DUPLICATE_DISTANCE,
 ) -> list[Ranked]:
     """Rank candidates by score, best first, up to ``limit`` places.
 
-    With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``NEAR_DUPLICATE_DISTANCE``
+    With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``distance``
     bits of a better one's is folded into the best such; a folded one draws no further ones in. Where the pHashes are
     not surely alike (over ``SURE_DISTANCE`` bits) and embeddings are at hand, their cosine similarity must reach
     ``NEAR_DUPLICATE_COSINE`` too. ``not_duplicates`` holds pairs (lower id, higher id) that never fold.
@@ -48,12 +49,12 @@ def rank(
     while len(ranking) < limit and waiting.any():
         leaders = np.flatnonzero(waiting)[: min(BLOCK, limit - len(ranking))]
         bits = _distances(candidates, leaders, not_duplicates)
-        draws = ((bits <= NEAR_DUPLICATE_DISTANCE).sum(axis=1) > 1).tolist()
+        draws = ((bits <= distance).sum(axis=1) > 1).tolist()
         for row, leader in enumerate(leaders.tolist()):
             if not waiting[leader]:
                 continue
             waiting[leader] = False
-            members = _members(candidates, leader, bits[row], waiting) if draws[row] else []
+            members = _members(candidates, leader, bits[row], waiting, distance) if draws[row] else []
             waiting[members] = False
             ranking.append(Ranked(ids[leader], scores[leader], tuple(ids[member] for member in members)))
     return ranking
@@ -74,9 +75,11 @@ def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
     )
 
 
-def _members(candidates: Candidates, leader: int, bits: NDArray[np.uint8], waiting: NDArray[np.bool_]) -> list[int]:
+def _members(
+    candidates: Candidates, leader: int, bits: NDArray[np.uint8], waiting: NDArray[np.bool_], distance: int
+) -> list[int]:
     """Return the places of waiting candidates that fold into the leader."""
-    near = np.flatnonzero((bits <= NEAR_DUPLICATE_DISTANCE) & waiting)
+    near = np.flatnonzero((bits <= distance) & waiting)
     if candidates.embeddings is not None:
         alike = candidates.embeddings[near] @ candidates.embeddings[leader] >= NEAR_DUPLICATE_COSINE
         near = near[alike | (bits[near] <= SURE_DISTANCE)]

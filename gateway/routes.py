@@ -110,6 +110,8 @@ def _search_answer(answer: SearchAnswer) -> Response:
         "timings_ms": {stage: round(ms, 3) for stage, ms in answer.timings_ms.items()},
         "release": answer.release,
     }
+    if answer.variants:
+        body["experiments"] = dict(answer.variants)
     return Response(orjson.dumps(body), media_type="application/json")
 
 
@@ -244,7 +246,7 @@ async def click(request: Request, caller: Reader, click: schemas.Click) -> Respo
     user = gateway.pseudonym(click.user_id)
     told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
     await gateway.recorder.clicked(told)
-    CLICKS.labels("", "").inc()
+    CLICKS.inc()
     return Response(status_code=204)
 
 

@@ -65,6 +65,9 @@ class SearchAnswer(BaseModel):
     latency_ms: float
     timings_ms: Timings
     release: str
+    experiments: Annotated[
+        dict[str, str] | None, Field(description="The variant of each experiment that answered; left out without any.")
+    ] = None
 
 
 class Accepted(BaseModel):

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from gateway.crew import FOLDER
 from gateway.facts import facts
 from gateway.usage import Usage
 
 if TYPE_CHECKING:
     from gateway.service import Gateway
-
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""prometheus_client's own name for the folder through which processes add their metrics up."""
 
 
 async def scrape(gateway: Gateway) -> bytes:

@@ -13,18 +13,28 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway.admission import Admission
 from gateway.ranking import rank, without
 from visualsearch import tracing
-from visualsearch.domain import MAX_UPLOAD_BYTES, Box, NearDuplicates, Prepared, Result, SearchAnswer, Status
+from visualsearch.domain import (
+    MAX_UPLOAD_BYTES,
+    NEAR_DUPLICATE_DISTANCE,
+    Box,
+    NearDuplicates,
+    Prepared,
+    Result,
+    SearchAnswer,
+    Status,
+)
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.images import prepare
 from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from gateway.experiments import Experiments, Plan
     from gateway.traffic import Traffic
     from visualsearch.domain import Candidates, Filter, Image, Ranked, Release
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
@@ -77,6 +87,7 @@ class Wish:
     """An image that must not be among the results: the query itself."""
     user_id: int | None = None
     """Who asks."""
+    near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
 
     def sticky_key(self, picture: bytes) -> bytes:
         """Return what a caller's release is chosen by: who asks, or the picture where nobody says."""
@@ -95,6 +106,7 @@ class ImageSearch:
         releases: Releases,
         traffic: Traffic,
         pool: Executor,
+        experiments: Experiments,
         *,
         deadline_s: float,
         max_waiting: int,
@@ -107,6 +119,7 @@ class ImageSearch:
         self._releases = releases
         self._traffic = traffic
         self._pool = pool
+        self._experiments = experiments
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
         self.admission = admission
@@ -132,16 +145,17 @@ class ImageSearch:
                 prepared = await self.decode(data, box)
             async with self._deadline():
                 query_id = await self._query_id()
+                plan = await self._experiments.plan(wish, query_id)
                 key = wish.sticky_key(prepared.pixels.tobytes())
-                return await self._traffic.answered(key, partial(self._by_pixels, query_id, prepared, wish, watch))
+                return await self._answered(key, plan, partial(self._by_pixels, query_id, prepared, plan, watch))
 
     async def _by_pixels(
-        self, query_id: int, prepared: Prepared, wish: Wish, decoded: Stopwatch, release: Release
+        self, query_id: int, prepared: Prepared, plan: Plan, decoded: Stopwatch, release: Release
     ) -> SearchAnswer:
         watch = Stopwatch(decoded.begin, dict(decoded.stages))  # a second release may be asked
         async with watch.stage("embed"):
             embedding = await self._embed(prepared, release)
-        return await self._answer(query_id, embedding, release, wish, watch)
+        return await self._answer(query_id, embedding, release, plan, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
@@ -149,17 +163,26 @@ class ImageSearch:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         with self.admission.slot():
             async with self._deadline():
+                plan = await self._experiments.plan(wish, image.id)
                 key = wish.sticky_key(str(image.id).encode())
-                return await self._traffic.answered(key, partial(self._by_row, image, wish))
+                return await self._answered(key, plan, partial(self._by_row, image, plan))
 
-    async def _by_row(self, image: Image, wish: Wish, release: Release) -> SearchAnswer:
+    async def _by_row(self, image: Image, plan: Plan, release: Release) -> SearchAnswer:
         watch = Stopwatch()
         async with watch.stage("embed"):
             stored = await self._vectors.fetch(release.collection, [image.id])
             if image.id not in stored:  # indexed, but not by this release
                 data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
                 stored[image.id] = await self._embed(await self.decode(data), release)
-        return await self._answer(image.id, stored[image.id], release, wish, watch)
+        return await self._answer(image.id, stored[image.id], release, plan, watch)
+
+    async def _answered(
+        self, key: bytes, plan: Plan, ask: Callable[[Release], Awaitable[SearchAnswer]]
+    ) -> SearchAnswer:
+        """Let the release answer that an experiment chooses, or whichever the traffic goes to."""
+        if plan.release is not None:
+            return await ask(plan.release)
+        return await self._traffic.answered(key, ask)
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: Wish) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
@@ -213,10 +236,12 @@ class ImageSearch:
         return self._query_ids.popleft()
 
     async def _answer(
-        self, query_id: int, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
+        self, query_id: int, embedding: NDArray[np.float32], release: Release, plan: Plan, watch: Stopwatch
     ) -> SearchAnswer:
-        results = await self._best(embedding, release, wish, watch)
-        return SearchAnswer(query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms)
+        results = await self._best(embedding, plan.on(release), plan.wish, watch)
+        return SearchAnswer(
+            query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, plan.variants
+        )
 
     async def _best(
         self, embedding: NDArray[np.float32], release: Release, wish: Wish, watch: Stopwatch
@@ -255,7 +280,7 @@ class ImageSearch:
         gone = set() if wish.left_out is None else {wish.left_out}
         unasked = found.ids.tolist() if wish.near_duplicates is NearDuplicates.COLLAPSE else []
         while True:
-            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs)
+            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs, wish.near_duplicate_distance)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if unknown:
                 marked, images = await self._catalog.pairs_and_images(unasked, sorted(unknown))

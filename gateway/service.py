@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.access import Access, Caller
     from gateway.corpus import Corpus
     from gateway.crew import Crew
+    from gateway.experiments import Experiments
     from gateway.explain import Explainer
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.shadow import Shadow
     from gateway.watch import Watch
     from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Vectors
+    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Trials, Vectors
     from visualsearch.releases import Releases
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class Gateway:
     access: Access
     explainer: Explainer
     recorder: Recorder
+    experiments: Experiments
+    trials: Trials
     watch: Watch
     shadow: Shadow
     counts: Counts
@@ -80,14 +83,18 @@ class Gateway:
     ) -> None:
         """Count a search at once, and write it down once the answer has gone."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
-        count_stages(answer.release, "", stages)
+        variant = ",".join(f"{experiment}:{name}" for experiment, name in answer.variants.items())
+        count_stages(answer.release, variant, stages)
         tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
-        IMPRESSIONS.labels(answer.release, "").inc(len(answer.results))
+        IMPRESSIONS.labels(answer.release, variant).inc(len(answer.results))
         query_id, picture = answer.query_image_id, data is not None
         key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
-        self.recorder.searched(Search(query_id, answer.release, shown, user, picture, str(box or ""), key, owner=owner))
+        variants = dict(answer.variants)
+        self.recorder.searched(
+            Search(query_id, answer.release, shown, user, picture, str(box or ""), key, variants, owner=owner)
+        )
 
     def pseudonym(self, user_id: int | None) -> int | None:
         """Say under which number a user is written down."""

@@ -14,7 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from visualsearch import release_cli
+from visualsearch import experiment_commands, plan_cli, release_cli
 from visualsearch.errors import ConfigurationError, InvalidInput, VisualSearchError
 from visualsearch.settings import Settings
 
@@ -35,6 +35,8 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Events that the indexers 
 app.add_typer(images, name="images")
 app.add_typer(release_cli.app, name="release")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(experiment_commands.app, name="experiment")
+app.command("plan")(plan_cli.plan)
 
 out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
 

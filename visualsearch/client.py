@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -61,6 +62,16 @@ class Client:
     def delete(self, image_id: int) -> None:
         """Delete an image everywhere."""
         self._call("DELETE", f"/images/{image_id}")
+
+    def experiments(self) -> list[dict[str, Any]]:
+        """Return all experiments, the newest first."""
+        found: list[dict[str, Any]] = self._call("GET", "/experiments").json()
+        return found
+
+    def experiment(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Define an experiment (path ``""``), or let one ``/NAME/start`` or ``/NAME/stop``; return where it stands."""
+        experiment: dict[str, Any] = self._call("POST", f"/experiments{quote(path)}", json=body).json()
+        return experiment
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx' own options
         try:

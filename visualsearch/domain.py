@@ -267,6 +267,8 @@ class SearchAnswer:
     timings_ms: Mapping[str, float]
     release: str
     rescore_ms: float = 0.0
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Which variant of each experiment answered."""
 
 
 class EventKind(StrEnum):

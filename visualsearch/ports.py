@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         StreamState,
         VectorRow,
     )
+    from visualsearch.experiments import Experiment
     from visualsearch.interactions import KeptQuery, Spooled, Told, Written
     from visualsearch.recall import Recall
     from visualsearch.standing import Standing, Transition
@@ -521,6 +522,34 @@ class Journal(Protocol):
 
         Returns the names of what was dropped.
         """
+        ...
+
+
+class Trials(Protocol):
+    """The definitions of experiments."""
+
+    async def create(self, experiment: Experiment) -> None:
+        """Write a draft; raises ``InvalidInput`` where the name is taken."""
+        ...
+
+    async def get(self, name: str) -> Experiment:
+        """Return one; raises ``NotFound``."""
+        ...
+
+    async def everything(self) -> list[Experiment]:
+        """All there are, the newest first."""
+        ...
+
+    async def running(self) -> list[Experiment]:
+        """Those that run."""
+        ...
+
+    async def start(self, name: str, first_bucket: int, end_bucket: int) -> bool:
+        """Let a draft run on these buckets of its layer; False where it is no draft, or they are taken by now."""
+        ...
+
+    async def stop(self, name: str) -> bool:
+        """End an experiment; False where it does not run."""
         ...
 
 

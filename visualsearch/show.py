@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from visualsearch.client import Client
     from visualsearch.domain import Box, DeadLetter
 
+NOT_SET = {"name", "weight", "search_params"}
 NUMBERS = {"rank", "score", "id", "size"}
 
 
@@ -49,6 +50,24 @@ def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
         died = f"{letter.died_at:%F %T}"
         table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
     return table
+
+
+def experiments_table(experiments: Sequence[dict[str, Any]]) -> Table:
+    """Show experiments as the gateway tells them: state, part of the layer, what each variant sets."""
+    table = _table("name", "state", "layer", "share", "variants", "started", "stopped")
+    for one in experiments:
+        times = [(one[name] or "")[:19].replace("T", " ") for name in ("started_at", "stopped_at")]
+        variants = "\n".join(map(_variant, one["variants"]))
+        table.add_row(one["name"], one["state"], one["layer"], f"{one['share']:.0%}", variants, *times)
+    return table
+
+
+def _variant(variant: dict[str, Any]) -> str:
+    """Show a variant as the command takes it."""
+    values = {**variant, **variant["search_params"]}
+    sets = [f"{key}={value}" for key, value in values.items() if key not in NOT_SET and value is not None]
+    weight = "" if variant["weight"] == 1 else f"@{variant['weight']}"
+    return f"{variant['name']}{weight}" + (f":{','.join(sets)}" if sets else "")
 
 
 def write_sheet(client: Client, file: Path, box: Box | None, answer: dict[str, Any], sheet: Path) -> None:

@@ -43,7 +43,7 @@ STAGE_SECONDS = Histogram(
     buckets=SECONDS,
 )
 IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
-CLICKS = Counter("visualsearch_clicks_total", "Results clicked.", ["release", "variant"])
+CLICKS = Counter("visualsearch_clicks_total", "Results clicked.")
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
 NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
 

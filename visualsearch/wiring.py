@@ -26,6 +26,7 @@ from visualsearch.recall_log import PostgresRecall
 from visualsearch.release_log import PostgresReleaseLog
 from visualsearch.spool import RedisSpool
 from visualsearch.tracing import traced
+from visualsearch.trials import PostgresTrials
 from visualsearch.vectors import MilvusVectors
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         RecallLog,
         ReleaseLog,
         Spool,
+        Trials,
         Vectors,
     )
     from visualsearch.settings import Settings
@@ -67,6 +69,7 @@ class Stores:
     """The object store's own log, where it has one that can be followed."""
     spool: Spool
     journal: Journal
+    trials: Trials
     recall_log: RecallLog
     vectors_aside: Vectors
     """The same collections over another connection, for what may take long and must not disturb a request."""
@@ -100,6 +103,7 @@ async def open_stores(
         _changes(settings, timeout_s),
         RedisSpool(*valkey),
         PostgresJournal(catalog.rows),
+        PostgresTrials(catalog.rows),
         PostgresRecall(catalog.rows),
         _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
         PostgresReleaseLog(catalog),

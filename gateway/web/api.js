@@ -1,5 +1,7 @@
 // The REST interface, as this page uses it.
 
+import { headers as keyHeaders, key, needKey } from "./key.js";
+
 const MAX_UPLOAD_BYTES = 20 * 1024 * 1024;
 const USER_KEY = "visual-search.user_id";
 
@@ -31,13 +33,14 @@ export const user = userId();
 async function send(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: { ...keyHeaders(), ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The server can't be reached. Check the connection and try again.", 0);
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
+  if (response.status === 401) needKey(problem.detail || "This gateway asks for an API key.");
   throw new Problem(problem.detail || `The server answered ${response.status}. Try again in a moment.`, response.status);
 }
 
@@ -79,7 +82,41 @@ export function click(queryId, shownId, rank) {
   return call("/click", { method: "POST", body, headers, keepalive: true }).catch(() => null);
 }
 
-export const contentUrl = (id, size) => `/images/${id}/content${size ? `?size=${size}` : ""}`;
+/** Say that two pictures are no duplicates of each other. */
+export function notDuplicates(one, other) {
+  const body = JSON.stringify({ image_ids: [one, other] });
+  return call("/not-duplicates", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+}
+
+const contentUrl = (id, size) => `/images/${id}/content${size ? `?size=${size}` : ""}`;
+const explainUrl = (queryId, id) => `/explain?query_image_id=${queryId}&image_id=${id}&format=png`;
+
+/** An address for a picture of the gateway; the browser itself can't send a key, so with one it is fetched here. */
+async function address(path) {
+  if (!key()) return path;
+  return URL.createObjectURL(await (await send(path)).blob());
+}
+
+/** Let an `img` show a picture of the gateway. Resolves when it is there; a failure is the image's to show. */
+async function put(image, path) {
+  image.dataset.path = path;
+  const url = await address(path).catch(() => null);
+  if (image.dataset.path !== path) return; // another one was asked for meanwhile
+  if (url?.startsWith("blob:")) image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+  image.src = url ?? path;
+}
+
+export const putContent = (image, id, size) => put(image, contentUrl(id, size));
+
+/** Let an `img` show why a picture was found. Raises `Problem`. */
+export async function putExplanation(image, queryId, id) {
+  const response = await send(explainUrl(queryId, id));
+  image.src = URL.createObjectURL(await response.blob());
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+}
+
+/** The address of a picture of the corpus, as it was uploaded. */
+export const contentAddress = (id) => address(contentUrl(id));
 
 /** A picture of the corpus as a file, to search with a box of it. */
 export async function contentFile(id, signal) {

@@ -7,7 +7,8 @@
 
 import * as api from "./api.js";
 import * as detail from "./detail.js";
-import { byId } from "./dom.js";
+import { byId, notice } from "./dom.js";
+import { onKey } from "./key.js";
 import * as results from "./results.js";
 import { showSamples } from "./samples.js";
 import * as stage from "./stage.js";
@@ -61,7 +62,7 @@ function follow() {
   put(file, id, box);
   ask(file, id, box);
   const image = params.get("image");
-  if (/^\d+$/.test(image ?? "")) detail.show(Number(image), picked);
+  if (/^\d+$/.test(image ?? "")) detail.show(Number(image), picked, picked && answer?.query_image_id);
   else detail.hide();
 }
 
@@ -89,7 +90,9 @@ async function put(file, id, box) {
   document.title = `${file?.name ?? `Picture ${id}`} · visual-search`;
   if (stagedUrl) URL.revokeObjectURL(stagedUrl);
   stagedUrl = file ? URL.createObjectURL(file) : null;
-  const shown = await stage.show(stagedUrl ?? api.contentUrl(id), file?.name ?? `Picture ${id}`, box);
+  const address = stagedUrl ?? (await api.contentAddress(id).catch(() => ""));
+  if (staged !== key) return;
+  const shown = await stage.show(address, file?.name ?? `Picture ${id}`, box);
   if (staged !== key) return;
   byId("stage").hidden = !shown;
   if (!shown) byId("stage-hint").textContent = "This browser can't show the picture.";
@@ -107,7 +110,7 @@ async function ask(file, id, box) {
     const found = await find(file, id, box, signal);
     if (signal.aborted) return;
     answer = found;
-    results.show(found, open);
+    results.show(found, open, part);
   } catch (problem) {
     if (signal.aborted) return;
     asked = ""; // the same again is a new try
@@ -124,6 +127,24 @@ function open(id, result) {
   picked = result;
   api.click(answer.query_image_id, id, result.rank);
   go({ image: id });
+}
+
+/** The person says that a picture is no duplicate of the one it is folded into: ask anew, now it stands alone. */
+async function part(leader, id) {
+  try {
+    await api.notDuplicates(leader, id);
+  } catch (problem) {
+    notice(problem.message);
+    return;
+  }
+  asked = "";
+  follow();
+}
+
+/** Show everything anew, with another key. */
+function again() {
+  asked = staged = "";
+  follow();
 }
 
 /** The detail view was closed: step back where it was opened from here, so that "back" doesn't open it again. */
@@ -147,6 +168,7 @@ function listen() {
     later = setTimeout(() => go({ box: box?.join() ?? null }, route().has("box")), BOX_DELAY_MS);
   });
   detail.onClose(closed);
+  onKey(again);
   byId("whole").addEventListener("click", () => go({ box: null }));
   byId("wishes").addEventListener("change", follow);
   byId("wishes").addEventListener("submit", (event) => event.preventDefault());

@@ -1,6 +1,6 @@
 // One picture, large, with what is known of it.
 
-import { contentUrl, image } from "./api.js";
+import { contentAddress, image, putContent, putExplanation } from "./api.js";
 import { byId, element } from "./dom.js";
 
 const dialog = byId("detail");
@@ -13,17 +13,21 @@ export function onClose(listener) {
   byId("detail-close").addEventListener("click", () => dialog.close());
 }
 
-/** Open the view of a picture; `result` is the search result it was picked from, if it was. */
-export async function show(id, result) {
+/** Open the view of a picture; `result` is the search result it was picked from, and `queryId` its search, if any. */
+export async function show(id, result, queryId) {
   if (shown === id) return;
   shown = id;
   const picture = byId("detail-picture");
   picture.removeAttribute("src"); // the last one must not stand there while this one loads
-  picture.src = contentUrl(id);
+  putContent(picture, id);
   picture.alt = `Picture ${id}`;
   byId("detail-title").textContent = `Picture ${id}`;
   byId("detail-similar").href = `#similar=${id}`;
-  byId("detail-file").href = contentUrl(id);
+  byId("detail-file").removeAttribute("href");
+  contentAddress(id).then((url) => shown === id && byId("detail-file").setAttribute("href", url)).catch(() => null);
+  byId("why").hidden = true;
+  byId("detail-why").hidden = !queryId;
+  byId("detail-why").onclick = () => why(queryId, id);
   list({ Status: "…" });
   if (!dialog.open) dialog.showModal();
   let known;
@@ -33,6 +37,24 @@ export async function show(id, result) {
     known = { Status: problem.message };
   }
   if (shown === id) list(known);
+}
+
+/** Show which regions of the query and of this picture agree. */
+async function why(queryId, id) {
+  const [figure, picture, words] = ["why", "why-picture", "why-words"].map(byId);
+  picture.hidden = true;
+  picture.removeAttribute("src");
+  figure.hidden = false;
+  words.textContent = "Comparing…";
+  try {
+    await putExplanation(picture, queryId, id);
+    if (shown !== id) return;
+    picture.alt = "Your picture and this one, coloured where they agree";
+    picture.hidden = false;
+    words.textContent = "Left your picture, right this one: the redder, the more the two agree there.";
+  } catch (problem) {
+    if (shown === id) words.textContent = problem.message;
+  }
 }
 
 export function hide() {

@@ -1,6 +1,6 @@
 // The grid of results, and the line of facts above it.
 
-import { contentUrl } from "./api.js";
+import { putContent } from "./api.js";
 import { byId, element, notice } from "./dom.js";
 
 const grid = byId("grid");
@@ -32,11 +32,14 @@ export function failed(sentence) {
   notice(sentence);
 }
 
-/** Show an answer. `opened(id, result)` is called when a person picks a picture. */
-export function show(answer, opened) {
+/**
+ * Show an answer. `opened(id, result)` is called when a person picks a picture, `parted(leader, id)` when a person says
+ * that a folded one is no duplicate of the one it is folded into.
+ */
+export function show(answer, opened, parted) {
   grid.removeAttribute("aria-busy");
   notice(answer.results.length ? "" : "Nothing like it is in the index yet. Add some pictures, or try another one.", true);
-  grid.replaceChildren(...answer.results.map((result) => tile(result, opened)));
+  grid.replaceChildren(...answer.results.map((result) => tile(result, opened, parted)));
   const count = answer.results.length;
   facts.replaceChildren(
     element("span", {}, element("strong", {}, `${count} ${count === 1 ? "picture" : "pictures"}`),
@@ -49,7 +52,7 @@ export function show(answer, opened) {
   );
 }
 
-function tile(result, opened) {
+function tile(result, opened, parted) {
   const folded = result.near_duplicates;
   const made = element("li", { class: "tile", "--ratio": ratio(result.width, result.height), "data-id": result.id });
   made.append(
@@ -57,12 +60,13 @@ function tile(result, opened) {
     element("span", { class: "pill", title: `Cosine similarity ${result.score.toFixed(4)}`, "aria-hidden": "true" }, result.score.toFixed(3)),
     like(result.id),
   );
-  if (folded.length) made.append(badge(made, folded, (id) => opened(id, result)));
+  if (folded.length) made.append(badge(made, folded, (id) => opened(id, result), (id) => parted(result.id, id)));
   return made;
 }
 
 function open(id, description, picked) {
-  const picture = element("img", { src: contentUrl(id, THUMBNAIL), alt: description, loading: "lazy", decoding: "async" });
+  const picture = element("img", { alt: description, loading: "lazy", decoding: "async" });
+  putContent(picture, id, THUMBNAIL);
   const clicked = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab: let the browser do it
     event.preventDefault();
@@ -75,13 +79,13 @@ const like = (id) =>
   element("a", { class: "like", href: `#similar=${id}`, "aria-label": `Search on from picture ${id}`, title: "Search on from this" }, "≈");
 
 /** A button with the number of folded near-duplicates; it lays them out behind their tile, and folds them again. */
-function badge(owner, ids, opened) {
+function badge(owner, ids, opened, parted) {
   let shown = [];
   const words = `${ids.length} near-duplicate${ids.length === 1 ? "" : "s"}`;
   const toggled = () => {
     const unfold = !shown.length;
     shown.forEach((one) => one.remove());
-    shown = unfold ? ids.map((id) => foldedTile(id, () => opened(id))) : [];
+    shown = unfold ? ids.map((id) => foldedTile(id, () => opened(id), () => parted(id))) : [];
     owner.after(...shown);
     button.setAttribute("aria-expanded", unfold);
     button.textContent = unfold ? "fold" : `+${ids.length}`;
@@ -90,8 +94,10 @@ function badge(owner, ids, opened) {
   return button;
 }
 
-function foldedTile(id, picked) {
-  const made = element("li", { class: "tile folded", "data-id": id }, open(id, `Near-duplicate, picture ${id}`, picked), like(id));
+function foldedTile(id, picked, parted) {
+  const words = `Picture ${id} is not a duplicate`;
+  const part = element("button", { type: "button", class: "part", "aria-label": words, title: words, onclick: parted }, "not a duplicate");
+  const made = element("li", { class: "tile folded", "data-id": id }, open(id, `Near-duplicate, picture ${id}`, picked), like(id), part);
   const picture = made.querySelector("img");
   picture.addEventListener("load", () => made.style.setProperty("--ratio", ratio(picture.naturalWidth, picture.naturalHeight)));
   return made;

@@ -26,6 +26,8 @@ function spread(total) {
   return [...new Set(ids)].sort(() => Math.random() - 0.5);
 }
 
-const sample = ({ id }) =>
-  element("a", { href: `#similar=${id}`, "aria-label": `Search with picture ${id}` },
-    element("img", { src: api.contentUrl(id, 256), alt: "", decoding: "async" }));
+function sample({ id }) {
+  const picture = element("img", { alt: "", decoding: "async" });
+  api.putContent(picture, id, 256);
+  return element("a", { href: `#similar=${id}`, "aria-label": `Search with picture ${id}` }, picture);
+}

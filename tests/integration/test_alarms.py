@@ -34,6 +34,7 @@ QUIET = {
     "visualsearch_recall_proxy",
     "visualsearch_canary_ratio",
     "visualsearch_shadow_ratio",
+    "visualsearch_shadow_agreement_ratio",
     "visualsearch_canary_rollback_timestamp_seconds",
     "visualsearch_store_notices_total",
     "visualsearch_shed_requests_total",

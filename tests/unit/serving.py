@@ -15,6 +15,7 @@ from tests.fakes.models import FakeModels
 from tests.fakes.recall_log import FakeRecallLog
 from tests.fakes.release_log import FakeReleaseLog
 from tests.fakes.spool import FakeSpool
+from tests.fakes.trials import FakeTrials
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
 from visualsearch.images import prepare
@@ -33,7 +34,7 @@ class Serving:
         self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
         self.pool = ThreadPoolExecutor(2)
         self.release_log, self.models = FakeReleaseLog(self.catalog), FakeModels()
-        self.spool, self.journal = FakeSpool(), FakeJournal()
+        self.spool, self.journal, self.trials = FakeSpool(), FakeJournal(), FakeTrials()
         self.counts = FakeCounts()
         self.recall_log = FakeRecallLog(self.catalog)
         servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
@@ -42,6 +43,7 @@ class Serving:
             None,
             self.spool,
             self.journal,
+            self.trials,
             self.recall_log,
             self.vectors,
             release_log=self.release_log,

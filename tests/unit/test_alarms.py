@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compose import dashboards
+from compose import alerts, dashboards
 from tests.conftest import missing
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +76,7 @@ def test_a_dashboard_is_whole(file):
 def test_dashboards_have_addresses_of_their_own():
     uids = [json.loads(file.read_text())["uid"] for file in BOARDS]
     assert len(set(uids)) == len(uids)
+
+
+def test_kubernetes_has_the_same_alarms():
+    assert alerts.MANIFEST.read_text() == alerts.manifest(), "run `python -m compose.alerts`"

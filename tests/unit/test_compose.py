@@ -137,8 +137,6 @@ def test_every_file_that_is_mounted_is_there():
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            if source.startswith("./observability/"):
-                continue
             if source.startswith("."):
                 assert (COMPOSE.parent / source).exists(), source
                 assert volume.endswith(":ro"), volume

@@ -21,7 +21,7 @@ def maps(hot_one, hot_other):
 
 
 def test_the_cell_that_both_have_is_the_hottest():
-    one, other = agreement(maps((1, 5), (6, 0)))
+    one, other = agreement(maps((1, 5), (6, 0)), np.zeros((64, 7, 7), np.float32))
     assert np.unravel_index(one.argmax(), one.shape) == (1, 5)
     assert np.unravel_index(other.argmax(), other.shape) == (6, 0)
     for heat in (one, other):
@@ -32,7 +32,7 @@ def test_the_cell_that_both_have_is_the_hottest():
 
 
 def test_pictures_that_are_blank_have_no_heat():
-    one, other = agreement(np.ones((2, 8, 3, 4), np.float32))
+    one, other = agreement(np.ones((2, 8, 3, 4), np.float32), np.ones((8, 3, 4), np.float32))
     assert not one.any()
     assert not other.any()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"visualsearch", "gateway", "indexer", "training", "export", "compose"}
+OURS = {"analysis", "visualsearch", "gateway", "indexer", "training", "export", "compose"}
 ADAPTERS = {
     "encoder": {"tritonclient", "grpc"},
     "encoder_onnx": {"onnxruntime"},
@@ -19,16 +19,18 @@ ADAPTERS = {
     "blobs": {"obstore", "httpx"},
     "spool": {"redis"},
     "journal": {"psycopg"},
+    "trials": {"psycopg"},
     "changes": {"grpc"},
     "models": {"tritonclient"},
     "counts": {"redis"},
     "release_log": {"psycopg"},
     "rates": {"redis"},
 }
-NOUNS = {"domain", "errors", "interactions", "recall", "standing"}
+NOUNS = {"domain", "errors", "experiments", "interactions", "recall", "standing"}
 PURE = {
     "domain": set(),
     "interactions": set(),
+    "experiments": set(),
     "errors": set(),
     "standing": set(),
     "recall": set(),
@@ -94,7 +96,14 @@ def test_an_adapter_knows_the_domain_and_one_vendor(module):
 
 @pytest.mark.parametrize(
     "module",
-    ["gateway/search.py", "gateway/ranking.py", "gateway/recorder.py", "indexer/ingest.py", "indexer/writer.py"],
+    [
+        "gateway/search.py",
+        "gateway/ranking.py",
+        "gateway/recorder.py",
+        "gateway/experiments.py",
+        "indexer/ingest.py",
+        "indexer/writer.py",
+    ],
 )
 def test_the_logic_knows_no_framework_and_no_server(module):
     names = imports(ROOT / module)
@@ -112,14 +121,15 @@ def test_gateway_and_indexer_keep_apart(folder, never):
 
 
 @pytest.mark.parametrize("folder", ["visualsearch", "gateway", "indexer", "compose"])
-def test_nothing_that_serves_knows_torch(folder):
+def test_nothing_that_serves_knows_torch_or_the_statistics(folder):
     for file in sources(folder):
+        assert not {name for name in imports(file) if name.split(".")[0] == "analysis"}, file
         assert not foreign(imports(file)) & TORCH, file
 
 
 def test_adapters_are_built_in_one_place_that_only_the_composition_roots_use():
     roots = {"gateway/main.py", "indexer/main.py", "visualsearch/cli.py", "visualsearch/release_cli.py"}
-    for folder in ("visualsearch", "gateway", "indexer", "compose", "training", "export"):
+    for folder in ("analysis", "visualsearch", "gateway", "indexer", "compose", "training", "export"):
         for file in sources(folder):
             name = str(file.relative_to(ROOT))
             used = {

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import yaml
 
+from compose import alerts
 from compose.probes import HEARTBEAT_S
 from compose.state import GRPC_OFFSET, USUAL_PORTS
 from tests.deployment import OVERLAYS, PREFIX, ROOT, SETTINGS, compose, rendered
@@ -136,6 +137,13 @@ def test_ports_of_the_services_are_the_usual_ones():
         one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]} for one in kinds("staging", "Service")
     }
     assert there == usual
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_alarms_are_those_of_compose(overlay):
+    (rule,) = kinds(overlay, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(alerts.RULES.read_text()), "run `python -m compose.alerts`"
+    assert alerts.MANIFEST.read_text() == alerts.manifest()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -58,5 +58,9 @@ def test_every_call_of_the_contract_is_there():
         "POST /events/s3",
         "GET /dead-letters",
         "POST /dead-letters/retry",
+        "GET /experiments",
+        "POST /experiments",
+        "POST /experiments/{name}/start",
+        "POST /experiments/{name}/stop",
         *RELEASES,
     }

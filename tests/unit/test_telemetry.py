@@ -13,8 +13,10 @@ from tests.conftest import missing
 from tests.pictures import jpeg
 from tests.unit.serving import Serving
 from visualsearch.errors import ConfigurationError
+from visualsearch.settings import ROOT
 from visualsearch.standing import Action, Transition
 from visualsearch.telemetry import serve_metrics
+from visualsearch.upkeep import Upkeep
 
 
 @pytest.fixture
@@ -98,3 +100,11 @@ async def test_a_canary_that_was_taken_back_leaves_its_time(serving):
     (told,) = re.findall(r'visualsearch_canary_rollback_timestamp_seconds{release="v2"} (.*)', text)
     assert float(told) == at.timestamp()
     assert 'rollback_timestamp_seconds{release="v1"}' not in text
+
+
+async def test_every_metric_of_ours_is_described(serving):
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for name in re.findall(r"^# TYPE visualsearch_(\S+)", await metrics(serving), re.MULTILINE):
+        assert f"`{name}`" in page, name
+    for family in Upkeep(ROOT, ()).collect():
+        assert f"`{family.name.removeprefix('visualsearch_')}`" in page

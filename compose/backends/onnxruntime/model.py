@@ -31,6 +31,7 @@ class TritonPythonModel:
         # Spinning threads would take the cores from Milvus and the gateway between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         model = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self._piece = int(config["parameters"].get("piece", {}).get("string_value", PIECE))
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self._input = config["input"][0]["name"]
         self._given = {output.name for output in self._session.get_outputs()}
@@ -51,7 +52,7 @@ class TritonPythonModel:
 
     def _run(self, batch: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         """Run a batch; returns the outputs of these names."""
-        pieces = [batch[begin : begin + PIECE] for begin in range(0, len(batch), PIECE)]
+        pieces = [batch[begin : begin + self._piece] for begin in range(0, len(batch), self._piece)]
         outputs = [self._session.run(names, {self._input: piece}) if names else [] for piece in pieces]
         return {name: np.concatenate(parts) for name, parts in zip(names, zip(*outputs, strict=True), strict=True)}
 

@@ -1,0 +1,35 @@
+// Searches with pictures from a list of files: at a fixed rate whatever comes back (RATE), or by callers who ask again
+// as soon as they are answered (CALLERS). Run by load.py.
+import exec from 'k6/execution';
+import { sleep } from 'k6';
+import http from 'k6/http';
+
+const pictures = JSON.parse(open(__ENV.LIST)).map((file) => open(file, 'b'));
+const open_loop = {
+  executor: 'constant-arrival-rate', rate: Number(__ENV.RATE), timeUnit: '10s',
+  preAllocatedVUs: 50, maxVUs: 3000,
+};
+const closed_loop = { executor: 'constant-vus', vus: Number(__ENV.CALLERS) };
+
+export const options = {
+  discardResponseBodies: true,
+  scenarios: { search: { duration: `${__ENV.SECONDS}s`, ...(__ENV.RATE ? open_loop : closed_loop) } },
+  summaryTrendStats: ['p(50)', 'p(95)', 'p(99)', 'max'],
+  // No limits: naming a part is how k6 is told to count it.
+  thresholds: Object.fromEntries([200, 503].flatMap((status) => [
+    [`http_req_duration{status:${status}}`, ['max>=0']], [`http_reqs{status:${status}}`, ['count>=0']],
+  ])),
+};
+
+export default function search() {
+  const data = pictures[exec.scenario.iterationInTest % pictures.length];
+  const form = { image: http.file(data, 'query.jpg'), k: '50' };
+  const answer = http.post(`${__ENV.URL}/search`, form, { timeout: '10s' });
+  if (!__ENV.RATE && answer.status !== 200) {
+    sleep(0.5); // whoever is refused comes again later; at a fixed rate others come
+  }
+}
+
+export function handleSummary(data) {
+  return { [__ENV.SUMMARY]: JSON.stringify(data.metrics) };
+}

@@ -1,0 +1,126 @@
+"""What decoding, Triton and Milvus cost when each is called directly, and what every process of a stack costs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+
+from compose.state import read_state
+from visualsearch.domain import Filter, Release
+from visualsearch.images import prepare
+from visualsearch.recall import CANDIDATES
+from visualsearch.wiring import open_stores
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from visualsearch.domain import Prepared
+    from visualsearch.settings import Settings
+    from visualsearch.wiring import Stores
+
+K = 50
+"""Results of a search."""
+AT_ONCE = 8
+"""Calls in flight while CPU time is measured: Triton makes batches of them, as it does of searches."""
+
+
+class Processes:
+    """CPU time of a local stack's processes, by service."""
+
+    def __init__(self, settings: Settings) -> None:
+        entries = read_state(settings.home)["processes"]
+        self._members = {
+            name: [leader, *leader.children(recursive=True)]
+            for name, entry in entries.items()
+            for leader in [psutil.Process(entry["pid"])]
+        }
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return seconds since each began."""
+        return {name: sum(map(_cpu_s, members)) for name, members in self._members.items()}
+
+    def since(self, before: dict[str, float], count: int) -> dict[str, float]:
+        """Return milliseconds by service since ``before``, for each of so many requests."""
+        return {name: (now - before[name]) * 1000 / count for name, now in self.cpu_s().items()}
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        used = process.cpu_times()
+        return float(used.user + used.system)
+    return 0.0
+
+
+class Stages:
+    """The three stages, called directly on a running stack's servers."""
+
+    def __init__(self, stores: Stores, release: Release) -> None:
+        self._stores = stores
+        self._release = release
+
+    def decode(self, data: bytes) -> Prepared:
+        """Decode, shrink and hash a picture."""
+        return prepare(data)
+
+    async def encode(self, prepared: Prepared) -> NDArray[np.float32]:
+        """Embed a picture by Triton."""
+        embedding: NDArray[np.float32] = (
+            await self._stores.encoder.encode(prepared.pixels[None], self._release.model_version)
+        )[0]
+        return embedding
+
+    async def nearest(self, embedding: NDArray[np.float32]) -> None:
+        """Find a search's candidates in Milvus."""
+        params = self._release.search_params
+        count = max(params.get("candidates", CANDIDATES), 4 * K)  # as ImageSearch asks for at first
+        await self._stores.vectors.nearest(self._release.collection, embedding, count, params, Filter())
+
+
+@asynccontextmanager
+async def stages(settings: Settings) -> AsyncIterator[Stages]:
+    """Connect to the servers that a search needs."""
+    async with open_stores(settings, timeout_s=10) as stores:
+        release = await stores.catalog.live_release()
+        assert release is not None
+        yield Stages(stores, release)
+
+
+async def floor(settings: Settings, pictures: Sequence[bytes]) -> dict[str, float]:
+    """CPU milliseconds of a search's three stages, ours for calling the servers included, when each is called alone."""
+    processes = Processes(settings)
+    async with stages(settings) as direct:
+        begin = time.process_time()
+        prepared = [direct.decode(picture) for picture in pictures]
+        costs = {"decode": (time.process_time() - begin) * 1000 / len(pictures)}
+        embeddings: list[NDArray[np.float32]] = []
+
+        async def encode(one: Prepared) -> None:
+            embeddings.append(await direct.encode(one))
+
+        for name, work, inputs in (("triton", encode, prepared), ("milvus", direct.nearest, embeddings)):
+            await work(inputs[0] if inputs else None)  # connects
+            before, ours = processes.cpu_s(), time.process_time()
+            await _several(work, inputs)
+            called = (time.process_time() - ours) * 1000 / len(pictures)
+            costs[name] = processes.since(before, len(pictures))[name]
+            costs[f"calling {name}"] = called
+    return costs
+
+
+async def _several(work: Callable[..., Awaitable[None]], inputs: Sequence[object]) -> None:
+    """Do work on every input, a few at a time."""
+    left = iter(list(inputs))
+
+    async def take() -> None:
+        for one in left:
+            await work(one)
+
+    await asyncio.gather(*(take() for _ in range(AT_ONCE)))

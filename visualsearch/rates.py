@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from visualsearch.errors import Unavailable
 
-TIMEOUT_S = 0.1
+TIMEOUT_S = 0.5
 """A request waits no longer to be counted."""
 KEY = "visualsearch:rate:"
 

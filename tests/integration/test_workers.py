@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,7 +14,9 @@ import httpx
 import orjson
 import psutil
 import pytest
+import redis
 
+from tests.conftest import ROOT
 from tests.integration.test_rest import jpeg, search
 
 pytestmark = pytest.mark.stack
@@ -100,3 +104,58 @@ def test_every_process_tells_the_sum_of_all_dead_ones_included(running, stack):
     os.kill(parent_of(running).children()[0].pid, signal.SIGKILL)
     wait_for(lambda: httpx.get(f"{stack.url}/ready").status_code == 200)
     assert answered(stack) - before == 10
+
+
+@contextmanager
+def another_gateway(running, tmp_path, unused_tcp_port_factory, **settings):
+    """A gateway of two processes beside the stack's own, on its servers; yields its address."""
+    port, grpc_port = unused_tcp_port_factory(), unused_tcp_port_factory()
+    settings |= {"gateway_port": port, "gateway_grpc_port": grpc_port, "gateway_workers": 2}
+    env = running.env | {f"VISUALSEARCH_{name.upper()}": str(value) for name, value in settings.items()}
+    env["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path / "metrics")
+    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=env, cwd=ROOT)
+    try:
+        wait_for(lambda: is_served(f"http://127.0.0.1:{port}"))
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_served(url) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def statuses(url, count) -> Counter:
+    """What calls on connections of their own come to, so that every process has its share of them."""
+    return Counter(httpx.get(f"{url}/images/0").status_code for _ in range(count))
+
+
+LIMITED = {"rate_limit": 0.01, "rate_limit_loopback": True}
+"""One call, and then none for longer than a test takes."""
+
+
+def test_a_rate_holds_over_all_processes(running, stack, tmp_path, unused_tcp_port_factory):
+    with another_gateway(running, tmp_path, unused_tcp_port_factory, **LIMITED, **database(stack, 8)) as url:
+        assert statuses(url, 20) == {404: 1, 429: 19}
+
+
+def test_while_valkey_is_away_each_process_lets_its_own_part_through(running, tmp_path, unused_tcp_port_factory):
+    away = {"valkey_url": f"redis://127.0.0.1:{unused_tcp_port_factory()}/0"}
+    with another_gateway(running, tmp_path, unused_tcp_port_factory, **LIMITED, **away) as url:
+        counted = statuses(url, 20)
+        assert set(counted) == {404, 429}
+        assert counted[404] <= 2
+
+
+def database(stack, number):
+    """Settings for a database of Valkey that is the test's own, emptied."""
+    url = f"{stack.valkey_url.rsplit('/', 1)[0]}/{number}"
+    with redis.Redis.from_url(url, password=stack.valkey_password.get_secret_value() or None) as client:
+        client.flushdb()
+    return {"valkey_url": url}

@@ -48,7 +48,7 @@ def test_what_it_copies_is_there_and_reaches_the_engine():
         assert any(fnmatch.fnmatch(source, pattern) for pattern in kept), source
 
 
-@pytest.mark.parametrize("module", ["gateway.main", "indexer.main", "visualsearch.cli"])
+@pytest.mark.parametrize("module", ["gateway.workers", "indexer.main", "visualsearch.cli"])
 def test_what_it_copies_is_enough_to_run(tmp_path, module):
     for source, target in COPIED:
         into = tmp_path / target.lstrip("/")

@@ -9,11 +9,10 @@ RUN /venv/bin/pip install --require-hashes --only-binary=:all: -r /app/requireme
 COPY visualsearch /app/visualsearch
 COPY gateway /app/gateway
 COPY indexer /app/indexer
-# Triton encodes here; ONNX Runtime in the process (78 MB) is for platforms that have no Triton.
 RUN printf '#!/venv/bin/python\nfrom visualsearch.cli import main\nmain()\n' > /venv/bin/visualsearch \
  && chmod 755 /venv/bin/visualsearch \
  && /venv/bin/python -m compileall -q /app \
- && /venv/bin/pip uninstall -q -y onnxruntime pip
+ && /venv/bin/pip uninstall -q -y pip
 
 FROM python:3.13.14-slim-trixie@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin visualsearch \
@@ -22,6 +21,8 @@ COPY --from=build /venv /venv
 COPY --from=build /app /app
 COPY LICENSE /app/LICENSE
 COPY milvus /app/milvus
+# What releases are judged by, until VISUALSEARCH_EVALUATION_SET names pictures of your own.
+COPY demo/pictures /app/demo/pictures
 # For Triton's pods, which take their models out of this image too.
 COPY compose/triton/infer.py /app/compose/triton/infer.py
 # Triton serves the same files: gateway and indexer read the card that says which vectors fit together.

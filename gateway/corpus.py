@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 import uuid
 from typing import TYPE_CHECKING
 
 from gateway.access import Caller, Role
 from visualsearch import tracing
-from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Visibility, simple_etag
+from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Image, NewImage, Status, Visibility, simple_etag
 from visualsearch.errors import Forbidden, NotFound, Unavailable
 from visualsearch.images import content_type, thumbnail
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.1
+"""How often a pending image is looked at for somebody who waits."""
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
@@ -89,6 +92,15 @@ class Corpus:
         if hidden:
             raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return image
+
+    async def settled(self, image_id: int, caller: Caller, guarded: bool, wait_s: float) -> Image:
+        """Return an image as ``get`` does, once it is pending no more or ``wait_s`` seconds are over."""
+        end = time.monotonic() + wait_s
+        while True:
+            image = await self.get(image_id, caller, guarded)
+            if image.status is not Status.PENDING or time.monotonic() >= end:
+                return image
+            await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
 
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
         """Return a picture's file, or a thumbnail of it, and its content type."""

@@ -22,6 +22,7 @@ from visualsearch.domain import (
     DEFAULT_K,
     MAX_K,
     MAX_UPLOAD_BYTES,
+    Consistency,
     NearDuplicates,
     SearchAnswer,
     Visibility,
@@ -36,8 +37,15 @@ WEB = FilePath(__file__).parent / "web"
 PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'"
 """The page needs nothing from elsewhere; the cropping library sets styles on its elements."""
 BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")
-NEVER_EMPTY = ("bbox", "k", "near_duplicates", "user_id")
+MAX_WAIT_S = 30
+NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
 """Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
+
+CONSISTENCY = (
+    "`bounded` sees every picture that GET /images/{id} calls indexed; `strong` waits until all that the indexers have "
+    "written is seen too."
+)
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait for so many seconds at most while it is pending.")]
 
 Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
 Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
@@ -130,12 +138,13 @@ async def search(
     k: Count = DEFAULT_K,
     user_id: Annotated[int | None, Form(ge=-MAX_ID, le=MAX_ID, description="Who asks, for evaluation.")] = None,
     near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
+    consistency: Annotated[Consistency, Form(description=CONSISTENCY)] = Consistency.BOUNDED,
 ) -> Response:
     """Search with a picture, or with what is inside a box of it."""
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), user_id=user_id, consistency=consistency)
     answer = await gateway.search.by_picture(data, box, wish)
     gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
@@ -154,11 +163,12 @@ async def similar(
     k: CountInQuery = DEFAULT_K,
     user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,
     near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
+    consistency: Annotated[Consistency, Query(description=CONSISTENCY)] = Consistency.BOUNDED,
 ) -> Response:
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
-    wish = Wish(k, near_duplicates, gateway.filter_for(caller), left_out=image_id, user_id=user_id)
+    wish = Wish(k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency)
     answer = await gateway.search.by_image(image, wish)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)
@@ -188,10 +198,13 @@ async def accept(
 
 
 @router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
-async def facts(request: Request, caller: Reader, image_id: ImageId) -> schemas.ImageFacts:
-    """Tell an image's size and where it stands: pending, indexed, or rejected with a reason."""
+async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
+    """Tell an image's size and where it stands: pending, indexed, or rejected with a reason.
+
+    Once it is indexed, the very next search finds it: to read your own upload, ask with `wait_s` and then search.
+    """
     gateway = gateway_of(request)
-    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    image = await gateway.corpus.settled(image_id, caller, gateway.access.guarded, wait_s)
     return schemas.ImageFacts.model_validate(image)
 
 

@@ -17,6 +17,7 @@ from visualsearch.domain import (
     MAX_UPLOAD_BYTES,
     NEAR_DUPLICATE_DISTANCE,
     Box,
+    Consistency,
     NearDuplicates,
     Prepared,
     Result,
@@ -85,6 +86,7 @@ class Wish:
     where: Filter
     left_out: int | None = None
     """An image that must not be among the results: the query itself."""
+    consistency: Consistency = Consistency.BOUNDED
     user_id: int | None = None
     """Who asks."""
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
@@ -248,6 +250,9 @@ class ImageSearch:
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
         count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
+        if wish.consistency is Consistency.STRONG:
+            async with watch.stage("ann"):
+                await self._vectors.settle(release.collection)
         asked = count
         while True:
             async with watch.stage("ann"):

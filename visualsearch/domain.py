@@ -58,6 +58,13 @@ class NearDuplicates(StrEnum):
     KEEP = "keep"
 
 
+class Consistency(StrEnum):
+    """What a search must see: what has been indexed (``bounded``), or all that has been written when it begins."""
+
+    BOUNDED = "bounded"
+    STRONG = "strong"
+
+
 class Priority(IntEnum):
     """Whose pictures the encoder takes first; the lower goes first."""
 

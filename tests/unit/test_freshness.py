@@ -1,0 +1,70 @@
+"""When a search sees what, over the fakes."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.pictures import jpeg
+from tests.unit.serving import RELEASE, Serving, assert_problem
+from visualsearch.domain import Status
+
+
+@pytest.fixture
+async def serving():
+    async with Serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def settled(serving, monkeypatch):
+    """Collections that were waited for."""
+    names = []
+
+    async def settle(collection):
+        names.append(collection)
+
+    monkeypatch.setattr(serving.vectors, "settle", settle)
+    return names
+
+
+async def test_only_a_strong_search_waits_for_all_that_is_written(serving, settled):
+    image = await serving.index(jpeg(1))
+    for fields in ({}, {"consistency": "bounded"}):
+        assert (await serving.search(jpeg(1), **fields)).status_code == 200
+    assert settled == []
+    assert (await serving.search(jpeg(1), consistency="strong")).status_code == 200
+    await serving.client.get(f"/images/{image}/similar", params={"consistency": "strong"})
+    assert settled == [RELEASE.collection] * 2
+
+
+@pytest.mark.parametrize("value", ["", "eventual"])
+async def test_another_consistency_is_refused(serving, value):
+    assert_problem(await serving.search(jpeg(1), consistency=value), 422)
+
+
+async def test_one_can_wait_until_an_upload_is_indexed(serving):
+    image = (await serving.upload(jpeg(1))).json()["id"]
+    asked = asyncio.create_task(serving.client.get(f"/images/{image}", params={"wait_s": 10}))
+    await asyncio.sleep(0.2)
+    assert not asked.done()
+    await serving.catalog.mark_rejected(image, "so that it is pending no more")
+    assert (await asked).json()["status"] == Status.REJECTED
+
+
+async def test_waiting_ends_when_the_time_is_over(serving):
+    image = (await serving.upload(jpeg(1))).json()["id"]
+    begin = time.monotonic()
+    answer = await serving.client.get(f"/images/{image}", params={"wait_s": 0.3})
+    assert answer.json()["status"] == Status.PENDING
+    assert time.monotonic() - begin >= 0.3
+    for wait_s in (-1, 31, "x"):
+        assert_problem(await serving.client.get(f"/images/{image}", params={"wait_s": wait_s}), 422)
+
+
+async def test_the_same_question_has_the_same_answer_with_ties_by_id(serving):
+    for _ in range(5):
+        await serving.index(jpeg(1))
+    answers = [(await serving.search(jpeg(1), near_duplicates="keep")).json()["results"] for _ in range(3)]
+    assert [hit["id"] for hit in answers[0]] == sorted(hit["id"] for hit in answers[0])
+    assert answers[0] == answers[1] == answers[2]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.folding
 
-writes results/folding.md. Copies are edits of every fourth demo picture; unlike pairs are those of the demo corpus that
+writes results/folding.md. Copies are edits of every eighth demo picture; unlike pairs are those of the demo corpus that
 are near by pHash and that nobody would call duplicates (their cosine is under .6; the next pair is at .83).
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL = Path(__file__).parents[1] / "model_repository" / "image_encoder" / "1" / "model.onnx"
-STEP = 4
+STEP = 8
 UNLIKE = 0.6
 
 

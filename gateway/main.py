@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
-IN_TIME = 1 / 3
+IN_TIME = 0.4
 """Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""

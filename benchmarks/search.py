@@ -17,18 +17,14 @@ import numpy as np
 import orjson
 from rich.progress import track
 
-from benchmarks.stages import K, Stages, stages
+from benchmarks.load import FORM_TYPE, K, form
+from benchmarks.stages import Stages, stages
 from benchmarks.table import write
 from visualsearch.settings import Settings
 
 PICTURES = Path(__file__).parents[1] / "demo" / "pictures"
 WARM, COUNTED = 30, 300
 STAGES = ("decode", "embed", "ann", "rank")
-BOUNDARY = "a-line-between-parts"
-FORM = (
-    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="k"\r\n\r\n{K}\r\n'
-    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query"\r\n\r\n'
-)
 
 
 def ask(gateway: http.client.HTTPConnection, picture: bytes) -> dict[str, float]:
@@ -36,9 +32,9 @@ def ask(gateway: http.client.HTTPConnection, picture: bytes) -> dict[str, float]
 
     By the plainest client there is, so that it is the gateway which is measured.
     """
-    body = FORM.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+    body = form(picture)
     begin = time.perf_counter()
-    gateway.request("POST", "/search", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    gateway.request("POST", "/search", body, {"Content-Type": FORM_TYPE})
     answer = gateway.getresponse()
     text = answer.read()
     taken = (time.perf_counter() - begin) * 1000

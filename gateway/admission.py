@@ -12,9 +12,8 @@ from visualsearch.errors import Overloaded, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FEWEST = 8
-"""So many are always taken on: fewer would leave the servers behind it without work, and refuse a handful of callers
-on a machine that is merely slow."""
+FEWEST = 4
+"""So many are always taken on: fewer would leave the servers behind it without work while one is awaited."""
 FIRST = 16
 """Where the limit begins: little enough for a slow machine to answer in time, and near to where it ends anyhow."""
 WINDOW_S = 0.1

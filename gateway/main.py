@@ -30,6 +30,7 @@ from gateway.shadow import Shadow
 from gateway.traffic import Traffic
 from gateway.watch import Watch
 from visualsearch import tracing
+from visualsearch.errors import ConfigurationError
 from visualsearch.releases import Releases
 from visualsearch.wiring import Stores, open_stores
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
-IN_TIME = 1 / 3
+IN_TIME = 0.4
 """Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
@@ -120,7 +121,15 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         settings.user_id_key.get_secret_value(),
         recall=proxy,
         recall_log=stores.recall_log,
+        blocked_ids=_ids(settings.blocked_ids),
     )
+
+
+def _ids(text: str) -> frozenset[int]:
+    try:
+        return frozenset(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigurationError("VISUALSEARCH_BLOCKED_IDS must be images' ids, separated by commas.") from None
 
 
 def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -22,6 +22,8 @@ MAX_HELD = 10_000
 """Searches, about 1 kB each, that wait in this process while the spool is away; what comes beyond is lost, and said."""
 AT_ONCE = 500
 PAUSE_S = 0.5
+CLICK_S = 1.2
+"""How long a click waits to be spooled, behind searches that wait too: its caller must hear within 2 s."""
 
 
 class Recorder:
@@ -50,7 +52,11 @@ class Recorder:
 
         Raises ``Unavailable`` and ``Overloaded`` when it cannot be, and then nothing is written.
         """
-        await self._send([click])
+        try:
+            async with asyncio.timeout(CLICK_S):
+                await self._send([click])
+        except TimeoutError:
+            raise Unavailable("The spool", "no answer in time") from None
 
     async def waiting(self) -> int:
         """Count what is spooled and not written yet."""

@@ -71,12 +71,13 @@ class Gateway:
     user_id_key: str = ""
     recall: RecallProxy | None = None
     recall_log: RecallLog | None = None
+    blocked_ids: frozenset[int] = frozenset()
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _later_bytes: int = 0
 
     def filter_for(self, caller: Caller) -> Filter:
         """Say what a caller may be shown."""
-        return Filter(caller.owner, self.blocked_sources, frozenset(), self.min_side)
+        return Filter(caller.owner, self.blocked_sources, self.blocked_ids, self.min_side)
 
     def after_search(
         self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""

@@ -30,6 +30,8 @@ PAGE = 2000
 CANDIDATES = (100, 200, 400, 800)
 LEAST_NPROBE, EFS = 4, (64, 128, 256, 512, 1024)
 WARM = 3
+NOISE = 1.15
+"""Medians that differ by less are the same: a machine that does other things too gives no better."""
 TRIAL = "tuning_trial"
 EVERYBODY = Filter()
 
@@ -64,9 +66,16 @@ def settings(index_params: Mapping[str, int], search_params: Mapping[str, int]) 
 
 
 def choose(measured: Sequence[Measured], recall: float) -> Measured | None:
-    """Return the fastest setting with at least this recall; None where none has it."""
+    """Return the setting with at least this recall that does the least work, of those as fast as the fastest.
+
+    None where none has it.
+    """
     good = [one for one in measured if one.recall >= recall]
-    return min(good, key=lambda one: (one.median_ms, one.params["candidates"])) if good else None
+    fastest = min((one.median_ms for one in good), default=0.0)
+    equals = [one for one in good if one.median_ms <= NOISE * fastest]
+    return min(
+        equals, key=lambda one: (one.params.get("nprobe", one.params.get("ef")), one.params["candidates"]), default=None
+    )
 
 
 def nlist_for(rows: int, shards: int) -> int:

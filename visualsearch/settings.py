@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     )
     rate_limit_loopback: bool = Field(False, description="Whether callers on this machine are limited too.")
     blocked_sources: str = Field("", description="Comma-separated sources whose images are never shown.")
+    blocked_ids: str = Field("", description="Comma-separated ids of images that are never shown.")
     min_result_side: int = Field(
         0, ge=0, description="Images with a shorter side below this many pixels are not shown."
     )

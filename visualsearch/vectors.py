@@ -31,6 +31,7 @@ CREATE_S = 120.0
 SEAL_S = 600.0
 """Longest wait for an index: a segment of a million rows takes minutes on two cores."""
 UNKNOWN_COLLECTION = 100
+SEALED = "Sealed"
 LEAST_INDEXED = 1024
 """Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
@@ -113,16 +114,20 @@ class MilvusVectors:
         """
 
         async def run(client: AsyncMilvusClient) -> None:
+            rows = await self.count(collection)
             await client.flush(collection)
-            while (await client.describe_index(collection, "embedding"))["pending_index_rows"]:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.5)
-            while not await asyncio.to_thread(self._searched_by_index, collection):  # noqa: ASYNC110
+            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
+            # been merged into others.
+            while not await asyncio.to_thread(self._searched_by_index, collection, rows):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
 
-    def _searched_by_index(self, collection: str) -> bool:
-        """Whether every segment that has an index is searched by it by now; only the blocking client can ask."""
+    def _searched_by_index(self, collection: str, rows: int) -> bool:
+        """Whether so many rows lie in sealed segments that are searched, by their index where they are large enough.
+
+        Only the blocking client can ask.
+        """
         client = MilvusClient(**self._options)
         try:
             segments = client.list_loaded_segments(collection)
@@ -132,7 +137,9 @@ class MilvusVectors:
             raise
         finally:
             client.close()
-        return all(one.index_name for one in segments if one.num_rows >= LEAST_INDEXED)
+        sealed = [one for one in segments if one.state_name == SEALED]
+        loaded = sum(one.num_rows for one in sealed) >= rows
+        return loaded and all(one.index_name for one in sealed if one.num_rows >= LEAST_INDEXED)
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""

@@ -17,8 +17,8 @@ LISTS = [{"nprobe": nprobe} for nprobe in NPROBES]
 GRAPH = [{"ef": ef} for ef in EFS]
 FAISS = {"IVF256,PQ32": LISTS, "IVF1024,PQ32": LISTS, "OPQ32,IVF256,PQ32": LISTS, "HNSW16": GRAPH}
 SERVED = {
-    "real": {"ivf_pq": LISTS, "ivf_pq/nlist=1024": LISTS, "ivf_pq/m=64": LISTS, "hnsw": GRAPH},
-    "synthetic": {"ivf_pq": LISTS, "ivf_pq/nlist=1024": LISTS, "hnsw": GRAPH},
+    "real": {"ivf_pq": LISTS, "hnsw": GRAPH, "ivf_pq/nlist=1024": LISTS, "ivf_pq/m=64": LISTS},
+    "synthetic": {"ivf_pq": LISTS, "hnsw": GRAPH, "ivf_pq/nlist=1024": LISTS},
 }
 
 

@@ -21,7 +21,7 @@ NEIGHBOURS = 100
 """A made vector differs from a real one as two of that one's hundred nearest differ from each other."""
 STRIDE = 0.35
 """How far, as a share of that difference: with it, held-out vectors are as near to their neighbours as real ones."""
-MOST_QUERIES = 500
+MOST_QUERIES = 250
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -52,7 +52,7 @@ def synthetic(like: Set, rows: int = SYNTHETIC) -> Set:
     if not kept.exists():
         np.save(kept, made(like.vectors[:LIKE], rows + MOST_QUERIES, np.random.default_rng(0)))
     every = np.load(kept)
-    return Set("synthetic", every[MOST_QUERIES:], {"vectors not in it": every[:MOST_QUERIES]})
+    return Set("synthetic", every[-rows:], {"vectors not in it": every[:MOST_QUERIES]})
 
 
 def made(vectors: NDArray[np.float32], rows: int, chance: np.random.Generator) -> NDArray[np.float32]:

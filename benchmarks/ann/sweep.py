@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CANDIDATES = (50, 100, 200, 400, 800)
 NPROBES = (8, 16, 32, 64, 128, 256)
 EFS = (50, 100, 200, 400, 800)
-TIMED = 40
+TIMED = 25
 """Searches of each setting that are timed, in turns with all others."""
 WARM = 5
 
@@ -76,8 +76,10 @@ def _measured(one: Set, name: str, index: Index, settings: Sequence[dict[str, in
     exact = {kind: nearest(one.vectors, queries, TOP)[0] for kind, queries in one.queries.items()}
     recalls = {}
     for how in track(settings, f"{name}: recall"):
+        # A graph is searched wider than it is told to where more are asked for.
+        depth = TOP if "ef" in how else max(CANDIDATES)
         for kind, queries in one.queries.items():
-            found = [index.by_codes(query, max(CANDIDATES), how) for query in queries]
+            found = [index.by_codes(query, depth, how) for query in queries]
             recalls[_key(how), kind] = _recalls(one, queries, found, exact[kind])
     costs = _costs(index, one.asked, settings, name)
     return [
@@ -91,8 +93,13 @@ def _measured(one: Set, name: str, index: Index, settings: Sequence[dict[str, in
             *(costs[_key(how), count, what] for what in ("ids", "candidates", "rescored")),
         )
         for how in settings
-        for count in CANDIDATES
+        for count in _counts(how)
     ]
+
+
+def _counts(how: dict[str, int]) -> list[int]:
+    """Numbers of candidates that a setting can give."""
+    return [count for count in CANDIDATES if count <= how.get("ef", count)]
 
 
 def _key(how: dict[str, int]) -> str:
@@ -120,7 +127,7 @@ def _costs(
     for turn in track(range(TIMED + WARM), f"{name}: time"):
         query = asked[chance.integers(len(asked))]
         for how in settings:
-            for count in CANDIDATES:
+            for count in _counts(how):
                 for what, call, number in (
                     ("ids", index.by_codes, TOP),
                     ("candidates", index.by_codes, count),

@@ -15,6 +15,7 @@ from obstore.exceptions import PermissionDeniedError
 from obstore.store import S3Store
 
 from compose.carriers import ensure
+from compose.state import weed_sockets
 from tests.conftest import missing
 from tests.deployment import ROOT, compose
 from tests.integration.test_front_proxy import free_port
@@ -36,7 +37,7 @@ def programs():
 
 @contextlib.contextmanager
 def started(service, folder, programs, changes, more=""):
-    """Run a service's command with its paths and ports changed, and stop it."""
+    """Run a service's command with its paths and ports changed, and end it: there is nothing that it must save."""
     (folder / "data").mkdir()
     for name, value in {
         "visualsearch_valkey_password": "sesame",
@@ -57,7 +58,7 @@ def started(service, folder, programs, changes, more=""):
     try:
         yield process
     finally:
-        process.terminate()
+        process.kill()
         process.wait(START_S)
 
 
@@ -117,3 +118,5 @@ def test_the_object_store_opens_to_the_keys_of_its_files_alone(tmp_path, program
         assert bytes(obstore.get(store("sesame"), "a").bytes()) == b"a"
         with pytest.raises(PermissionDeniedError):
             obstore.put(store("wrong"), "b", b"b")
+    for left in (left for port in (*ports.values(), *grpc.values()) for left in weed_sockets(port)):
+        left.unlink(missing_ok=True)

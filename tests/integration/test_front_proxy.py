@@ -30,6 +30,8 @@ CONFIG = ROOT / "compose" / "envoy" / "envoy.yaml"
 PROXY = yaml.safe_load((ROOT / "compose" / "docker-compose.yml").read_text())["services"]["proxy"]
 TOO_LARGE = 22 * 2**20
 READY_S = 20
+FOUND_S = 30
+"""Less than the minute after which Envoy would look again by itself where nobody calls."""
 
 
 def free_port():
@@ -88,9 +90,8 @@ class Front:
 
 
 @contextlib.asynccontextmanager
-async def listening(serving):
+async def listening(serving, port, grpc_port):
     """Serve a gateway over fakes on real ports, as its processes do; only Envoy is believed what it forwards."""
-    port, grpc_port = free_port(), free_port()
     config = uvicorn.Config(serving.app, "127.0.0.1", port, log_config=None, forwarded_allow_ips="127.0.0.1/32")
     server = uvicorn.Server(config)
     async with serving, serve(serving.gateway, f"127.0.0.1:{grpc_port}", 1):
@@ -98,7 +99,7 @@ async def listening(serving):
         while not server.started:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
         try:
-            yield port, grpc_port
+            yield
         finally:
             server.should_exit = True
             await task
@@ -109,7 +110,8 @@ async def front(tmp_path_factory, certificate):
     if sys.platform != "linux":
         missing("Linux")
     serving = Serving(rate_limit=1000, rate_limit_loopback=True)
-    async with listening(serving) as ports, Front(tmp_path_factory.mktemp("front"), certificate, *ports) as front:
+    ports = free_port(), free_port()
+    async with listening(serving, *ports), Front(tmp_path_factory.mktemp("front"), certificate, *ports) as front:
         front.serving = serving
         yield front
 
@@ -168,7 +170,10 @@ async def test_grpc_goes_through_the_same_port(front, certificate):
     assert len(vector.values) == 256
 
 
-async def test_a_gateway_that_is_away_is_told_as_a_problem(tmp_path, certificate):
-    async with Front(tmp_path, certificate, free_port(), free_port()) as front, front.client() as client:
-        answer = await client.get("/health")
-    assert_problem(answer, 503)
+async def test_a_gateway_that_is_away_is_told_as_a_problem_and_found_when_it_comes(tmp_path, certificate):
+    ports = free_port(), free_port()
+    async with Front(tmp_path, certificate, *ports) as front, front.client() as client:
+        assert_problem(await client.get("/health"), 503)
+        async with listening(Serving(), *ports), asyncio.timeout(FOUND_S):
+            while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)

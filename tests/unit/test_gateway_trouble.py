@@ -10,6 +10,7 @@ from gateway.middleware import MAX_BODY_BYTES
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain import Visibility
+from visualsearch.errors import ConfigurationError
 
 SERVERS = {"triton": "encoder", "milvus": "vectors", "postgres": "catalog", "valkey": "events", "s3": "blobs"}
 KEYS = ",".join(
@@ -220,6 +221,15 @@ async def test_a_private_image_is_there_for_its_owner_alone(guarded):
     assert await seen_by("bob") == ([], [404, 404, 404, 404])
     assert_problem(await guarded.client.delete(f"/images/{image}", headers=by("bob")), 404)
     assert (await guarded.client.delete(f"/images/{image}", headers=by("ada"))).status_code == 204
+
+
+async def test_blocked_ids_are_never_shown_and_must_be_numbers():
+    async with Serving(blocked_ids="1, 3") as serving:
+        for seed in (1, 2, 3):
+            await serving.index(jpeg(seed))
+        assert [hit["id"] for hit in (await serving.search(jpeg(1))).json()["results"]] == [2]
+    with pytest.raises(ConfigurationError, match="BLOCKED_IDS"):
+        Serving(blocked_ids="1,x")
 
 
 async def test_blocked_sources_and_small_images_are_never_shown():

@@ -68,6 +68,25 @@ async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
     await recorder.close()
 
 
+async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
+    monkeypatch.setattr(gateway.recorder, "CLICK_S", 0.05)
+    spool = FakeSpool()
+    recorder = Recorder(spool)
+    hanging = asyncio.Event()
+
+    async def hang(told):
+        await hanging.wait()
+
+    spool.append = hang
+    recorder.searched(search(1))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await recorder.clicked(Click(1, 1, 1))
+    hanging.set()
+    await recorder.close()
+
+
 async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
     spool = FakeSpool()
     recorder = Recorder(spool, max_held=3)

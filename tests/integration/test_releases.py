@@ -54,8 +54,14 @@ def blue(api):
 
 
 @pytest.fixture(scope="module")
-def green(running, api, repository, corpus, blue):
+def green(running, api, repository, corpus, blue, tmp_path_factory):
     """A second release by another encoder, whose build was killed once; gone again afterwards."""
+    few = tmp_path_factory.mktemp("evaluation")
+    for category in ("food", "plants"):
+        (few / category).mkdir()
+        for picture in sorted((ROOT / "demo" / "pictures" / category).iterdir())[:12]:
+            shutil.copy(picture, few / category)
+    running.env["VISUALSEARCH_EVALUATION_SET"] = str(few)
     added(repository, 2, turned((repository / "image_encoder" / "1" / "model.onnx").read_bytes(), kept=250))
     name = f"green_{os.getpid()}_{int(time.time())}"
     words = ("release", "build", "--model-version", "2", "--name", name)

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from visualsearch.canary import slot
-from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable, VisualSearchError
+from visualsearch.errors import FingerprintMismatch, NotFound, Unavailable, VisualSearchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REQUESTS, ERRORS, SLOT = "requests", "errors", "slot:"
-OURS = (Unavailable, Overloaded, FingerprintMismatch, NotFound)
-"""Failures of what a release is made of; what is wrong with a caller's picture is found before a release is asked."""
+OURS = (Unavailable, FingerprintMismatch, NotFound)
+"""Failures of what a release is made of, for which another may do better. Where there is too much work, a second try
+would only be more of it; what is wrong with a caller's picture is found before a release is asked."""
 
 
 class Traffic:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ TURN_S = 1.0
 LEASE, LEASE_S = "canary", 6.0
 SHORT_S, LONG_S = 60.0, 3600.0
 """Both are judged: what has just begun to go wrong, and what shows only over many requests."""
+CLICKS_S = 10.0
+"""Clicks are counted so often at most."""
 ACTOR = "canary watch"
 
 
@@ -48,6 +51,7 @@ class Watch:
         self._recall_log = recall_log
         self._events = events
         self._name = uuid.uuid4().hex
+        self._clicked: dict[float, tuple[float, dict[str, tuple[int, int]]]] = {}
 
     async def run(self) -> None:
         """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
@@ -95,12 +99,21 @@ class Watch:
     async def seen(self, window_s: float) -> dict[str, Seen]:
         """Return what was seen of each release in the last seconds."""
         counts, recalls, clicks = await asyncio.gather(
-            self._counts.since(window_s), self._recall_log.since(window_s), self._log.clicks(window_s)
+            self._counts.since(window_s), self._recall_log.since(window_s), self._clicks(window_s)
         )
         return {
             name: _seen(counts.get(name), recalls.get(name, Recall()), clicks.get(name, (0, 0)))
             for name in counts.keys() | recalls.keys() | clicks.keys()
         }
+
+    async def _clicks(self, window_s: float) -> dict[str, tuple[int, int]]:
+        """Ask for clicks, which cost Postgres more than the rest, only now and then."""
+        length = SHORT_S if window_s <= SHORT_S else LONG_S
+        until, known = self._clicked.get(length, (0.0, {}))
+        if time.monotonic() >= until:
+            known = await self._log.clicks(window_s)
+            self._clicked[length] = (time.monotonic() + CLICKS_S, known)
+        return known
 
     async def facts(self) -> dict[str, Any] | None:
         """Tell the canary's share, and what is seen of it and of the live release; None where there is no canary."""

@@ -6,11 +6,12 @@ Of any number of indexers the holder of a lease does it. A job that is cut off i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from indexer.building import build
-from visualsearch.errors import Unavailable, VisualSearchError
+from visualsearch.errors import VisualSearchError
 from visualsearch.followers import follow
 from visualsearch.lifecycle import Lifecycle
 from visualsearch.standing import Job
@@ -36,44 +37,48 @@ class Caretaker:
         self._stores = stores
         self._gate = gate
         self._pool = pool
+        self._job: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take turns until told to stop; a job in hand is left, to be taken up by the next holder."""
         while not stop.is_set():
-            work = asyncio.create_task(self._turn())
-            stopping = asyncio.create_task(stop.wait())
-            while not work.done() and not stop.is_set():
-                await asyncio.wait({work, stopping}, timeout=LEASE_S / 3, return_when=asyncio.FIRST_COMPLETED)
-                await self._hold()
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await asyncio.wait({stopping}, timeout=TURN_S)
-            stopping.cancel()
-
-    async def _hold(self) -> bool:
-        try:
-            return await self._stores.events.lease(LEASE, self._name, LEASE_S)
-        except Unavailable:
-            return False
+            await self._turn()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TURN_S)
+        await self._drop_job()
 
     async def _turn(self) -> None:
         try:
-            if not await self._hold():
+            if not await self._stores.events.lease(LEASE, self._name, LEASE_S):
+                await self._drop_job()
                 return
             standings = await self._stores.release_log.standings()
+            if self._job is None or self._job.done():
+                asked = next((one for one in standings if one.job is not Job.NONE), None)
+                self._job = asyncio.create_task(self._do(asked)) if asked else None
             for sentence in await follow(standings, self._stores.vectors, self._stores.models):
                 log.info("%s", sentence)
-            for one in standings:
-                await self._do(one)
         except VisualSearchError as error:
             log.warning("releases: %s", error)
         except Exception:
             log.exception("releases: an unexpected error")
 
     async def _do(self, one: Standing) -> None:
-        """Do the job of a release; what cannot be done now is tried again at the next turn."""
+        """Do the job of a release, beside the turns; what cannot be done now is begun again at a later one."""
         lifecycle = Lifecycle(self._stores.release_log, self._name)
-        if one.job in {Job.BUILD, Job.RESUME}:
-            await build(self._stores, one.release, lifecycle, self._pool, lambda _: None, Job.RESUME)
-        if one.job is not Job.NONE:
+        try:
+            if one.job is not Job.EVALUATE:
+                await build(self._stores, one.release, lifecycle, self._pool, lambda _: None, Job.RESUME)
             await self._gate.evaluate(one.release, lifecycle)
+        except VisualSearchError as error:
+            log.warning("release %s: %s", one.release.name, error)
+        except Exception as error:
+            log.exception("release %s: an unexpected error", one.release.name)
+            await lifecycle.failed(one.release, f"unexpected: {error!r}")
+
+    async def _drop_job(self) -> None:
+        """Let go of a job, which another indexer may take up."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)
+            self._job = None

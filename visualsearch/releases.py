@@ -46,6 +46,7 @@ class Releases:
         self._log = log
         self._kept: list[Standing] = []
         self._until = 0.0
+        self._asking: asyncio.Task[None] | None = None
 
     async def live(self) -> Release:
         """Return the release that answers; the last one known while the catalog is down.
@@ -91,15 +92,22 @@ class Releases:
 
     async def standings(self) -> list[Standing]:
         """Return where every release stands, as of the last half second; of longer ago while the catalog is down."""
-        if not self._kept or time.monotonic() >= self._until:
+        if not self._kept:
+            self._kept = await self._ask()
             self._until = time.monotonic() + CACHE_S
-            try:
-                async with asyncio.timeout(REFRESH_S if self._kept else None):
-                    self._kept = await self._ask() or self._kept
-            except (Unavailable, TimeoutError):
-                if not self._kept:
-                    raise
+        elif time.monotonic() >= self._until and (self._asking is None or self._asking.done()):
+            # One asks for all, and goes on asking after nobody waits any more: a slow catalog is heard, if late.
+            self._asking = asyncio.create_task(self._refresh())
+            await asyncio.wait({self._asking}, timeout=REFRESH_S)
         return self._kept
+
+    async def _refresh(self) -> None:
+        try:
+            self._kept = await self._ask() or self._kept
+        except Unavailable:
+            pass  # what was known before is used on
+        finally:
+            self._until = time.monotonic() + CACHE_S
 
     async def _ask(self) -> list[Standing]:
         if self._log is not None:

@@ -89,10 +89,11 @@ def _rankers(arguments: argparse.Namespace) -> dict[str, Ranker]:
     pixels = CACHE if arguments.public is not None else None
     rankers: dict[str, Ranker] = {}
     if arguments.gateway:
-        url = arguments.url or Settings.load().url
+        settings = Settings.load()
+        url, key = arguments.url or settings.url, settings.api_key.get_secret_value()
 
         def by_gateway(one: EvaluationSet) -> tuple[Run, dict[str, str]]:
-            with Client(url) as client:
+            with Client(url, key) as client:
                 return through_gateway.ranked(one, client)
 
         rankers["gateway"] = by_gateway

@@ -156,12 +156,12 @@ def search(
     json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as it came.")] = False,
 ) -> None:
     """Find the pictures most similar to a file, or to a box inside it."""
-    from visualsearch.client import Client
+    from visualsearch.client import connect
     from visualsearch.images import parse_box
     from visualsearch.show import results_table, write_sheet
 
     box = parse_box(bbox) if bbox else None
-    with Client(Settings.load().url) as client:
+    with connect() as client:
         answer = client.search(file, bbox=bbox, k=k, near_duplicates=near_duplicates)
         if json:
             sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -175,18 +175,18 @@ def search(
 @images.command("get")
 def images_get(image_id: Annotated[int, typer.Argument(help="The image's id.")]) -> None:
     """Show what is known of an image."""
-    from visualsearch.client import Client
+    from visualsearch.client import connect
 
-    with Client(Settings.load().url) as client:
+    with connect() as client:
         sys.stdout.write(orjson.dumps(client.image(image_id), option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @images.command("delete")
 def images_delete(image_id: Annotated[int, typer.Argument(help="The image's id.")]) -> None:
     """Delete an image from search, metadata and the object store."""
-    from visualsearch.client import Client
+    from visualsearch.client import connect
 
-    with Client(Settings.load().url) as client:
+    with connect() as client:
         client.delete(image_id)
     out.print(f"Image {image_id} is deleted.")
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from visualsearch.errors import InvalidInput, NotFound, Unavailable, VisualSearchError
+from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 """Longer than any deadline of the gateway, so that its own answer always comes first."""
+
+
+def connect() -> Client:
+    """Speak to the gateway that the settings name, with the key that they hold."""
+    settings = Settings.load()
+    return Client(settings.url, settings.api_key.get_secret_value())
 
 
 class Client:

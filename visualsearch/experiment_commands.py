@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from visualsearch.client import Client
+from visualsearch.client import connect
 from visualsearch.errors import ConfigurationError, InvalidInput
 from visualsearch.settings import Settings
 from visualsearch.show import experiments_table
@@ -45,10 +45,6 @@ def parse_variant(text: str) -> dict[str, Any]:
     return variant
 
 
-def _client() -> Client:
-    return Client(Settings.load().url)
-
-
 @app.command()
 def create(
     name: Name,
@@ -65,7 +61,7 @@ def create(
 ) -> None:
     """Define an experiment; nobody sees it until it is started."""
     wanted = {"name": name, "layer": layer, "share": share, "expected_lift": expect}
-    with _client() as client:
+    with connect() as client:
         created = client.experiment("", {**wanted, "variants": [parse_variant(text) for text in variant]})
     out.print(experiments_table([created]))
 
@@ -73,7 +69,7 @@ def create(
 @app.command("list")
 def everything(*, json: Annotated[bool, typer.Option("--json", help="As the gateway tells.")] = False) -> None:
     """List all experiments, the newest first."""
-    with _client() as client:
+    with connect() as client:
         found = client.experiments()
     if json:
         sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -84,14 +80,14 @@ def everything(*, json: Annotated[bool, typer.Option("--json", help="As the gate
 @app.command()
 def start(name: Name) -> None:
     """Let a draft run; searches know of it within about a second."""
-    with _client() as client:
+    with connect() as client:
         out.print(experiments_table([client.experiment(f"/{name}/start")]))
 
 
 @app.command()
 def stop(name: Name) -> None:
     """End an experiment for everybody; what was written down stays."""
-    with _client() as client:
+    with connect() as client:
         out.print(experiments_table([client.experiment(f"/{name}/stop")]))
 
 

@@ -210,10 +210,10 @@ def shadow(name: Name, share: Annotated[float, typer.Option(help="Percent of the
 @app.command()
 def watch() -> None:
     """Show how the canary and the shadow do beside the live release, as the gateway tells."""
-    from visualsearch.client import Client
+    from visualsearch.client import connect
     from visualsearch.release_show import canary_table, shadow_table
 
-    with Client(Settings.load().url) as client:
+    with connect() as client:
         stats = client.stats()
     tables = [canary_table(stats["canary"])] if stats["canary"] else []
     tables += [shadow_table(stats["shadow"])] if stats["shadow"] else []

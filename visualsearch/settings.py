@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=state_folder, description="The folder of the local state.")
     secrets_dir: Path | None = Field(None, description="A folder of secrets, one file a setting; none when not set.")
     url: str = Field("http://127.0.0.1:8080", description="The gateway that the client commands talk to.")
+    api_key: SecretStr = Field(SecretStr(""), description="The key that the client commands show a guarded gateway.")
 
     encoder: Literal["triton", "onnx"] = Field("triton", description="Triton, or ONNX Runtime in process.")
     triton_grpc: str = Field("127.0.0.1:8001", description="Triton's gRPC address, host:port.")

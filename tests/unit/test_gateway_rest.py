@@ -1,6 +1,7 @@
 """The REST interface over the fakes: what goes well, and what a caller did wrong."""
 
 import gc
+import re
 from dataclasses import replace
 from io import BytesIO
 
@@ -292,3 +293,12 @@ async def test_a_picture_is_searched_upright(serving):
     noise(1, 320, 240).save(file, "JPEG", exif=exif)
     assert (await serving.search(file.getvalue(), bbox="0,0,240,320")).status_code == 200
     assert_problem(await serving.search(file.getvalue(), bbox="0,0,320,240"), 422)
+
+
+async def test_the_page_of_the_interface_loads_nothing_from_elsewhere(serving):
+    page = (await serving.client.get("/docs")).text
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) == 3
+    for link in links:
+        assert link.startswith("/static/")
+        assert (await serving.client.get(link)).status_code == 200

@@ -34,7 +34,6 @@ PURE = {
     "errors": set(),
     "standing": set(),
     "recall": set(),
-    "ports": {"PIL", "imagehash"},
     "images": {"PIL", "imagehash"},
 }
 TORCH = {"torch", "torchvision", "open_clip"}
@@ -83,6 +82,13 @@ def test_the_core_stays_pure(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= PURE[module]
     assert {name.split(".")[1] for name in ours(names)} <= NOUNS
+
+
+def test_a_port_names_nothing_but_nouns():
+    for file in sources("visualsearch/ports"):
+        names = imports(file)
+        assert not foreign(names), file
+        assert {name.split(".")[1] for name in ours(names)} <= NOUNS | {"ports"}, file
 
 
 @pytest.mark.parametrize("module", ADAPTERS)

@@ -1,179 +1,28 @@
-"""What the logic needs of the outside world. Adapters implement these; fakes stand beside them in tests/fakes.py.
-
-Every method may raise ``errors.Unavailable`` when its server does not answer within the adapter's own timeout.
-"""
+"""What a corpus needs: its metadata, its files, and the news of both."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from visualsearch.domain import (
         BlobInfo,
         Build,
-        Candidates,
         Change,
         DeadLetter,
         Delivery,
         Described,
         Event,
-        Filter,
         Image,
         NewImage,
         Release,
         ReleaseState,
         Status,
         StreamState,
-        VectorRow,
     )
-    from visualsearch.experiments import Experiment
-    from visualsearch.interactions import KeptQuery, Spooled, Told, Written
-    from visualsearch.recall import Recall
-    from visualsearch.standing import Standing, Transition
-
-
-class Encoder(Protocol):
-    """Turns pixels into embeddings."""
-
-    async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
-
-        Raises ``Overloaded`` when the server sheds the request.
-        """
-        ...
-
-    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Return the last feature maps of a few pictures, float32 [n, channels, rows, columns].
-
-        Raises as ``encode``, and ``Unsupported`` where the encoder gives none.
-        """
-        ...
-
-    async def check(self, model_version: int) -> None:
-        """Run one tiny inference; raise ``Unavailable`` if it fails."""
-        ...
-
-    async def fingerprint(self, model_version: int) -> str:
-        """Say which graph and preprocessing a loaded version is, or ``""`` if the server cannot tell."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class Vectors(Protocol):
-    """Holds embeddings and finds the nearest."""
-
-    def search_params(self, profile: str) -> dict[str, int]:
-        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
-        ...
-
-    async def create(self, collection: str, profile: str) -> None:
-        """Create a collection with an index profile of milvus/collection.yaml and load it; no-op where it exists."""
-        ...
-
-    async def drop(self, collection: str) -> None:
-        """Remove a collection with its rows and aliases; no-op where there is none."""
-        ...
-
-    async def seal(self, collection: str) -> None:
-        """Wait until everything written before this call is on disk and indexed."""
-        ...
-
-    async def point_alias(self, alias: str, collection: str) -> None:
-        """Let an alias name this collection, whatever it named before."""
-        ...
-
-    async def aliased(self) -> dict[str, str]:
-        """Collections by the aliases that name them."""
-        ...
-
-    async def drop_alias(self, alias: str) -> None:
-        """Let an alias name nothing; no-op where it does not."""
-        ...
-
-    async def nearest(
-        self,
-        collection: str,
-        embedding: NDArray[np.float32],
-        count: int,
-        search_params: Mapping[str, int],
-        where: Filter,
-    ) -> Candidates:
-        """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id.
-
-        Raises ``NotFound`` if there is no such collection.
-        """
-        ...
-
-    async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
-        """Write rows, replacing those of the same id."""
-        ...
-
-    async def settle(self, collection: str) -> None:
-        """Wait until everything written before this call is seen by every search after it."""
-        ...
-
-    async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
-        """Remove rows; ids that are not there are ignored."""
-        ...
-
-    async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """Embeddings by id, for those that are there."""
-        ...
-
-    def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
-        """Every row's (id, pHash), ids ascending, in pages."""
-        ...
-
-    async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(id, pHash) of these rows, for those that are there."""
-        ...
-
-    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
-        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
-        ...
-
-    async def count(self, collection: str) -> int:
-        """Number of rows, exactly."""
-        ...
-
-    async def collections(self) -> list[str]:
-        """Names of all collections."""
-        ...
-
-    async def check(self, collection: str) -> None:
-        """Run one real query; raise ``Unavailable`` if it fails."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class RecallLog(Protocol):
-    """Recall of live queries by release, and the parameters that releases search with."""
-
-    async def record(self, release: str, recall: Recall) -> None:
-        """Write down what queries came to."""
-        ...
-
-    async def since(self, seconds: float) -> dict[str, Recall]:
-        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
-        ...
-
-    async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
-        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
-        ...
 
 
 class Catalog(Protocol):
@@ -464,95 +313,6 @@ class Blobs(Protocol):
         ...
 
 
-class Spool(Protocol):
-    """Interactions that wait until the catalog has them."""
-
-    async def append(self, told: Sequence[Told]) -> None:
-        """Append in order, all or an error; after an error the same may be appended again, for ids count once.
-
-        Raises ``Overloaded`` when as much waits as may.
-        """
-        ...
-
-    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Spooled]:
-        """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
-
-        Waits up to ``block_s`` for new ones.
-        """
-        ...
-
-    async def done(self, entry_ids: Sequence[str]) -> None:
-        """Say that entries are written; the spool forgets them."""
-        ...
-
-    async def bury(self, entry: Spooled, reason: str) -> None:
-        """Put an entry that can never be written aside, with the reason."""
-        ...
-
-    async def length(self) -> int:
-        """Count the entries that wait."""
-        ...
-
-    async def forget_readers(self) -> None:
-        """Drop readers that are gone."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class Journal(Protocol):
-    """Interactions and queries, written once each and kept for a time."""
-
-    async def write(self, told: Sequence[Told]) -> Written:
-        """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
-
-        A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
-        where a value cannot be stored.
-        """
-        ...
-
-    async def query(self, query_image_id: int) -> KeptQuery | None:
-        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
-        ...
-
-    async def keep(self, days: int) -> list[str]:
-        """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
-
-        Returns the names of what was dropped.
-        """
-        ...
-
-
-class Trials(Protocol):
-    """The definitions of experiments."""
-
-    async def create(self, experiment: Experiment) -> None:
-        """Write a draft; raises ``InvalidInput`` where the name is taken."""
-        ...
-
-    async def get(self, name: str) -> Experiment:
-        """Return one; raises ``NotFound``."""
-        ...
-
-    async def everything(self) -> list[Experiment]:
-        """All there are, the newest first."""
-        ...
-
-    async def running(self) -> list[Experiment]:
-        """Those that run."""
-        ...
-
-    async def start(self, name: str, first_bucket: int, end_bucket: int) -> bool:
-        """Let a draft run on these buckets of its layer; False where it is no draft, or they are taken by now."""
-        ...
-
-    async def stop(self, name: str) -> bool:
-        """End an experiment; False where it does not run."""
-        ...
-
-
 class Changes(Protocol):
     """The object store's own log of what was written and removed."""
 
@@ -561,92 +321,6 @@ class Changes(Protocol):
 
         Changes that arrive together come together, at most 1,000 at a time. A quiet moment gives an empty list at
         least every second, so that the caller can do something else. Raises ``Unavailable`` when the store goes away.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class ReleaseBook(Protocol):
-    """The releases while nobody else can move one. What is written becomes true all together, or not at all."""
-
-    async def standings(self) -> list[Standing]:
-        """Return every release, the newest first."""
-        ...
-
-    async def switches(self) -> list[Transition]:
-        """Return what became live, oldest first."""
-        ...
-
-    async def put(self, standing: Standing) -> None:
-        """Write a release as it stands from now on."""
-        ...
-
-    async def record(self, transition: Transition) -> None:
-        """Add to the history."""
-        ...
-
-
-class ReleaseLog(Protocol):
-    """Where the releases stand, and what was done to them."""
-
-    def switching(self) -> AbstractAsyncContextManager[ReleaseBook]:
-        """Move releases while the block runs, alone; an error in it undoes all of it.
-
-        Raises ``Conflict`` when somebody else is at it for too long.
-        """
-        ...
-
-    async def standings(self) -> list[Standing]:
-        """Return every release, the newest first."""
-        ...
-
-    async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
-        """Return by release how many searches of the last seconds were written down, and how many had a click."""
-        ...
-
-    async def history(self, release: str | None, limit: int) -> list[Transition]:
-        """Return what was done to a release, or to any, the newest first."""
-        ...
-
-
-class Counts(Protocol):
-    """What all processes have counted by release."""
-
-    async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
-        """Add what was counted just now, by release and counter."""
-        ...
-
-    async def since(self, seconds: float) -> dict[str, Counter[str]]:
-        """Return the sums of the last seconds, by release; an hour at most."""
-        ...
-
-    async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
-        """Add to sums that are kept."""
-        ...
-
-    async def total(self, series: str) -> Counter[str]:
-        """Return the sums that were added up under a name."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class Models(Protocol):
-    """What the model server has loaded."""
-
-    async def served(self) -> set[int]:
-        """Return the versions of the encoder that answer."""
-        ...
-
-    async def serve(self, versions: set[int]) -> None:
-        """Load these versions and unload all others; what was loaded answers on meanwhile, and after a failure.
-
-        Raises ``ConfigurationError`` with the server's reason when a version cannot be loaded.
         """
         ...
 

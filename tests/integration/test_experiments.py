@@ -37,7 +37,7 @@ def traffic(api, name):
     for user in range(10**6, 10**6 + USERS):
         seen = set()
         for _ in range(SEARCHES):
-            answer = api.post("/search", files={"image": jpeg(81)}, data={"k": K, "user_id": user}).json()
+            answer = api.post("/search", files={"image": jpeg(1081)}, data={"k": K, "user_id": user}).json()
             variant, hits = answer["experiments"][name], answer["results"]
             seen.add(variant)
             shown[variant] += len(hits)
@@ -52,7 +52,7 @@ def traffic(api, name):
 
 
 def test_the_better_of_two_variants_is_found_with_the_right_numbers(running, api, experiment, tmp_path):
-    indexed(api, jpeg(81))
+    indexed(api, jpeg(1081))
     seen = traffic(api, experiment)
     time.sleep(2)
     plot = tmp_path / "plot.png"

@@ -29,7 +29,7 @@ def traffic(url, stop):
     with httpx.Client(base_url=url, timeout=10) as client:
         while not stop.is_set():
             try:
-                answer = search(client, jpeg(80), k=5)
+                answer = search(client, jpeg(1080), k=5)
                 if answer.status_code != 200:
                     time.sleep(0.1)
                     continue
@@ -56,7 +56,7 @@ def written(stack, queries, wanted, seconds):
 
 
 def test_all_that_was_accepted_while_postgres_was_killed_is_written_once(running, stack, api):
-    indexed(api, jpeg(80))
+    indexed(api, jpeg(1080))
     stop = Event()
     with ThreadPoolExecutor(2) as pool:
         loads = [pool.submit(traffic, stack.url, stop) for _ in range(2)]
@@ -74,8 +74,8 @@ def test_all_that_was_accepted_while_postgres_was_killed_is_written_once(running
 
 
 def test_what_was_shown_is_in_postgres_within_a_second_or_two(stack, api):
-    indexed(api, jpeg(80))
-    answer = search(api, jpeg(80), k=3).json()
+    indexed(api, jpeg(1080))
+    answer = search(api, jpeg(1080), k=3).json()
     query = answer["query_image_id"]
     wanted = {("impression", query, hit["id"], hit["rank"]): 1 for hit in answer["results"]}
     assert written(stack, [query], wanted, 5) == wanted

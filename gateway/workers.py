@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from prometheus_client.multiprocess import mark_process_dead
+from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
 from gateway.crew import Crew, cores
@@ -16,10 +20,10 @@ from gateway.main import SHUTDOWN_S, create_app, with_servers
 from visualsearch.telemetry import configure_logging
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from fastapi import FastAPI
-    from gunicorn.arbiter import Arbiter
     from gunicorn.config import Config
 
     from visualsearch.settings import Settings
@@ -30,6 +34,8 @@ MORE_S = 4
 """Beyond what requests have to finish in, for closing connections and writing down what was put off."""
 KEEP_ALIVE_S = 65
 """Longer than the idle time of usual proxies, so that it is they who close a connection, never we under a request."""
+ON_ITS_WAY_S = 0.3
+"""The first bytes of a request follow its connection by less; uvicorn would close such a connection at once."""
 BACKLOG = 512
 """Connections that may wait to be accepted while every process is at work."""
 
@@ -44,6 +50,17 @@ class Log(Logger):
         self.error_log.setLevel(logging.WARNING)
 
 
+class Draining(Server):
+    """A server that, told to stop, still reads requests whose connections were taken a moment ago."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, wait for what is on its way on those that there are, then shut down."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(ON_ITS_WAY_S)
+        await super().shutdown(sockets)
+
+
 class Worker(UvicornWorker):  # type: ignore[misc]
     """One process: uvicorn on uvloop, with ``SHUTDOWN_S`` for requests in flight when it is told to stop."""
 
@@ -51,6 +68,14 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "access_log": False,
         "timeout_graceful_shutdown": SHUTDOWN_S,
     }
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = Draining(self.config)
+        self._install_sigquit_handler()
+        await server.serve(self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 class Workers(BaseApplication):

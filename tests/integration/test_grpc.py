@@ -1,5 +1,7 @@
 """Embed and Search over gRPC, asked of the running gateway."""
 
+import random
+
 import grpc
 import httpx
 import numpy as np
@@ -39,8 +41,9 @@ def test_a_box_changes_the_embedding(stub):
 
 
 def test_search_by_vector_finds_what_rest_finds(stub, api: httpx.Client):
-    image_id = indexed(api, jpeg(81))
-    top = stub.Search(pb.SearchRequest(vector=stub.Embed(pb.EmbedRequest(image_bytes=jpeg(81))), k=5))
+    data = jpeg(random.randrange(10**6, 10**9))  # a picture that no other test has indexed
+    image_id = indexed(api, data)
+    top = stub.Search(pb.SearchRequest(vector=stub.Embed(pb.EmbedRequest(image_bytes=data)), k=5))
     assert top.ids[0] == image_id
     assert top.distances[0] == pytest.approx(1, abs=1e-3)
     assert list(top.distances) == sorted(top.distances, reverse=True)

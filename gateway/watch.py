@@ -52,6 +52,7 @@ class Watch:
         self._events = events
         self._name = uuid.uuid4().hex
         self._clicked: dict[float, tuple[float, dict[str, tuple[int, int]]]] = {}
+        self._judged_since: datetime | None = None
 
     async def run(self) -> None:
         """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
@@ -73,6 +74,9 @@ class Watch:
         live = next((one for one in standings if one.state == ReleaseState.LIVE), None)
         if one is None or one.canary is None or live is None:
             return
+        if self._judged_since != one.since:  # another canary: it has nothing to do with the last one's clicks
+            self._judged_since = one.since
+            self._clicked.clear()
         name, lifecycle = one.release.name, Lifecycle(self._log, ACTOR)
         age_s = (datetime.now(UTC) - one.since).total_seconds()
         for window_s in (min(SHORT_S, age_s), min(LONG_S, age_s)):

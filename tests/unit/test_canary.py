@@ -147,6 +147,14 @@ async def test_a_canary_whose_results_nobody_clicks_goes(serving):
     assert standing.note == "10.0% of 400 searches had a click, of the live release's 30.0% of 1000"
 
 
+async def test_the_next_canary_is_not_judged_by_the_last_ones_clicks(serving):
+    serving.release_log.clicked = {"v1": (1000, 300), "v2": (400, 40)}
+    assert (await judged(serving)).state == "ready"
+    serving.release_log.clicked = {}
+    await serving.shop.lifecycle.canary("v2", HALF)
+    assert (await judged(serving)).state == "canary"
+
+
 async def test_stats_tell_how_the_canary_does(serving):
     await searches(serving)
     stats = (await serving.client.get("/stats")).json()

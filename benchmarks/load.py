@@ -59,8 +59,15 @@ def run(url: str, pictures: list[Path], folder: Path, seconds: int, *, rate: flo
     forms = [picture.with_suffix(".form") for picture in pictures]
     for picture, file in zip(pictures, forms, strict=True):
         file.write_bytes(form(picture.read_bytes()))
-    told = {"url": url, "forms": list(map(str, forms)), "summary": str(summary), "seconds": seconds, "rate": rate}
     users = math.ceil(rate * PACE_S) or callers
+    told = {
+        "users": users,
+        "url": url,
+        "forms": list(map(str, forms)),
+        "summary": str(summary),
+        "seconds": seconds,
+        "rate": rate,
+    }
     words = ["--headless", "--only-summary", "-u", users, "-r", users, "-t", f"{seconds}s", "--stop-timeout", 12]
     subprocess.run(
         [str(LOCUST), "-f", str(Path(__file__).with_name("locustfile.py")), *map(str, words)],

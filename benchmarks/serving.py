@@ -26,7 +26,7 @@ SIZE = (640, 480)
 PICTURES, SAMPLE = 150, 150
 CALLERS = 12
 """Callers that keep every core busy, and whose searches are still all taken on."""
-SECONDS = 15
+SECONDS = 12
 SHARES = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 """Rates that are offered, of the throughput with every core busy."""
 NORMAL, OVERLOAD = 0.7, 5.0

@@ -19,7 +19,8 @@ MORE_ERRORS = 0.01
 FEWEST_ERRORS = 3
 """One or two failures are no pattern, however few the requests."""
 SLOWER, SLOWEST_UNSEEN_MS = 1.5, 50
-"""p95 may be so many times the live release's; what is faster than this many milliseconds nobody notices."""
+"""p95 may be so many times the live release's; what is faster than this many milliseconds nobody notices. It
+counts where chance would make so many answers late less than once in a hundred (binomial, normal approximation)."""
 LESS_RECALL, RECALL_QUERIES = 0.05, 20
 """So much may recall@10 be below the live release's, once so many queries were compared."""
 FEWER_CLICKS, Z = 0.8, 2.33
@@ -87,7 +88,11 @@ def _errors(live: Seen, canary: Seen) -> list[str]:
 def _slow(live: Seen, canary: Seen) -> list[str]:
     if canary.p95_ms is None or live.p95_ms is None:
         return []
-    if canary.p95_ms <= SLOWER * max(live.p95_ms, SLOWEST_UNSEEN_MS):
+    limit_ms = SLOWER * max(live.p95_ms, SLOWEST_UNSEEN_MS)
+    answers = sum(canary.slots.values())
+    late = sum(number for place, number in canary.slots.items() if place >= bisect.bisect_right(BOUNDS_MS, limit_ms))
+    # Of few answers one in twenty is soon late by chance, after a start for instance.
+    if late <= 0.05 * answers + Z * math.sqrt(answers * 0.05 * 0.95):
         return []
     return [f"p95 is {canary.p95_ms:.0f} ms over {canary.requests} requests, the live release's {live.p95_ms:.0f} ms"]
 

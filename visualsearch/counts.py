@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -45,9 +46,12 @@ class RedisCounts:
             await pipe.execute()
 
     async def since(self, seconds: float) -> dict[str, Counter[str]]:
-        """Return the sums of the last seconds (to a slot's length), by release; an hour at most."""
-        now = int(time.time()) // SLOT_S
-        slots = range(now - min(int(seconds), 3600) // SLOT_S, now + 1)
+        """Return the sums of the slots that began in the last seconds, by release; an hour at most.
+
+        Nothing older is in them: a canary has nothing to do with what came before its beginning.
+        """
+        now = time.time()
+        slots = range(math.ceil((now - min(seconds, 3600)) / SLOT_S), int(now) // SLOT_S + 1)
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for slot in slots:
                 pipe.hgetall(f"{PREFIX}{slot}")

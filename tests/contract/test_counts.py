@@ -1,5 +1,6 @@
 """The contract of the sums by release, kept by the fake and by Valkey alike."""
 
+import asyncio
 import uuid
 
 import pytest
@@ -32,6 +33,12 @@ async def test_what_processes_add_is_summed_by_release_and_counter(counts, name)
     sums = await counts.since(60)
     assert sums[name] == {"requests": 5, "slot:3": 1}
     assert sums[other] == {"requests": 7}
+
+
+async def test_what_was_added_before_the_time_asked_for_is_left_out(counts, name):
+    await counts.add({name: {"requests": 1}})
+    await asyncio.sleep(1.1)
+    assert name not in await counts.since(1)
 
 
 async def test_totals_are_kept_apart_by_their_name(counts, name):

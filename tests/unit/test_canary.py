@@ -189,6 +189,8 @@ def seen(requests=1000, errors=0, ms=20, **more):
         (seen(100, 2), ""),
         (seen(ms=60), ""),
         (seen(ms=140), "p95 is 150 ms"),
+        (Seen(100, 0, {slot(20): 91, slot(140): 9}), ""),
+        (Seen(100, 0, {slot(20): 85, slot(140): 15}), "p95 is 150 ms"),
         (seen(recall=Recall(180, 200, 20)), ""),
         (seen(recall=Recall(100, 190, 19)), ""),
         (seen(recall=Recall(100, 200, 20)), "recall@10 is 0.500"),

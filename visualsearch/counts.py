@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import redis.asyncio as aioredis
-from redis.exceptions import RedisError
-
-from visualsearch.errors import Unavailable
+from visualsearch.valkey import ValkeyClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
 SLOT_S = 5
 """Counts of so many seconds share a key."""
@@ -26,14 +21,8 @@ PREFIX = "visualsearch:counts:"
 BETWEEN = "|"
 
 
-class RedisCounts:
+class RedisCounts(ValkeyClient):
     """Adds up counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
-
-    def __init__(self, url: str, password: str, timeout_s: float) -> None:
-        self._redis: Any = aioredis.Redis.from_url(
-            url, password=password or None, decode_responses=True, socket_connect_timeout=timeout_s
-        )
-        self._timeout_s = timeout_s
 
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
         """Add what was counted just now, by release and counter."""
@@ -77,15 +66,3 @@ class RedisCounts:
         async with self._deadline():
             found = await self._redis.hgetall(f"{PREFIX}total:{series}")
         return Counter({name: int(number) for name, number in found.items()})
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._redis.aclose()
-
-    @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                yield
-        except (RedisError, TimeoutError, OSError) as error:
-            raise Unavailable("Valkey", str(error)) from None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import redis.asyncio as aioredis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from visualsearch.domain import DeadLetter, Delivery, Event, EventKind, StreamState
-from visualsearch.errors import Unavailable
+from visualsearch.valkey import GroupGone, ValkeyClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
 
@@ -35,32 +32,15 @@ ID = re.compile(r"[0-9]{0,18}")
 """An image's id, which fits 64 bits, or none."""
 
 
-class RedisEvents:
+class RedisEvents(ValkeyClient):
     """Events in one stream, read by one consumer group, the hopeless ones in a second stream.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
-    def __init__(self, url: str, password: str, timeout_s: float) -> None:
-        # Annotated as unions of all that every version of the protocol answers, which no caller could use.
-        self._redis: Any = aioredis.Redis.from_url(
-            url,
-            password=password or None,
-            decode_responses=True,
-            # Bytes that are no text must not keep the entries beside them from being read.
-            encoding_errors="replace",
-            socket_connect_timeout=timeout_s,
-        )
-        self._timeout_s = timeout_s
-
     async def ensure_group(self) -> None:
         """Create stream and consumer group; no-op where they exist."""
-        async with self._deadline():
-            try:
-                await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
+        await self._make_group(STREAM, GROUP)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Append events."""
@@ -88,7 +68,7 @@ class RedisEvents:
                 fresh = await self._redis.xreadgroup(
                     GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
                 )
-        except _GroupGone:
+        except GroupGone:
             await self.ensure_group()
             return []
         return [Delivery(i, _event(f), 1) for _, batch in fresh or [] for i, f in batch]
@@ -209,27 +189,6 @@ class RedisEvents:
         """Write once to a stream; raise ``Unavailable`` if it fails."""
         async with self._deadline():
             await self._redis.xadd(PROBE, {"at": str(time.time())}, maxlen=1)
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._redis.aclose()
-
-    @asynccontextmanager
-    async def _deadline(self, more_s: float = 0.0) -> AsyncIterator[None]:
-        """Bound a call in time, and turn the vendor's errors into ours."""
-        try:
-            async with asyncio.timeout(self._timeout_s + more_s):
-                yield
-        except ResponseError as error:
-            if "NOGROUP" in str(error):
-                raise _GroupGone from None
-            raise Unavailable("Valkey", str(error)) from None
-        except (RedisError, TimeoutError, OSError) as error:
-            raise Unavailable("Valkey", str(error)) from None
-
-
-class _GroupGone(Exception):
-    """The server has lost the consumer group, as after a flush."""
 
 
 def _fields(event: Event) -> dict[str, str]:

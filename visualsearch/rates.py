@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from visualsearch.errors import Unavailable
+from visualsearch.valkey import ValkeyClient
 
 TIMEOUT_S = 0.5
 """A request waits no longer to be counted."""
@@ -30,11 +25,11 @@ return '0'
 """
 
 
-class ValkeyRates:
+class ValkeyRates(ValkeyClient):
     """Lets each caller make ``rate`` requests a second, in bursts of up to a second's worth."""
 
     def __init__(self, url: str, password: str, rate: float) -> None:
-        self._redis: Redis = Redis.from_url(url, password=password or None, decode_responses=True)
+        super().__init__(url, password, TIMEOUT_S)
         self._take = self._redis.register_script(SCRIPT)
         self._interval, self._burst = 1 / rate, max(1.0, rate)
 
@@ -43,12 +38,5 @@ class ValkeyRates:
 
         Raises ``Unavailable``.
         """
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return float(await self._take(keys=[KEY + who], args=[self._interval, self._burst]))
-        except (RedisError, TimeoutError, OSError) as error:
-            raise Unavailable("Valkey", str(error)) from None
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._redis.aclose()
+        async with self._deadline():
+            return float(await self._take(keys=[KEY + who], args=[self._interval, self._burst]))

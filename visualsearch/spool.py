@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import redis.asyncio as aioredis
-from redis.exceptions import RedisError, ResponseError
-
-from visualsearch.errors import Overloaded, Unavailable
+from visualsearch.errors import Overloaded
 from visualsearch.interactions import Spooled, from_text, to_text
+from visualsearch.valkey import GroupGone, ValkeyClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from visualsearch.interactions import Told
 
@@ -29,21 +25,14 @@ FORGOTTEN_MS = 3600 * 1000
 """A reader that was not heard of for so long, and holds nothing, is gone."""
 
 
-class RedisSpool:
+class RedisSpool(ValkeyClient):
     """One stream and one consumer group. What is written is removed, so the stream's length is what waits.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
     def __init__(self, url: str, password: str, timeout_s: float, limit: int = MAX_SPOOLED) -> None:
-        self._redis: Any = aioredis.Redis.from_url(
-            url,
-            password=password or None,
-            decode_responses=True,
-            encoding_errors="replace",
-            socket_connect_timeout=timeout_s,
-        )
-        self._timeout_s = timeout_s
+        super().__init__(url, password, timeout_s)
         self._limit = limit
         self._length = 0
 
@@ -76,8 +65,8 @@ class RedisSpool:
                 fresh = await self._redis.xreadgroup(
                     GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
                 )
-        except _GroupGone:
-            await self._make_group()
+        except GroupGone:
+            await self._make_group(STREAM, GROUP)
             return []
         return [_spooled(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
 
@@ -110,37 +99,8 @@ class RedisSpool:
                 for one in await self._redis.xinfo_consumers(STREAM, GROUP):
                     if not one["pending"] and one["idle"] > FORGOTTEN_MS:
                         await self._redis.xgroup_delconsumer(STREAM, GROUP, one["name"])
-        except _GroupGone:
+        except GroupGone:
             return
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._redis.aclose()
-
-    async def _make_group(self) -> None:
-        async with self._deadline():
-            try:
-                await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-
-    @asynccontextmanager
-    async def _deadline(self, more_s: float = 0.0) -> AsyncIterator[None]:
-        """Bound a call in time, and turn the vendor's errors into ours."""
-        try:
-            async with asyncio.timeout(self._timeout_s + more_s):
-                yield
-        except ResponseError as error:
-            if "NOGROUP" in str(error) or "no such key" in str(error):
-                raise _GroupGone from None
-            raise Unavailable("Valkey", str(error)) from None
-        except (RedisError, TimeoutError, OSError) as error:
-            raise Unavailable("Valkey", str(error)) from None
-
-
-class _GroupGone(Exception):
-    """The server has lost the consumer group, as after a flush."""
 
 
 def _spooled(entry_id: str, fields: dict[str, str] | None) -> Spooled:

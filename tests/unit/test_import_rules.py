@@ -96,8 +96,8 @@ def test_an_adapter_knows_the_domain_and_one_vendor(module):
     names = imports(ROOT / "visualsearch" / f"{module}.py")
     assert foreign(names) <= ADAPTERS[module]
     # `filer` holds the messages of one vendor's protocol, `milvus_rows` says how another's are written and read;
-    # `verdicts` is a part of the catalog.
-    assert {name.split(".")[1] for name in ours(names)} <= NOUNS | {"filer", "milvus_rows", "verdicts"}
+    # `verdicts` is a part of the catalog, `valkey` what its adapters share.
+    assert {name.split(".")[1] for name in ours(names)} <= NOUNS | {"filer", "milvus_rows", "valkey", "verdicts"}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.callers import Reader, gateway_of
 from gateway.problems import failures
-from gateway.routes import Reader, gateway_of
 from gateway.schemas import MAX_ID
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Body, Query, Request
 
 from gateway import schemas
 from gateway.access import Role
+from gateway.callers import AdminCaller, gateway_of
 from gateway.notices import read_notice
 from gateway.problems import failures
-from gateway.routes import AdminCaller, gateway_of
 from visualsearch.errors import InvalidInput, Unauthenticated
 from visualsearch.telemetry import NOTICES
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import schemas
 from gateway.access import Caller
+from gateway.callers import AdminCaller, gateway_of
 from gateway.problems import failures
-from gateway.routes import AdminCaller, gateway_of
 from visualsearch.errors import InvalidInput, NotFound
 from visualsearch.lifecycle import Lifecycle
 from visualsearch.releases import wanted

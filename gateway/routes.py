@@ -6,18 +6,16 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Security, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
-from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import schemas
-from gateway.access import Caller, Role
+from gateway.callers import Reader, Writer, gateway_of
 from gateway.problems import Problem, failures
 from gateway.schemas import MAX_ID, ImageId, Text
 from gateway.scrape import scrape
 from gateway.search import Wish
-from gateway.service import Gateway
 from visualsearch.domain import (
     DEFAULT_K,
     MAX_K,
@@ -36,7 +34,6 @@ router = APIRouter()
 WEB = FilePath(__file__).parent / "web"
 PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'"
 """The page needs nothing from elsewhere; the cropping library sets styles on its elements."""
-BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")
 MAX_WAIT_S = 30
 NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
 """Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
@@ -50,29 +47,6 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait for so many
 Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
 Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
 CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many results.")]
-
-
-def gateway_of(request: Request) -> Gateway:
-    """Return what this process holds together."""
-    gateway: Gateway = request.app.state.gateway
-    return gateway
-
-
-def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
-    """Return a dependency that checks key and rate before anything else of the request is looked at."""
-
-    async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
-        access = gateway_of(request).access
-        caller = access.caller(request.headers, role)
-        await access.limit(caller, request.client.host if request.client else "")
-        return caller
-
-    return Depends(caller)
-
-
-Reader = Annotated[Caller, needs(Role.READ)]
-Writer = Annotated[Caller, needs(Role.WRITE)]
-AdminCaller = Annotated[Caller, needs(Role.ADMIN)]
 
 
 async def plain_form(request: Request) -> None:

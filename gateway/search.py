@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.admission import Admission
 from gateway.ranking import rank, without
+from gateway.stopwatch import Stopwatch
 from visualsearch import tracing
 from visualsearch.domain import (
     MAX_UPLOAD_BYTES,
@@ -51,30 +51,6 @@ BUSY = 2
 """With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Milliseconds per stage; a stage that runs twice counts twice."""
-
-    begin: float = field(default_factory=time.perf_counter)
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "embed", "ann", "rank"), 0.0))
-    rescore_ms: float = 0.0
-
-    @asynccontextmanager
-    async def stage(self, name: str) -> AsyncIterator[None]:
-        """Measure what runs inside."""
-        begin = time.perf_counter()
-        try:
-            with tracing.span(name):
-                yield
-        finally:
-            self.stages[name] += (time.perf_counter() - begin) * 1000
-
-    @property
-    def total(self) -> float:
-        """Milliseconds since the beginning."""
-        return (time.perf_counter() - self.begin) * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.callers import AdminCaller, gateway_of
 from gateway.problems import failures
-from gateway.routes import AdminCaller, gateway_of
 from visualsearch import experiments
 
 router = APIRouter()

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access import Caller
+from gateway.callers import Writer, gateway_of
 from gateway.problems import failures
-from gateway.routes import Writer, gateway_of
 from gateway.schemas import MAX_ID
 from visualsearch.errors import InvalidInput, NotFound
 

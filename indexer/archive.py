@@ -24,7 +24,10 @@ from visualsearch.domain import EMBEDDING_DIM, VectorRow, Visibility
 from visualsearch.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from visualsearch.dump import PostgresDump
+    from visualsearch.ports import Blobs, Catalog, Vectors
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -48,10 +51,25 @@ class Manifest:
     """Fingerprint by model version."""
     objects: int = 0
     object_bytes: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Objects that were listed and not copied, with the reason."""
     with_objects: bool = True
     bucket: str = ""
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything lies that a backup holds; ``on_progress`` is told of what has been handled, and how much."""
+
+    dump: PostgresDump
+    catalog: Catalog
+    vectors: Vectors
+    blobs: Blobs
+    model_folder: Path
+    """The encoder's folder in the model repository."""
+    on_progress: Callable[[str, int], None] = lambda _what, _number: None
 
 
 class Archive:

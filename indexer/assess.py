@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from visualsearch.domain import Release
     from visualsearch.ports import Encoder, Vectors
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PICTURES = 400
@@ -57,7 +60,8 @@ def evaluation_set(folder: Path) -> EvaluationSet:
     for file in kept:
         try:
             pictures.append(prepare(file.read_bytes()))
-        except InvalidInput:
+        except InvalidInput as error:
+            log.warning("%s is left out of the evaluation: %s", file, error)
             continue
         categories.append(file.relative_to(folder).parts[0])
     if len(set(categories)) == len(categories):

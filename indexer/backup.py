@@ -13,16 +13,14 @@ import tarfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from indexer.archive import Archive, Manifest
+from indexer.archive import Archive, Manifest, Places
 from visualsearch.domain import MAX_UPLOAD_BYTES, ReleaseState
 from visualsearch.errors import ImageTooLarge, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from visualsearch.dump import PostgresDump, Snapshot
-    from visualsearch.ports import Blobs, Catalog, Vectors
+    from visualsearch.dump import Snapshot
 
 PART_BYTES = 256 * 2**20
 """A tar file of objects is ended at about this size."""
@@ -33,23 +31,10 @@ OUR_OWN = ".visualsearch/"
 
 
 class Backup:
-    """One backup. ``on_progress`` is told what is being read and how much of it has been."""
+    """One backup."""
 
-    def __init__(
-        self,
-        dump: PostgresDump,
-        catalog: Catalog,
-        vectors: Vectors,
-        blobs: Blobs,
-        model_folder: Path,
-        on_progress: Callable[[str, int], None] = lambda _what, _number: None,
-    ) -> None:
-        self._dump = dump
-        self._catalog = catalog
-        self._vectors = vectors
-        self._blobs = blobs
-        self._model_folder = model_folder
-        self._on_progress = on_progress
+    def __init__(self, places: Places) -> None:
+        self._places = places
 
     async def run(self, final: Path, *, with_objects: bool) -> Manifest:
         """Write a backup that has its name only when it is whole.
@@ -57,7 +42,7 @@ class Backup:
         Raises ``InvalidInput`` where the name is taken, ``Unavailable`` when a server does not answer.
         """
         archive = Archive.begin(final)
-        async with self._dump.snapshot() as snapshot:
+        async with self._places.dump.snapshot() as snapshot:
             manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"), await snapshot.revision())
             await self._tables(archive, manifest, snapshot)
         await self._releases(archive, manifest)
@@ -75,15 +60,15 @@ class Backup:
                 async for data in snapshot.rows(table, columns):
                     file.write(data)
                     rows += data.count(b"\n")
-                    self._on_progress(f"rows of {table}", rows)
+                    self._places.on_progress(f"rows of {table}", rows)
             manifest.rows[table] = rows
 
     async def _releases(self, archive: Archive, manifest: Manifest) -> None:
-        for release, state, _ in await self._catalog.releases():
+        for release, state, _ in await self._places.catalog.releases():
             if state == ReleaseState.RETIRED:
                 continue
             if str(release.model_version) not in manifest.models:
-                kept = archive.take_model(self._model_folder, release.model_version)
+                kept = archive.take_model(self._places.model_folder, release.model_version)
                 manifest.models[str(release.model_version)] = kept
             manifest.collections[release.collection] = release.profile
             if state != ReleaseState.BUILDING:  # a build compares at its end, and writes what its collection lacks
@@ -91,29 +76,30 @@ class Backup:
 
     async def _collection(self, archive: Archive, collection: str) -> int:
         total, last, number = 0, -1, 0
-        while rows := await self._vectors.page(collection, last, VECTOR_PAGE):
+        while rows := await self._places.vectors.page(collection, last, VECTOR_PAGE):
             archive.write_vectors(collection, number, rows)
             total, last, number = total + len(rows), rows[-1].image_id, number + 1
-            self._on_progress(f"vectors of {collection}", total)
+            self._places.on_progress(f"vectors of {collection}", total)
         return total
 
     async def _objects(self, archive: Archive, manifest: Manifest) -> None:
-        manifest.bucket = self._blobs.bucket
+        manifest.bucket = self._places.blobs.bucket
         parts = _Parts(archive)
         with gzip.open(archive.file("objects", "list.jsonl.gz"), "wt") as listing:
-            async for page in self._blobs.walk():
+            async for page in self._places.blobs.walk():
                 for info in page:
                     if info.key.startswith(OUR_OWN):
                         continue
                     if manifest.with_objects:
                         try:
-                            parts.add(info.key, await self._blobs.get(info.key, MAX_UPLOAD_BYTES))
-                        except (NotFound, ImageTooLarge):  # deleted since it was listed, or never to be indexed
+                            parts.add(info.key, await self._places.blobs.get(info.key, MAX_UPLOAD_BYTES))
+                        except (NotFound, ImageTooLarge) as error:  # deleted since, or never to be indexed
+                            manifest.left_out[info.key] = str(error)
                             continue
                     listing.write(json.dumps([info.key, info.size, info.etag]) + "\n")
                     manifest.objects += 1
                     manifest.object_bytes += info.size
-                self._on_progress("objects", manifest.objects)
+                self._places.on_progress("objects", manifest.objects)
         parts.close()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from indexer.archive import Places
 from indexer.backup import Backup
 from indexer.ingest import Ingest
 from indexer.reconcile import Reconcile
@@ -47,8 +48,8 @@ async def backup_with_counts(
 ) -> Manifest:
     """Write a backup into a new folder; show counts on the way."""
     with _counting(console) as show:
-        work = Backup(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
-        manifest = await work.run(folder, with_objects=with_objects)
+        places = Places(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
+        manifest = await Backup(places).run(folder, with_objects=with_objects)
     _print_manifest(manifest, console)
     return manifest
 
@@ -58,8 +59,8 @@ async def restore_with_counts(
 ) -> Manifest:
     """Bring a backup into an empty stack; show counts on the way."""
     with _counting(console) as show:
-        work = Restore(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
-        manifest = await work.run(folder)
+        places = Places(dump, stores.catalog, stores.vectors, stores.blobs, model_folder, show)
+        manifest = await Restore(places).run(folder)
     _print_manifest(manifest, console)
     return manifest
 
@@ -69,6 +70,8 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
     objects = f"{manifest.objects} objects ({manifest.object_bytes / 1e6:.1f} MB)"
     if not manifest.with_objects:
         objects += ", listed only"
+    if manifest.left_out:
+        objects += f", {len(manifest.left_out)} left out (manifest.json says why)"
     console.print(
         f"Of {manifest.made_at}: {manifest.rows.get('images', 0)} images, {vectors}, {objects}, "
         f"{len(manifest.models)} model version(s).",

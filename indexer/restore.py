@@ -14,38 +14,23 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from indexer.archive import Archive, Manifest
+from indexer.archive import Archive, Manifest, Places
 from visualsearch.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from visualsearch.dump import PostgresDump
-    from visualsearch.ports import Blobs, Catalog, Vectors
 
 BLOCK = 1 << 18
 NOTE = "A restore is going on: "
 
 
 class Restore:
-    """One restore. ``model_folder`` is the encoder's folder in the model repository."""
+    """One restore."""
 
-    def __init__(
-        self,
-        dump: PostgresDump,
-        catalog: Catalog,
-        vectors: Vectors,
-        blobs: Blobs,
-        model_folder: Path,
-        on_progress: Callable[[str, int], None] = lambda _what, _number: None,
-    ) -> None:
-        self._dump = dump
-        self._catalog = catalog
-        self._vectors = vectors
-        self._blobs = blobs
-        self._model_folder = model_folder
-        self._on_progress = on_progress
+    def __init__(self, places: Places) -> None:
+        self._places = places
 
     async def run(self, folder: Path) -> Manifest:
         """Restore; the caller compares the stores afterwards, with repair.
@@ -55,7 +40,7 @@ class Restore:
         """
         archive, manifest = Archive.open(folder)
         mark = f"{NOTE}{manifest.made_at}"
-        going_on = await self._dump.note() == mark
+        going_on = await self._places.dump.note() == mark
         if not going_on:
             await self._check_empty()
         self._check_fit(manifest)
@@ -65,11 +50,11 @@ class Restore:
         if not going_on:
             await self._rows(archive, manifest, mark)
         await self._objects(archive, manifest)
-        await self._dump.clear_note()
+        await self._places.dump.clear_note()
         return manifest
 
     async def _check_empty(self) -> None:
-        rows = sum((await self._catalog.counts()).values())
+        rows = sum((await self._places.catalog.counts()).values())
         if rows:
             raise InvalidInput(
                 f"This stack holds {rows} images already: restore into an empty one, "
@@ -77,13 +62,14 @@ class Restore:
             )
 
     def _check_fit(self, manifest: Manifest) -> None:
-        if manifest.bucket != self._blobs.bucket:
+        bucket = self._places.blobs.bucket
+        if manifest.bucket != bucket:
             raise ConfigurationError(
-                f"The backup's bucket is {manifest.bucket}, and here it is {self._blobs.bucket}; every uri names it. "
-                f"Set VISUALSEARCH_S3_BUCKET={manifest.bucket}."
+                f"The backup's bucket is {manifest.bucket}, here it is {bucket}, and every uri names it: "
+                f"set VISUALSEARCH_S3_BUCKET={manifest.bucket}."
             )
         for version, fingerprint in manifest.models.items():
-            card = self._model_folder / version / "card.json"
+            card = self._places.model_folder / version / "card.json"
             if card.is_file() and json.loads(card.read_text())["fingerprint"] != fingerprint:
                 raise ConfigurationError(
                     f"Model version {version} here is another encoder than the backup's {fingerprint[:12]}: "
@@ -92,7 +78,7 @@ class Restore:
 
     def _models(self, archive: Archive, manifest: Manifest) -> None:
         for version in manifest.models:
-            final = self._model_folder / version
+            final = self._places.model_folder / version
             if not final.exists():
                 hidden = final.with_name(f".{version}.writing")
                 shutil.rmtree(hidden, ignore_errors=True)
@@ -100,20 +86,20 @@ class Restore:
                 hidden.rename(final)
 
     async def _collection(self, archive: Archive, collection: str, profile: str) -> None:
-        await self._vectors.create(collection, profile)
+        await self._places.vectors.create(collection, profile)
         total = 0
         for rows in archive.read_vectors(collection):
-            await self._vectors.upsert(collection, rows)
+            await self._places.vectors.upsert(collection, rows)
             total += len(rows)
-            self._on_progress(f"vectors of {collection}", total)
-        await self._vectors.seal(collection)
+            self._places.on_progress(f"vectors of {collection}", total)
+        await self._places.vectors.seal(collection)
 
     async def _rows(self, archive: Archive, manifest: Manifest, mark: str) -> None:
-        async with self._dump.restoring() as loader:
+        async with self._places.dump.restoring() as loader:
             await loader.clear(manifest.tables)
             for table, columns in manifest.tables.items():
                 await loader.load(table, columns, _blocks(archive.table(table)))
-                self._on_progress(f"rows of {table}", manifest.rows[table])
+                self._places.on_progress(f"rows of {table}", manifest.rows[table])
             await loader.set_sequences(manifest.sequences)
             await loader.leave_note(mark)
 
@@ -128,9 +114,9 @@ class Restore:
                     if stream is None:
                         continue
                     kind = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-                    await self._blobs.put(entry.name, stream.read(), kind)
+                    await self._places.blobs.put(entry.name, stream.read(), kind)
                     done += 1
-                    self._on_progress("objects", done)
+                    self._places.on_progress("objects", done)
 
 
 async def _blocks(file: Path) -> AsyncIterator[bytes]:

@@ -15,23 +15,6 @@ MADE = [Event(EventKind.CREATED, f"s3://images/{name}", number) for number, name
 GONE = Event(EventKind.DELETED, "s3://images/ü%20", None, "etag")
 
 
-@pytest.fixture(scope="session")
-def address(stack):
-    """A database of the tests' own, which no indexer reads: (url, password)."""
-    return f"{stack.valkey_url.rsplit('/', 1)[0]}/7", stack.valkey_password.get_secret_value()
-
-
-@pytest.fixture
-async def server(address):
-    """The bare server, emptied."""
-    url, password = address
-    client = aioredis.Redis.from_url(url, password=password or None, decode_responses=True)
-    await client.flushdb()
-    yield client
-    await client.flushdb()
-    await client.aclose()
-
-
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 async def events(request):
     if request.param == "fake":

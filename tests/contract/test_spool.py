@@ -13,23 +13,6 @@ SEARCH = Search(9, "v1", (3, 2, 1), 2**62, True, "1,2,3,4", "queries/9", {"ef": 
 TOLD = [SEARCH, Click(9, 3, 1, 2**62), Search(10, "v1", ())]
 
 
-@pytest.fixture(scope="session")
-def address(stack):
-    """A database of the tests' own, which no indexer reads: (url, password)."""
-    return f"{stack.valkey_url.rsplit('/', 1)[0]}/8", stack.valkey_password.get_secret_value()
-
-
-@pytest.fixture
-async def server(address):
-    """The bare server, emptied."""
-    url, password = address
-    client = aioredis.Redis.from_url(url, password=password or None, decode_responses=True)
-    await client.flushdb()
-    yield client
-    await client.flushdb()
-    await client.aclose()
-
-
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 async def spool(request):
     if request.param == "fake":

@@ -191,10 +191,18 @@ async def test_a_pair_of_what_is_not_there_is_not_kept(catalog):
     assert not await catalog.unmark_not_duplicates(image.id, 10**12)
 
 
+async def buried(catalog):
+    """Reasons of the dead letters that a person finds, by entry: nobody but people reads them back."""
+    if isinstance(catalog, FakeCatalog):
+        return [(entry, letter.reason) for entry, letter in catalog.letters.items()]
+    return [(row["entry_id"], row["reason"]) for row in await catalog.rows("SELECT * FROM dead_letters")]
+
+
 async def test_a_dead_letter_is_kept_once(catalog):
     event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
-    for _ in range(2):
-        await catalog.bury(DeadLetter("1-1", event, "why", 5, datetime.now(UTC)))
+    for reason in ("why", "once more"):
+        await catalog.bury(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
+    assert await buried(catalog) == [("1-1", "why")]
 
 
 async def test_only_one_release_is_live_and_names_are_taken_once(catalog):

@@ -65,7 +65,8 @@ class Facts(Collector):
 
     def _index(self) -> Iterator[GaugeMetricFamily]:
         rows = self._stats["collections"] or {}
-        yield family("index_rows", "Rows of a collection.", ["collection"], (((name,), n) for name, n in rows.items()))
+        counted = (((name,), n) for name, n in rows.items() if n is not None)
+        yield family("index_rows", "Rows of a collection.", ["collection"], counted)
         builds = self._stats["builds"] or []
         parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
         yield family("build_images", "Images of a release that is being built.", ["release", "part"], parts)

@@ -197,11 +197,14 @@ class ShadowFacts(BaseModel):
 
 
 class Stats(BaseModel):
-    """What there is; a part is null when its server does not answer, and ``errors`` says why."""
+    """What there is; a part is null when its server does not answer, and ``errors`` says why.
+
+    A collection that comes, goes or is not loaded cannot be counted: its number is null.
+    """
 
     images: dict[str, int] | None
     stream: Stream | None
-    collections: dict[str, int] | None
+    collections: dict[str, int | None] | None
     live_release: Release | None
     builds: list[Build] | None
     differences: list[Difference] | None

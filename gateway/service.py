@@ -195,9 +195,11 @@ class Gateway:
     async def _stream(self) -> dict[str, Any]:
         return asdict(await self.events.state())
 
-    async def _collections(self) -> dict[str, int]:
+    async def _collections(self) -> dict[str, int | None]:
+        """Count each by itself: one that comes or goes at this moment cannot be counted, and is null."""
         names = await self.vectors.collections()
-        return dict(zip(names, await asyncio.gather(*map(self.vectors.count, names)), strict=True))
+        counts = await asyncio.gather(*(_part(self.vectors.count(name)) for name in names))
+        return {name: count for name, (count, _) in zip(names, counts, strict=True)}
 
     async def _live(self) -> dict[str, Any]:
         release = await self.releases.live()

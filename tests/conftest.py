@@ -45,16 +45,20 @@ class Stack:
         }
 
     def command(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run the `visualsearch` command against this stack."""
-        return subprocess.run(
-            [sys.executable, "-m", "visualsearch.cli", *words],
-            env=self.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        """Run the `visualsearch` command against this stack; one that hangs fails with what it said so far."""
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", "visualsearch.cli", *words],
+                env=self.env,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = b"".join(one for one in (late.stdout, late.stderr) if isinstance(one, bytes)).decode()
+            pytest.fail(f"visualsearch {' '.join(words)} was not done after {timeout_s} s; it said: {said}")
 
     def kill(self) -> None:
         """Kill every process of this stack at once."""

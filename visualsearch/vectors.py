@@ -30,6 +30,8 @@ CREATE_S = 120.0
 """An index of a type that this server cannot build is accepted and never finishes, so every wait is bounded."""
 SEAL_S = 600.0
 """Longest wait for an index: a segment of a million rows takes minutes on two cores."""
+RECOUNT_S = 15.0
+"""Milvus takes one flush of a collection in ten seconds."""
 UNKNOWN_COLLECTION = 100
 SEALED = "Sealed"
 LEAST_INDEXED = 1024
@@ -68,16 +70,19 @@ class MilvusVectors:
         return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
 
     async def create(self, collection: str, profile: str) -> None:
-        """Create a collection with an index profile and load it; no-op where it exists."""
+        """Create a collection with an index profile and load it, or bring to its end what was killed in between.
+
+        No-op where it exists.
+        """
         index = MilvusClient.prepare_index_params()
         how = profile_named(self._config["profiles"], profile)["index"]
         index.add_index("embedding", metric_type=self._config["schema"]["metric"], **how)
 
         async def run(client: AsyncMilvusClient) -> None:
             if not await client.has_collection(collection):
-                await client.create_collection(
-                    collection, schema=self._schema(), index_params=index, num_shards=self._config["shards"]
-                )
+                await client.create_collection(collection, schema=self._schema(), num_shards=self._config["shards"])
+            if not await client.list_indexes(collection):
+                await client.create_index(collection, index)
             await client.load_collection(collection)
 
         await self._call(run, CREATE_S)
@@ -114,12 +119,17 @@ class MilvusVectors:
         """
 
         async def run(client: AsyncMilvusClient) -> None:
-            rows = await self.count(collection)
-            await client.flush(collection)
-            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
-            # been merged into others.
-            while not await asyncio.to_thread(self._searched_by_index, collection, rows):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.5)
+            while True:
+                rows = await self.count(collection)
+                await client.flush(collection)
+                # The segments themselves are asked: the index' own count of pending rows keeps those of segments that
+                # have been merged into others. Rows that are deleted or replaced meanwhile leave the sealed segments
+                # with a merge, and then this count is never reached: so it is taken anew.
+                again = time.monotonic() + RECOUNT_S
+                while time.monotonic() < again:
+                    if await asyncio.to_thread(self._searched_by_index, collection, rows):
+                        return
+                    await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
 

@@ -41,7 +41,8 @@ def rest(api: httpx.Client, verdict: Verdict) -> None:
     while time.monotonic() - begin < REST_S:
         try:
             verdict.stats = api.get("/stats").raise_for_status().json()
-            if at_rest(verdict.stats) and verdict.stats["collections"]:
+            rows = verdict.stats["collections"]
+            if at_rest(verdict.stats) and rows and None not in rows.values():
                 verdict.rest_s = time.monotonic() - begin
                 return
         except httpx.HTTPError:

@@ -1,11 +1,14 @@
 """The vector store's contract, kept by the fake and by Milvus alike."""
 
+import asyncio
+import itertools
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pymilvus import AsyncMilvusClient
 
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain import Filter, VectorRow, Visibility
@@ -235,6 +238,55 @@ async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_r
             best = await vectors.nearest(name, unit(seed), 200, PARAMS, Filter())
             assert (best.ids[0], len(best.ids)) == (seed, 200)
         assert len(await vectors.fetch(name, list(range(1, 101)))) == 100
+    finally:
+        await vectors.drop(name)
+        await vectors.close()
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("step", ["create_index", "load_collection"])
+async def test_a_collection_whose_making_was_killed_halfway_is_made_by_the_next_call(stack, monkeypatch, step):
+    password = stack.milvus_password.get_secret_value()
+    vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 60.0)
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+
+    async def killed(*_, **__):
+        raise asyncio.CancelledError
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncMilvusClient, step, killed)
+            with pytest.raises(asyncio.CancelledError):
+                await vectors.create(name, "ivf_pq")
+        await vectors.create(name, "ivf_pq")
+        await written(vectors, name, [row(1)])
+        assert await found(vectors, name, 1) == [1]
+    finally:
+        await vectors.drop(name)
+        await vectors.close()
+
+
+@pytest.mark.stack
+async def test_a_collection_is_sealed_though_rows_went_away_after_they_were_counted(stack, monkeypatch):
+    password = stack.milvus_password.get_secret_value()
+    vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 60.0)
+    counts, flush, flushed = itertools.chain([25], itertools.repeat(20)), AsyncMilvusClient.flush, []
+
+    async def counted(collection):
+        return next(counts)
+
+    async def flushed_once(client, collection):  # Milvus takes one flush of a collection in ten seconds
+        if not flushed:
+            flushed.append(await flush(client, collection))
+
+    monkeypatch.setattr("visualsearch.vectors.RECOUNT_S", 1.0)
+    monkeypatch.setattr(AsyncMilvusClient, "flush", flushed_once)
+    monkeypatch.setattr(vectors, "count", counted)
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    try:
+        await vectors.create(name, "ivf_pq")
+        await written(vectors, name, [row(number) for number in range(1, 21)])
+        await asyncio.wait_for(vectors.seal(name), 60)
     finally:
         await vectors.drop(name)
         await vectors.close()

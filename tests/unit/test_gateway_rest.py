@@ -11,6 +11,7 @@ from PIL import Image
 from tests.pictures import jpeg, noise
 from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
 from visualsearch.domain import EventKind, ReleaseState
+from visualsearch.errors import Unavailable
 from visualsearch.interactions import hashed_user
 
 ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
@@ -277,6 +278,22 @@ async def test_health_ready_stats_and_metrics_tell(serving):
     metrics = (await serving.client.get("/metrics")).text
     assert 'visualsearch_requests_total{method="POST",route="/search",status="200"}' in metrics
     assert 'visualsearch_search_stage_seconds_count{release="v1",stage="ann",variant=""}' in metrics
+
+
+async def test_a_collection_that_cannot_be_counted_hides_no_other(serving):
+    serving.vectors.rows["images_coming"] = {}
+    count = serving.vectors.count
+
+    async def counted(collection):
+        if collection == "images_coming":
+            raise Unavailable("Milvus", "collection not loaded")
+        return await count(collection)
+
+    serving.vectors.count = counted
+    assert (await serving.client.get("/stats")).json()["collections"] == {RELEASE.collection: 0, "images_coming": None}
+    metrics = (await serving.client.get("/metrics")).text
+    assert f'index_rows{{collection="{RELEASE.collection}"}} 0' in metrics
+    assert "images_coming" not in metrics
 
 
 async def test_ids_do_not_become_labels_of_metrics(serving):

@@ -263,7 +263,7 @@ async def test_connections_that_the_server_has_closed_are_replaced(database):
     await catalog.check()
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
         server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     await catalog.check()

@@ -31,12 +31,20 @@ async def vectors(request):
     await real.close()
 
 
+@pytest.fixture(scope="module")
+def of_milvus():
+    """Name of Milvus' collection that the tests share: making one takes seconds."""
+    return f"contract_{uuid.uuid4().hex[:8]}"
+
+
 @pytest.fixture
-async def collection(vectors):
-    name = f"contract_{uuid.uuid4().hex[:8]}"
-    await vectors.create(name, "ivf_pq")
-    yield name
-    await vectors.drop(name)
+async def collection(vectors, of_milvus):
+    """An empty collection."""
+    await vectors.create(of_milvus, "ivf_pq")
+    async for page in vectors.hashes(of_milvus):
+        await vectors.delete(of_milvus, [image_id for image_id, _ in page])
+    await vectors.settle(of_milvus)
+    return of_milvus
 
 
 def unit(seed):

@@ -64,8 +64,9 @@ def test_a_gateway_that_asks_for_a_key_is_given_one_and_pictures_load_with_it(pa
     dialog.get_by_role("button", name="Use this key").click()
     expect(page.locator("#sample-list a").first).to_be_visible()
     choose(page, TIGER)
-    expect(page.locator("#grid .tile img").first).to_have_js_property("complete", True)
-    page.wait_for_function("document.querySelector('#grid .tile img').naturalWidth > 0")
+    picture = page.locator("#grid .tile img").first
+    expect(picture).to_have_js_property("complete", True)
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
     assert any("/content" in path for path in asked)
     page.reload()
     expect(page.get_by_role("button", name="Key", exact=True)).to_be_visible()

@@ -22,6 +22,7 @@ class FaissIndex:
     """An index by faiss' own name for it, such as ``IVF256,PQ32`` or ``HNSW16``; kept in out/ann."""
 
     def __init__(self, one: Set, factory: str) -> None:
+        faiss.omp_set_num_threads(1)  # with more, training hung on two cores
         self._vectors = one.vectors
         kept = pictures.KEPT / f"faiss-{one.name}-{len(one.vectors)}-{factory.replace(',', '-')}"
         if not kept.exists():
@@ -33,7 +34,6 @@ class FaissIndex:
             index.add(one.vectors)
             faiss.write_index(index, str(kept))
         self._index = faiss.read_index(str(kept))
-        faiss.omp_set_num_threads(1)
 
     def by_codes(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.int64]:
         """Ids alone, in the order of the index."""

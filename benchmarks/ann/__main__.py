@@ -17,7 +17,13 @@ LISTS = [{"nprobe": nprobe} for nprobe in NPROBES]
 GRAPH = [{"ef": ef} for ef in EFS]
 FAISS = {"IVF256,PQ32": LISTS, "IVF1024,PQ32": LISTS, "OPQ32,IVF256,PQ32": LISTS, "HNSW16": GRAPH}
 SERVED = {
-    "real": {"ivf_pq": LISTS, "hnsw": GRAPH, "ivf_pq/nlist=1024": LISTS, "ivf_pq/m=64": LISTS},
+    "real": {
+        "ivf_pq": LISTS,
+        "hnsw": GRAPH,
+        "ivf_pq/nlist=1024": LISTS,
+        "ivf_pq/m=64": LISTS,
+        "hnsw/M=16": GRAPH,
+    },
     "synthetic": {"ivf_pq": LISTS, "hnsw": GRAPH, "ivf_pq/nlist=1024": LISTS},
 }
 

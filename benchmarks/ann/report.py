@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.ann.sweep import Point
 
 WANTED = (0.9, 0.95, 0.98, 0.99, 0.995)
-COLOURS = ("#2e7d50", "#7cb342", "#00838f", "#c2185b", "#8d6e63", "#bcaaa4", "#9e9e9e", "#5c6bc0")
+COLOURS = ("#2e7d50", "#7cb342", "#00838f", "#c2185b", "#8d6e63", "#bcaaa4", "#9e9e9e", "#5c6bc0", "#f9a825")
 
 
 def least(point: Point) -> float:

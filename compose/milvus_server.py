@@ -106,7 +106,8 @@ def _main_config(plan: Plan, template: Path) -> str:
     # What is not indexed yet is compared in full: the temporary index that would stand in looks into an eighth of its
     # lists, whatever a search asks for, and gives no row of the others.
     config["queryNode"]["segcore"]["interimIndex"]["enableIndex"] = False
-    # A segment that was sealed is searched by its index a second later, not ten: here nobody waits for many nodes.
+    # A sealed segment is searched by its index up to so many seconds later. The default of ten spares a coordinator of
+    # many nodes; with one node the difference cannot be seen in its CPU.
     config["queryCoord"]["UpdateNextTargetInterval"] = 1
     config["common"]["gracefulStopTimeout"] = 10
     # So long the sessions of a killed predecessor are waited for.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
+COUNT_S = 1.0
+"""One collection that hangs leaves the others time to be told."""
 CLICK_CHECK_S = 0.7
 """How long a click waits for the catalog before it is accepted unchecked."""
 RECALL_WINDOW_S = 600.0
@@ -198,7 +200,7 @@ class Gateway:
     async def _collections(self) -> dict[str, int | None]:
         """Count each by itself: one that comes or goes at this moment cannot be counted, and is null."""
         names = await self.vectors.collections()
-        counts = await asyncio.gather(*(_part(self.vectors.count(name)) for name in names))
+        counts = await asyncio.gather(*(_part(self.vectors.count(name), COUNT_S) for name in names))
         return {name: count for name, (count, _) in zip(names, counts, strict=True)}
 
     async def _live(self) -> dict[str, Any]:
@@ -234,11 +236,11 @@ async def _trouble(check: Awaitable[None]) -> str:
     return ""
 
 
-async def _part(part: Awaitable[Any]) -> tuple[Any, str]:
+async def _part(part: Awaitable[Any], within_s: float = CHECK_S) -> tuple[Any, str]:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(within_s):
             return await part, ""
     except TimeoutError:
-        return None, f"no answer within {CHECK_S} s"
+        return None, f"no answer within {within_s} s"
     except VisualSearchError as error:
         return None, str(error)

@@ -57,7 +57,9 @@ class Stack:
                 check=False,
             )
         except subprocess.TimeoutExpired as late:
-            said = b"".join(one for one in (late.stdout, late.stderr) if isinstance(one, bytes)).decode()
+            # What was read until then comes as bytes, cut off anywhere.
+            parts = (one for one in (late.stdout, late.stderr) if isinstance(one, bytes))
+            said = b"".join(parts).decode(errors="replace")
             pytest.fail(f"visualsearch {' '.join(words)} was not done after {timeout_s} s; it said: {said}")
 
     def kill(self) -> None:

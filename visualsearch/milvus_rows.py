@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pymilvus import DataType, MilvusClient
 
 from visualsearch.domain import EMBEDDING_DIM, VectorRow, Visibility
 from visualsearch.errors import ConfigurationError
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 
 SCALARS = ["phash", "phash_mirrored"]
 """What comes with every candidate, beside its vector."""
+
+
+def schema(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - pymilvus has no types
+    """Return the fields of a collection: ``config`` is the part ``schema`` of milvus/collection.yaml."""
+    made = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    made.add_field("id", DataType.INT64, is_primary=True)
+    made.add_field("embedding", DataType.FLOAT_VECTOR, dim=config["dim"])
+    for name in SCALARS:
+        made.add_field(name, DataType.INT64)
+    for name in ("source", "owner"):
+        made.add_field(name, DataType.VARCHAR, max_length=4 * config["max_text"])
+    made.add_field("private", DataType.BOOL)
+    made.add_field("min_side", DataType.INT32)
+    return made
 
 
 def vectors_of(hits: Any) -> NDArray[np.float32]:  # noqa: ANN401 - pymilvus has no types

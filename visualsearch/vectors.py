@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import yaml
-from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
+from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
 
 from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow
 from visualsearch.errors import NotFound, Unavailable
-from visualsearch.milvus_rows import SCALARS, column, expression, from_fields, profile_named, to_fields, vectors_of
+from visualsearch.milvus_rows import (
+    SCALARS,
+    column,
+    expression,
+    from_fields,
+    profile_named,
+    schema,
+    to_fields,
+    vectors_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -30,8 +39,8 @@ CREATE_S = 120.0
 """An index of a type that this server cannot build is accepted and never finishes, so every wait is bounded."""
 SEAL_S = 600.0
 """Longest wait for an index: a segment of a million rows takes minutes on two cores."""
-RECOUNT_S = 15.0
-"""Milvus takes one flush of a collection in ten seconds."""
+RECOUNT_S = 30.0
+"""Milvus needs seconds to take up a segment that it has sealed, and takes one flush of a collection in ten."""
 UNKNOWN_COLLECTION = 100
 SEALED = "Sealed"
 LEAST_INDEXED = 1024
@@ -80,24 +89,14 @@ class MilvusVectors:
 
         async def run(client: AsyncMilvusClient) -> None:
             if not await client.has_collection(collection):
-                await client.create_collection(collection, schema=self._schema(), num_shards=self._config["shards"])
+                await client.create_collection(
+                    collection, schema=schema(self._config["schema"]), num_shards=self._config["shards"]
+                )
             if not await client.list_indexes(collection):
                 await client.create_index(collection, index)
             await client.load_collection(collection)
 
         await self._call(run, CREATE_S)
-
-    def _schema(self) -> Any:  # noqa: ANN401 - pymilvus has no types
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=self._config["schema"]["dim"])
-        for name in SCALARS:
-            schema.add_field(name, DataType.INT64)
-        for name in ("source", "owner"):
-            schema.add_field(name, DataType.VARCHAR, max_length=4 * self._config["schema"]["max_text"])
-        schema.add_field("private", DataType.BOOL)
-        schema.add_field("min_side", DataType.INT32)
-        return schema
 
     async def drop(self, collection: str) -> None:
         """Remove a collection with its rows and aliases; no-op where there is none."""
@@ -119,37 +118,46 @@ class MilvusVectors:
         """
 
         async def run(client: AsyncMilvusClient) -> None:
-            while True:
-                rows = await self.count(collection)
-                await client.flush(collection)
-                # The segments themselves are asked: the index' own count of pending rows keeps those of segments that
-                # have been merged into others. Rows that are deleted or replaced meanwhile leave the sealed segments
-                # with a merge, and then this count is never reached: so it is taken anew.
-                again = time.monotonic() + RECOUNT_S
-                while time.monotonic() < again:
-                    if await asyncio.to_thread(self._searched_by_index, collection, rows):
-                        return
-                    await asyncio.sleep(0.5)
+            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
+            # been merged into others.
+            while not await self._flushed(client, collection):
+                pass
+            while not await asyncio.to_thread(self._indexed, collection):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
 
-    def _searched_by_index(self, collection: str, rows: int) -> bool:
-        """Whether so many rows lie in sealed segments that are searched, by their index where they are large enough.
+    async def _flushed(self, client: AsyncMilvusClient, collection: str) -> bool:
+        """Seal what is written, and say whether as many rows as there were came to lie in sealed segments.
 
-        Only the blocking client can ask.
+        They do not where rows are deleted or replaced meanwhile: a merge takes those out.
         """
+        rows = await self.count(collection)
+        await client.flush(collection)
+        end = time.monotonic() + RECOUNT_S
+        while time.monotonic() < end:
+            sealed = await asyncio.to_thread(self._sealed, collection)
+            if sealed is None or sum(one.num_rows for one in sealed) >= rows:
+                return True
+            await asyncio.sleep(0.5)
+        return False
+
+    def _indexed(self, collection: str) -> bool:
+        """Whether every sealed segment that is large enough is searched by its index."""
+        return all(one.index_name for one in self._sealed(collection) or [] if one.num_rows >= LEAST_INDEXED)
+
+    def _sealed(self, collection: str) -> list[Any] | None:
+        """Sealed segments that are searched; None where there are no segments. Only the blocking client can ask."""
         client = MilvusClient(**self._options)
         try:
             segments = client.list_loaded_segments(collection)
         except (MilvusException, grpc.RpcError) as error:
             if "unimplemented" in str(error).lower():  # milvus-lite has no segments
-                return True
+                return None
             raise
         finally:
             client.close()
-        sealed = [one for one in segments if one.state_name == SEALED]
-        loaded = sum(one.num_rows for one in sealed) >= rows
-        return loaded and all(one.index_name for one in sealed if one.num_rows >= LEAST_INDEXED)
+        return [one for one in segments if one.state_name == SEALED]
 
     async def point_alias(self, alias: str, collection: str) -> None:
         """Let an alias name this collection, whatever it named before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -80,7 +81,7 @@ def plot(sets: Sequence[Set], points: Sequence[Point]) -> None:
     figure, panels = plt.subplots(1, len(sets), figsize=(6.5 * len(sets), 5), layout="constrained", squeeze=False)
     for axes, one in zip(panels[0], sets, strict=True):
         mine = {index: some for (data, index), some in _series(points).items() if data == one.name}
-        for colour, (index, some) in zip(COLOURS, mine.items(), strict=False):
+        for colour, (index, some) in zip(itertools.cycle(COLOURS), mine.items(), strict=False):
             front, best = [], 0.0
             for point in sorted(some, key=lambda point: point.rescored_ms):
                 if least(point) > best:

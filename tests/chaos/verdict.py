@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,14 +40,12 @@ def rest(api: httpx.Client, verdict: Verdict) -> None:
     """Wait until nothing is pending, and keep the last counts."""
     begin = time.monotonic()
     while time.monotonic() - begin < REST_S:
-        try:
+        with suppress(httpx.HTTPError):  # the gateway was killed too, and may not be back yet
             verdict.stats = api.get("/stats").raise_for_status().json()
             rows = verdict.stats["collections"]
             if at_rest(verdict.stats) and rows and None not in rows.values():
                 verdict.rest_s = time.monotonic() - begin
                 return
-        except httpx.HTTPError:
-            pass
         time.sleep(0.5)
 
 

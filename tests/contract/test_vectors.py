@@ -17,6 +17,12 @@ from visualsearch.vectors import MilvusVectors
 
 CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
 PARAMS = {"nprobe": 64}
+SHARED = "contract_shared"
+
+
+def connected(settings, timeout_s):
+    password = settings.milvus_password.get_secret_value()
+    return MilvusVectors(settings.milvus_uri, settings.milvus_user, password, CONFIG, timeout_s)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
@@ -24,27 +30,35 @@ async def vectors(request):
     if request.param == "fake":
         yield FakeVectors()
         return
-    settings = request.getfixturevalue("stack")
-    password = settings.milvus_password.get_secret_value()
-    real = MilvusVectors(settings.milvus_uri, settings.milvus_user, password, CONFIG, 20.0)
+    real = connected(request.getfixturevalue("stack"), 20.0)
     yield real
     await real.close()
 
 
-@pytest.fixture(scope="module")
-def of_milvus():
-    """Name of Milvus' collection that the tests share: making one takes seconds."""
-    return f"contract_{uuid.uuid4().hex[:8]}"
+@pytest.fixture
+async def collection(vectors):
+    """An empty collection; the tests share Milvus', for making one takes seconds."""
+    await vectors.create(SHARED, "ivf_pq")
+    async for page in vectors.hashes(SHARED):
+        await vectors.delete(SHARED, [image_id for image_id, _ in page])
+    await vectors.settle(SHARED)
+    return SHARED
 
 
 @pytest.fixture
-async def collection(vectors, of_milvus):
-    """An empty collection."""
-    await vectors.create(of_milvus, "ivf_pq")
-    async for page in vectors.hashes(of_milvus):
-        await vectors.delete(of_milvus, [image_id for image_id, _ in page])
-    await vectors.settle(of_milvus)
-    return of_milvus
+async def milvus(stack):
+    """Milvus with time for slow calls."""
+    real = connected(stack, 60.0)
+    yield real
+    await real.close()
+
+
+@pytest.fixture
+async def name(milvus):
+    """Name of a collection that is not there yet, nor afterwards."""
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    yield name
+    await milvus.drop(name)
 
 
 def unit(seed):
@@ -231,7 +245,7 @@ async def test_an_unknown_collection_is_not_found(vectors):
 
 
 @pytest.mark.stack
-async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_return_them(stack, monkeypatch):
+async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_return_them(milvus, name, monkeypatch):
     """Where Milvus' localStorage.path is absolute, one such search deletes the vectors.
 
     Rows that went away after they were counted do not keep it from being sealed.
@@ -241,48 +255,33 @@ async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_r
     async def counted(collection):
         return next(counts)
 
-    password = stack.milvus_password.get_secret_value()
-    vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 60.0)
-    name = f"contract_{uuid.uuid4().hex[:8]}"
-    try:
-        await vectors.create(name, "ivf_pq")
-        for begin in range(1, 3001, 500):
-            await vectors.upsert(name, [row(number) for number in range(begin, begin + 500)])
-        await vectors.settle(name)
-        with monkeypatch.context() as patch:
-            patch.setattr(vectors, "count", counted)
-            patch.setattr("visualsearch.vectors.RECOUNT_S", 1.0)
-            await vectors.seal(name)
-        for seed in (5, 1500, 2999):
-            best = await vectors.nearest(name, unit(seed), 200, PARAMS, Filter())
-            assert (best.ids[0], len(best.ids)) == (seed, 200)
-        assert len(await vectors.fetch(name, list(range(1, 101)))) == 100
-    finally:
-        await vectors.drop(name)
-        await vectors.close()
+    await milvus.create(name, "ivf_pq")
+    for begin in range(1, 3001, 500):
+        await milvus.upsert(name, [row(number) for number in range(begin, begin + 500)])
+    await milvus.settle(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus, "count", counted)
+        patch.setattr("visualsearch.vectors.RECOUNT_S", 1.0)
+        await milvus.seal(name)
+    for seed in (5, 1500, 2999):
+        best = await milvus.nearest(name, unit(seed), 200, PARAMS, Filter())
+        assert (best.ids[0], len(best.ids)) == (seed, 200)
+    assert len(await milvus.fetch(name, list(range(1, 101)))) == 100
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize("step", ["create_index", "load_collection"])
-async def test_a_collection_whose_making_was_killed_halfway_is_made_by_the_next_call(stack, monkeypatch, step):
-    password = stack.milvus_password.get_secret_value()
-    vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 60.0)
-    name = f"contract_{uuid.uuid4().hex[:8]}"
-
+async def test_a_collection_whose_making_was_killed_halfway_is_made_by_the_next_call(milvus, name, monkeypatch, step):
     async def killed(*_, **__):
         raise asyncio.CancelledError
 
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(AsyncMilvusClient, step, killed)
-            with pytest.raises(asyncio.CancelledError):
-                await vectors.create(name, "ivf_pq")
-        await vectors.create(name, "ivf_pq")
-        await written(vectors, name, [row(1)])
-        assert await found(vectors, name, 1) == [1]
-    finally:
-        await vectors.drop(name)
-        await vectors.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncMilvusClient, step, killed)
+        with pytest.raises(asyncio.CancelledError):
+            await milvus.create(name, "ivf_pq")
+    await milvus.create(name, "ivf_pq")
+    await written(milvus, name, [row(1)])
+    assert await found(milvus, name, 1) == [1]
 
 
 async def test_milvus_that_is_not_there_is_unavailable():

@@ -1,5 +1,6 @@
 """The REST interface over the fakes: what goes well, and what a caller did wrong."""
 
+import asyncio
 import gc
 import re
 from dataclasses import replace
@@ -280,11 +281,14 @@ async def test_health_ready_stats_and_metrics_tell(serving):
     assert 'visualsearch_search_stage_seconds_count{release="v1",stage="ann",variant=""}' in metrics
 
 
-async def test_a_collection_that_cannot_be_counted_hides_no_other(serving):
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_collection_that_cannot_be_counted_hides_no_other(serving, hangs):
     serving.vectors.rows["images_coming"] = {}
     count = serving.vectors.count
 
     async def counted(collection):
+        if collection == "images_coming" and hangs:
+            await asyncio.sleep(60)
         if collection == "images_coming":
             raise Unavailable("Milvus", "collection not loaded")
         return await count(collection)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
 from training.ranking import DEPTH, tidied
 from visualsearch.domain import MAX_K, NearDuplicates
-from visualsearch.errors import InvalidInput
+from visualsearch.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from training.sets import EvaluationSet
     from training.trec import Run
     from visualsearch.client import Client
+
+PAUSES_S = (0.5, 1.0, 2.0)
 
 
 def ranked(one: EvaluationSet, client: Client, depth: int = DEPTH) -> tuple[Run, dict[str, str]]:
@@ -32,7 +37,7 @@ def ranked(one: EvaluationSet, client: Client, depth: int = DEPTH) -> tuple[Run,
     strangers = 0
     for query, file in track(one.queries.items(), f"{one.name}: searching", transient=True):
         try:
-            answer = client.search(file, bbox=None, k=min(MAX_K, 2 * depth), near_duplicates=NearDuplicates.KEEP.value)
+            answer = _asked(client, file, depth)
         except InvalidInput as error:
             refused[query] = str(error)
             continue
@@ -42,6 +47,16 @@ def ranked(one: EvaluationSet, client: Client, depth: int = DEPTH) -> tuple[Run,
     if strangers and not any(run.values()):
         raise InvalidInput(f"The gateway knows no picture of {one.name}; run `visualsearch index` on its folder first.")
     return tidied(run, one, depth), refused
+
+
+def _asked(client: Client, file: Path, depth: int) -> dict[str, Any]:
+    """Search, and again where the gateway says to try later: one busy moment must not cost a long evaluation."""
+    ask = partial(client.search, file, bbox=None, k=min(MAX_K, 2 * depth), near_duplicates=NearDuplicates.KEEP.value)
+    for pause_s in PAUSES_S:
+        with suppress(Unavailable):
+            return ask()
+        time.sleep(pause_s)
+    return ask()
 
 
 def by_file_name(corpus: Mapping[str, Path]) -> dict[str, list[tuple[str, str]]]:

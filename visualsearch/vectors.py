@@ -375,7 +375,10 @@ class MilvusVectors:
                 raise NotFound(f"Milvus knows no such collection: {error.message}") from None
             await self._start_afresh()
             raise Unavailable("Milvus", str(error.message)[:200]) from None
-        except (TimeoutError, grpc.RpcError, ValueError) as error:
+        except TimeoutError:
+            await self._start_afresh()
+            raise Unavailable("Milvus", f"no answer within {limit_s or self._timeout_s:g} s") from None
+        except (grpc.RpcError, ValueError) as error:
             await self._start_afresh()
             raise Unavailable("Milvus", str(error)[:200]) from None
 

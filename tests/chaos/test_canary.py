@@ -12,15 +12,16 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from pymilvus import MilvusClient
 from rich.console import Console
 
 from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
 from tests.encoders import added, slowed
-from visualsearch.recall import Recall
 from visualsearch.wiring import open_stores
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
@@ -35,7 +36,10 @@ MIN_REQUESTS = 50
 
 @pytest.fixture(scope="module")
 def canary_stack(tmp_path_factory):
-    """A stack of its own with the demo corpus, a release as good as the live one, and one whose encoder is slow."""
+    """A stack of its own with three thousand pictures, a release as good as the live one, and one that encodes slowly.
+
+    So many, for Milvus builds no index for fewer than a thousand in a shard, and compares them all.
+    """
     home = tmp_path_factory.mktemp("canary") / "state"
     repository = shutil.copytree(ROOT / "model_repository", home / "model_repository")
     added(repository, 2, slowed((repository / "image_encoder" / "1" / "model.onnx").read_bytes()))
@@ -44,11 +48,31 @@ def canary_stack(tmp_path_factory):
     # Every live query is compared with a thorough search: at a share of 1%, 20 of them would take an hour here.
     stack.env["VISUALSEARCH_RECALL_SHARE"] = "1"
     builds = [("--name", GREEN), ("--model-version", "2", "--name", SLOW)]
-    for words in (("up", "--detach"), ("index", "demo/pictures"), *(("release", "build", *words) for words in builds)):
+    folders = ["demo/pictures", str(crops(home / "crops"))]
+    for words in (
+        ("up", "--detach"),
+        *(("index", folder) for folder in folders),
+        *(("release", "build", *words) for words in builds),
+    ):
         done = stack.command(*words, timeout_s=max(900, UP_TIMEOUT_S))
         assert done.returncode == 0, done.stdout + done.stderr
     yield stack
     stack.command("down")
+
+
+def crops(folder: Path) -> Path:
+    """Two parts of every picture of the demo corpus, as pictures of their own."""
+    folder.mkdir()
+    for file in sorted((ROOT / "demo" / "pictures").rglob("*.*")):
+        with Image.open(file) as picture:
+            upright = picture.convert("RGB")
+        width, height = upright.size
+        for name, box in (
+            ("first", (0, 0, width * 6 // 10, height * 6 // 10)),
+            ("last", (width * 4 // 10, height * 4 // 10, width, height)),
+        ):
+            upright.crop(box).save(folder / f"{file.stem}_{name}.jpg", quality=90)
+    return folder
 
 
 class Users:
@@ -101,17 +125,13 @@ def broken(settings, users) -> None:
 
 
 def forgetful(settings, users) -> None:
-    """Tell what the proxy would of an index that finds half: a corpus this small is compared in full.
-
-    The live release's queries too: at the proxy's pace it has had its twenty long before anybody begins a canary.
-    """
-    asyncio.run(_forgetful(settings))
+    """Look into one list of the index alone."""
+    asyncio.run(searched_with(settings, {"nprobe": 1}))
 
 
-async def _forgetful(settings) -> None:
+async def searched_with(settings, search_params) -> None:
     async with open_stores(settings, 10) as stores:
-        await stores.recall_log.record("v1_ivf_pq", Recall(hits=20 * 10, expected=20 * 10, queries=20))
-        await stores.recall_log.record(GREEN, Recall(hits=20 * 5, expected=20 * 10, queries=20))
+        await stores.recall_log.search_with(GREEN, search_params)
 
 
 def unloved(settings, users) -> None:
@@ -167,6 +187,8 @@ def test_a_bad_canary_is_rolled_back_within_half_a_minute_of_being_bad(canary_st
             time.sleep(0.2)
         taken = time.monotonic() - begin
         reason = entry(api, name)["reason"]
+    if spoil is forgetful:
+        asyncio.run(searched_with(settings, {"nprobe": 64}))
     told = f"{spoil.__name__}: back after {taken:.1f} s: {reason}; {len(users.failed)} searches failed"
     Console(stderr=True).print(told)
     assert says in reason

@@ -10,7 +10,7 @@ from tests.pictures import jpeg
 from training import evaluate, ranking, through_gateway, trec
 from training.baselines import colours, phash
 from training.sets import from_folders, from_qrels
-from visualsearch.errors import InvalidInput
+from visualsearch.errors import InvalidInput, Unavailable
 
 
 @pytest.fixture
@@ -156,6 +156,28 @@ def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, words, complaint, ca
 def test_a_gateway_that_is_not_there_is_said_to_be_so(folder, capsys):
     assert evaluate.main([str(folder), "--gateway", "--url", "http://127.0.0.1:1"]) == 1
     assert "visualsearch up" in capsys.readouterr().err
+
+
+class Busy:
+    """A gateway that has no time for the first searches, and then always finds the same."""
+
+    def __init__(self, refusals):
+        self.refusals = refusals
+
+    def search(self, file, **_):
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise Unavailable("Milvus", "no answer within 1.8 s")
+        return {"results": [{"uri": "s3://images/pictures/plants/1.jpg", "score": 0.9}]}
+
+
+def test_a_gateway_that_is_busy_for_a_moment_is_asked_again(folder, monkeypatch):
+    monkeypatch.setattr(through_gateway, "PAUSES_S", (0.0, 0.0))
+    run, refused = through_gateway.ranked(from_folders(folder), Busy(2))
+    assert len(run) == 12
+    assert not refused
+    with pytest.raises(Unavailable, match=r"no answer within 1\.8 s"):
+        through_gateway.ranked(from_folders(folder), Busy(3))
 
 
 def test_uris_are_matched_by_the_longest_common_end(folder):

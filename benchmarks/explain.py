@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks import table
 from gateway.agreement import agreement
 from visualsearch.domain import IMAGE_SIDE
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ SIDES = (80, 96, 112)
 def pasted(random: np.random.Generator, files: list[Path]) -> tuple[NDArray[np.uint8], list[tuple[int, int, int]]]:
     """One thing on two pictures: pixels uint8 [2, 224, 224, 3], and (left, top, side) of each."""
     chosen = random.choice(len(files), 3, replace=False)
-    thing, *grounds = (Image.fromarray(prepare(files[place].read_bytes()).pixels) for place in chosen)
+    thing, *grounds = (Image.fromarray(decode(files[place].read_bytes()).pixels) for place in chosen)
     side = int(random.choice(SIDES))
     places = [(int(left), int(top), side) for left, top in random.integers(0, IMAGE_SIDE - side, (2, 2))]
     for ground, (left, top, _) in zip(grounds, places, strict=True):

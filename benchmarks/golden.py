@@ -20,7 +20,7 @@ import onnxruntime
 from PIL import Image, ImageEnhance
 
 from demo.build import on_white
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class Encoder:
         """Embed picture files: float32 [n, 256]."""
         parts = []
         for start in range(0, len(files), BATCH):
-            pixels = np.stack([prepare(data).pixels for data in files[start : start + BATCH]])
+            pixels = np.stack([decode(data).pixels for data in files[start : start + BATCH]])
             parts.append(self.session.run(["embedding"], {"pixels": pixels})[0])
         return np.concatenate(parts)
 

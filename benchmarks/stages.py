@@ -13,7 +13,7 @@ import psutil
 from benchmarks.load import K
 from compose.state import read_state
 from visualsearch.domain import Filter, Release
-from visualsearch.images import prepare
+from visualsearch.images import decode
 from visualsearch.recall import CANDIDATES
 from visualsearch.wiring import open_stores
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from visualsearch.domain import Prepared
+    from visualsearch.domain import Decoded
     from visualsearch.settings import Settings
     from visualsearch.wiring import Stores
 
@@ -65,14 +65,14 @@ class Stages:
         self._stores = stores
         self._release = release
 
-    def decode(self, data: bytes) -> Prepared:
-        """Decode, shrink and hash a picture."""
-        return prepare(data)
+    def decode(self, data: bytes) -> Decoded:
+        """Decode and shrink a picture."""
+        return decode(data)
 
-    async def encode(self, prepared: Prepared) -> NDArray[np.float32]:
+    async def encode(self, decoded: Decoded) -> NDArray[np.float32]:
         """Embed a picture by Triton."""
         embedding: NDArray[np.float32] = (
-            await self._stores.encoder.encode(prepared.pixels[None], self._release.model_version)
+            await self._stores.encoder.encode(decoded.pixels[None], self._release.model_version)
         )[0]
         return embedding
 
@@ -97,14 +97,14 @@ async def floor(settings: Settings, pictures: Sequence[bytes]) -> dict[str, floa
     processes = Processes(settings)
     async with stages(settings) as direct:
         begin = time.process_time()
-        prepared = [direct.decode(picture) for picture in pictures]
+        decoded = [direct.decode(picture) for picture in pictures]
         costs = {"decode": (time.process_time() - begin) * 1000 / len(pictures)}
         embeddings: list[NDArray[np.float32]] = []
 
-        async def encode(one: Prepared) -> None:
+        async def encode(one: Decoded) -> None:
             embeddings.append(await direct.encode(one))
 
-        for name, work, inputs in (("triton", encode, prepared), ("milvus", direct.nearest, embeddings)):
+        for name, work, inputs in (("triton", encode, decoded), ("milvus", direct.nearest, embeddings)):
             await work(inputs[0] if inputs else None)  # connects
             before, ours = processes.cpu_s(), time.process_time()
             await _several(work, inputs)

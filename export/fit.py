@@ -11,7 +11,7 @@ import torch
 
 from export.projection import pca
 from visualsearch.errors import ConfigurationError, InvalidInput
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def fitted(backbone: Backbone, folders: Mapping[str, Path], dim: int, leave_out:
 
 def _pixels(file: Path) -> NDArray[np.uint8] | None:
     try:
-        return prepare(file.read_bytes()).pixels
+        return decode(file.read_bytes()).pixels
     except InvalidInput:
         return None
 

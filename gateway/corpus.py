@@ -51,7 +51,7 @@ class Corpus:
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
         """Promise to index a picture: its row, its object and its event are there when this returns.
 
-        Raises what ``images.prepare`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
+        Raises what ``images.decode`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
         """
         with tracing.span("decode"):
             await self._search.decode(data)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gateway.agreement import Heat, agreement, drawn
-from visualsearch.domain import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Prepared, Status
+from visualsearch.domain import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Decoded, Status
 from visualsearch.errors import NotFound, Unavailable
 from visualsearch.images import parse_box
+from visualsearch.query_pictures import PACK_BYTES, part_named
 
 if TYPE_CHECKING:
     from gateway.access import Caller
@@ -32,13 +33,13 @@ class Asked:
     """A picture, and the box of it that counts."""
 
     data: bytes
-    prepared: Prepared
+    decoded: Decoded
     box: Box
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the whole upright picture, in pixels."""
-        return self.prepared.width, self.prepared.height
+        return self.decoded.width, self.decoded.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Explainer:
                 release = await self._releases.live()
                 query = await self._query(query_image_id, caller, guarded)
                 image = await self._of_corpus(image_id, caller, guarded)
-                pixels = np.stack([query.prepared.pixels, image.prepared.pixels, WHITE])
+                pixels = np.stack([query.decoded.pixels, image.decoded.pixels, WHITE])
                 *maps, blank = await self._encoder.feature_map(pixels, release.model_version)
         except TimeoutError:
             raise Unavailable("A server behind the gateway", "no answer in time") from None
@@ -109,7 +110,8 @@ class Explainer:
         image = await self._corpus.get(image_id, caller, guarded)
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image_id} is {image.status}, not indexed; GET /images/{image_id} tells more.")
-        return await self._asked(self._blobs.key(image.uri), "")
+        data = await self._blobs.get(self._blobs.key(image.uri), MAX_UPLOAD_BYTES)
+        return await self._asked(data, "")
 
     async def _of_search(self, query_image_id: int, caller: Caller, guarded: bool) -> Asked:
         """Find the picture of a past search; somebody else's is as if there were none."""
@@ -131,12 +133,13 @@ class Explainer:
     async def _kept(self, query: KeptQuery) -> Asked | None:
         """Return a query's picture; None while it is not stored, which happens after the answer, too."""
         try:
-            return await self._asked(query.blob_key, query.box)
+            part = part_named(query.blob_key)
+            pack = await self._blobs.get(part.key, PACK_BYTES + MAX_UPLOAD_BYTES)
         except NotFound:
             return None
+        return await self._asked(part.of(pack), query.box)
 
-    async def _asked(self, key: str, box: str) -> Asked:
-        data = await self._blobs.get(key, MAX_UPLOAD_BYTES)
+    async def _asked(self, data: bytes, box: str) -> Asked:
         part = parse_box(box) if box else None
-        prepared = await self._search.decode(data, part)
-        return Asked(data, prepared, part or Box(0, 0, prepared.width, prepared.height))
+        decoded = await self._search.decode(data, part)
+        return Asked(data, decoded, part or Box(0, 0, decoded.width, decoded.height))

@@ -21,6 +21,7 @@ from gateway.crew import cores
 from gateway.experiments import Experiments
 from gateway.explain import Explainer
 from gateway.grpc.server import serve
+from gateway.keeper import Keeper
 from gateway.middleware import BodyLimit, RequestId, Shed
 from gateway.rates import rates
 from gateway.recall import RecallProxy
@@ -118,6 +119,7 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
         Explainer(search, corpus, stores.encoder, stores.catalog, stores.journal, stores.blobs, releases, deadline_s),
         Recorder(stores.spool),
+        Keeper(stores.blobs, settings.store_queries),
         experiments,
         stores.trials,
         Watch(traffic, stores.counts, stores.release_log, stores.recall_log, stores.events),
@@ -125,7 +127,6 @@ def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Cr
         stores.counts,
         sources,
         settings.min_result_side,
-        settings.store_queries,
         settings.webhook_token.get_secret_value(),
         crew,
         settings.user_id_key.get_secret_value(),

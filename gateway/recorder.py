@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 MAX_HELD = 10_000
 """Searches, about 1 kB each, that wait in this process while the spool is away; what comes beyond is lost, and said."""
 AT_ONCE = 500
+GATHER_S = 0.2
+"""Searches of so long a time are spooled together: a search alone costs the spool and the catalog as much as ten."""
 PAUSE_S = 0.5
 CLICK_S = 1.2
 """How long a click waits to be spooled, behind searches that wait too: its caller must hear within 2 s."""
@@ -73,6 +75,7 @@ class Recorder:
 
     async def _send_held(self) -> None:
         troubled = False
+        await asyncio.sleep(GATHER_S)
         while self._held:
             try:
                 await self._send()

@@ -18,14 +18,14 @@ from visualsearch.domain import (
     NEAR_DUPLICATE_DISTANCE,
     Box,
     Consistency,
+    Decoded,
     NearDuplicates,
-    Prepared,
     Result,
     SearchAnswer,
     Status,
 )
 from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
-from visualsearch.images import prepare
+from visualsearch.images import decode
 from visualsearch.recall import CANDIDATES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gateway.experiments import Experiments, Plan
     from gateway.traffic import Traffic
-    from visualsearch.domain import Candidates, Filter, Image, Ranked, Release
+    from visualsearch.domain import Candidates, Filter, Image, Ranked, Release, Shown
     from visualsearch.ports import Blobs, Catalog, Encoder, Vectors
     from visualsearch.releases import Releases
 
@@ -115,24 +115,24 @@ class ImageSearch:
     async def by_picture(self, data: bytes, box: Box | None, wish: Wish) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
 
-        Raises what ``images.prepare`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
+        Raises what ``images.decode`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
         with self.admission.slot():
             watch = Stopwatch()
             async with watch.stage("decode"):
-                prepared = await self.decode(data, box)
+                decoded = await self.decode(data, box)
             async with self._deadline():
                 query_id = await self._query_id()
                 plan = await self._experiments.plan(wish, query_id)
-                key = wish.sticky_key(prepared.pixels.tobytes())
-                return await self._answered(key, plan, partial(self._by_pixels, query_id, prepared, plan, watch))
+                key = wish.sticky_key(decoded.pixels.tobytes())
+                return await self._answered(key, plan, partial(self._by_pixels, query_id, decoded, plan, watch))
 
     async def _by_pixels(
-        self, query_id: int, prepared: Prepared, plan: Plan, decoded: Stopwatch, release: Release
+        self, query_id: int, decoded: Decoded, plan: Plan, begun: Stopwatch, release: Release
     ) -> SearchAnswer:
-        watch = Stopwatch(decoded.begin, dict(decoded.stages))  # a second release may be asked
+        watch = Stopwatch(begun.begin, dict(begun.stages))  # a second release may be asked
         async with watch.stage("embed"):
-            embedding = await self._embed(prepared, release)
+            embedding = await self._embed(decoded, release)
         return await self._answer(query_id, embedding, release, plan, watch)
 
     async def by_image(self, image: Image, wish: Wish) -> SearchAnswer:
@@ -171,14 +171,14 @@ class ImageSearch:
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
         with self.admission.slot():
-            prepared = await self.decode(data, box)
+            decoded = await self.decode(data, box)
             async with self._deadline():
                 release = await self._releases.live()
-                return await self._embed(prepared, release), release
+                return await self._embed(decoded, release), release
 
-    async def decode(self, data: bytes, box: Box | None = None) -> Prepared:
+    async def decode(self, data: bytes, box: Box | None = None) -> Decoded:
         """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
-        return await self.in_thread(prepare, data, box)
+        return await self.in_thread(decode, data, box)
 
     async def in_thread(self, work: Callable[..., T], *values: object) -> T:
         """Do work on a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
@@ -190,9 +190,9 @@ class ImageSearch:
         finally:
             self._waiting -= 1
 
-    async def _embed(self, prepared: Prepared, release: Release) -> NDArray[np.float32]:
+    async def _embed(self, decoded: Decoded, release: Release) -> NDArray[np.float32]:
         await self._check_fingerprint(release)
-        embeddings = await self._encoder.encode(prepared.pixels[None], release.model_version)
+        embeddings = await self._encoder.encode(decoded.pixels[None], release.model_version)
         embedding: NDArray[np.float32] = embeddings[0]
         return embedding
 
@@ -256,7 +256,7 @@ class ImageSearch:
         Where pairs are marked, the others are ranked again; so they are without what has no row (any more), which
         neither shows nor folds anything into itself.
         """
-        rows: dict[int, Image] = {}
+        rows: dict[int, Shown] = {}
         pairs: set[tuple[int, int]] = set()
         gone = set() if wish.left_out is None else {wish.left_out}
         unasked = found.ids.tolist() if wish.near_duplicates is NearDuplicates.COLLAPSE else []
@@ -264,8 +264,8 @@ class ImageSearch:
             ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs, wish.near_duplicate_distance)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if unknown:
-                marked, images = await self._catalog.pairs_and_images(unasked, sorted(unknown))
-                rows |= {image_id: row for image_id, row in images.items() if row.status is Status.INDEXED}
+                marked, images = await self._catalog.pairs_and_shown(unasked, sorted(unknown))
+                rows |= images
                 missing, unasked = unknown - rows.keys(), []
                 pairs |= marked
                 gone |= missing
@@ -282,5 +282,5 @@ class ImageSearch:
             raise Unavailable("A server behind the gateway", f"no answer within {self._deadline_s:.1f} s") from None
 
 
-def _result(one: Ranked, row: Image, place: int) -> Result:
-    return Result(one.image_id, one.score, row.uri, place, row.width or 0, row.height or 0, one.near_duplicates)
+def _result(one: Ranked, row: Shown, place: int) -> Result:
+    return Result(one.image_id, one.score, row.uri, place, row.width, row.height, one.near_duplicates)

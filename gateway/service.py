@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.shadow import shadow_facts
@@ -12,7 +12,7 @@ from visualsearch import tracing
 from visualsearch.domain import Filter, SearchAnswer, Status
 from visualsearch.errors import NotFound, Unavailable, VisualSearchError
 from visualsearch.interactions import Search, hashed_user
-from visualsearch.telemetry import IMPRESSIONS, LATER_FAILURES, SERVERS, count_stages
+from visualsearch.telemetry import IMPRESSIONS, SERVERS, count_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.crew import Crew
     from gateway.experiments import Experiments
     from gateway.explain import Explainer
+    from gateway.keeper import Keeper
     from gateway.recall import RecallProxy
     from gateway.recorder import Recorder
     from gateway.search import ImageSearch
@@ -40,8 +41,6 @@ CLICK_CHECK_S = 0.7
 """How long a click waits for the catalog before it is accepted unchecked."""
 RECALL_WINDOW_S = 600.0
 """/stats and /metrics tell the recall of so many last seconds."""
-MAX_LATER_BYTES = 256 * 2**20
-"""So many bytes of query pictures may wait to be stored; what comes beyond is not kept, and counted."""
 
 
 @dataclass(slots=True)
@@ -60,6 +59,7 @@ class Gateway:
     access: Access
     explainer: Explainer
     recorder: Recorder
+    keeper: Keeper
     experiments: Experiments
     trials: Trials
     watch: Watch
@@ -67,15 +67,12 @@ class Gateway:
     counts: Counts
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
-    store_queries: bool = True
     webhook_token: str = ""
     crew: Crew | None = None
     user_id_key: str = ""
     recall: RecallProxy | None = None
     recall_log: RecallLog | None = None
     blocked_ids: frozenset[int] = frozenset()
-    _later: set[asyncio.Task[None]] = field(default_factory=set)
-    _later_bytes: int = 0
 
     def filter_for(self, caller: Caller) -> Filter:
         """Say what a caller may be shown."""
@@ -91,7 +88,7 @@ class Gateway:
         tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
         IMPRESSIONS.labels(answer.release, variant).inc(len(answer.results))
         query_id, picture = answer.query_image_id, data is not None
-        key = f"queries/{query_id}" if data is not None and self._keep_picture(f"queries/{query_id}", data) else ""
+        key = "" if data is None else self.keeper.keep(query_id, data)
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
         variants = dict(answer.variants)
@@ -118,32 +115,9 @@ class Gateway:
             raise NotFound(f"There was no search {query_image_id}: send the query_image_id of a search's answer.")
         return True
 
-    def _keep_picture(self, key: str, data: bytes) -> bool:
-        """Have a query's picture stored after the answer; say whether it will be."""
-        if not self.store_queries:
-            return False
-        if self._later_bytes + len(data) > MAX_LATER_BYTES:
-            LATER_FAILURES.labels("dropped").inc()
-            return False
-        self._later_bytes += len(data)
-        task = asyncio.create_task(self._store_picture(key, data))
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-        return True
-
-    async def _store_picture(self, key: str, data: bytes) -> None:
-        try:
-            await self.blobs.put(key, data)
-        except VisualSearchError as error:
-            LATER_FAILURES.labels("query picture").inc()
-            log.warning("%s could not be kept: %s", key, error)
-        finally:
-            self._later_bytes -= len(data)
-
     async def drain(self) -> None:
         """Wait until everything that was put off is stored and spooled."""
-        if self._later:
-            await asyncio.wait(self._later, timeout=5)
+        await self.keeper.drain()
         if self.recall is not None:
             await self.recall.close()
         await self.shadow.close()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.errors import VisualSearchError
+from visualsearch.query_pictures import PREFIX
 
 if TYPE_CHECKING:
     from visualsearch.ports import Blobs, Events, Journal, Spool
@@ -17,7 +18,6 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
 RETRY_S = 30.0
-QUERIES = "queries/"
 DELETED_AT_ONCE = 16
 
 
@@ -66,7 +66,7 @@ class Retention:
     async def _delete_pictures(self, before: datetime) -> int:
         """Delete pictures of queries by their own age, so that none is left whose row was never written."""
         deleted = 0
-        async for page in self._blobs.walk(QUERIES):
+        async for page in self._blobs.walk(PREFIX):
             old = [one.key for one in page if one.last_modified < before]
             for begin in range(0, len(old), DELETED_AT_ONCE):
                 await asyncio.gather(*map(self._blobs.delete, old[begin : begin + DELETED_AT_ONCE]))

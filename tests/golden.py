@@ -18,7 +18,7 @@ from onnx.numpy_helper import from_array, to_array
 
 from tests.reference import MODEL, PICTURES, REFERENCE, ROOT
 from visualsearch.domain import Box
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,6 +104,6 @@ def mistakes(embeddings: NDArray[np.float32]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    made = embed(np.stack([prepare(data, box).pixels for _, data, box in queries()]))
+    made = embed(np.stack([decode(data, box).pixels for _, data, box in queries()]))
     told = {name: neighbours(one, KEPT) for (name, *_), one in zip(queries(), made, strict=True)}
     GOLDEN.write_text(json.dumps(told, indent=1) + "\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "model_repository" / "image_encoder" / "1" / "model.onnx"
@@ -28,7 +28,7 @@ def sample() -> list[str]:
 
 
 def pixels(names: list[str]) -> np.ndarray:
-    return np.stack([prepare((PICTURES / name).read_bytes()).pixels for name in names])
+    return np.stack([decode((PICTURES / name).read_bytes()).pixels for name in names])
 
 
 def torch_embeddings(batch: np.ndarray) -> np.ndarray:

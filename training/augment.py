@@ -1,6 +1,6 @@
 """Strong augmentations: two views of one picture that an encoder must call the same.
 
-The crop is made by ``visualsearch.images.prepare``, as a box that somebody dragged would be; all else happens to its
+The crop is made by ``visualsearch.images.decode``, as a box that somebody dragged would be; all else happens to its
 pixels. Strengths are half of those of SimCLR (Chen et al., 2020, arXiv 2002.05709), with less hue and grey still, since
 colour is part of what people search by.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from visualsearch.domain import IMAGE_SIDE, Box
-from visualsearch.images import dimensions, prepare
+from visualsearch.images import decode, dimensions
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -33,11 +33,11 @@ WORDS = ("SALE", "sample", "12.99", "new!", "photo", "hello", "www", "2024", "Ü
 def view(data: bytes, chance: Generator, box: Box | None = None) -> NDArray[np.uint8]:
     """Return a strongly augmented view of a picture file, or of a box in it: uint8 [224, 224, 3].
 
-    Raises what ``prepare`` raises.
+    Raises what ``decode`` raises.
     """
     width, height = dimensions(data)
     inside = box or Box(0, 0, width, height)
-    image = Image.fromarray(prepare(data, crop(inside, chance)).pixels)
+    image = Image.fromarray(decode(data, crop(inside, chance)).pixels)
     if chance.random() < 0.5:
         image = ImageOps.mirror(image)
     for likely, change in (

@@ -27,6 +27,7 @@ from rich.progress import track
 
 from visualsearch.errors import Unavailable, VisualSearchError
 from visualsearch.images import content_type
+from visualsearch.query_pictures import PREFIX, Part, part_named
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def export(settings: Settings, into: Path, since: datetime) -> tuple[int, int]:
     into.mkdir(parents=True, exist_ok=True)
     store, rows, pairs = _store(settings), _clicked(settings, since), []
     for row in track(rows, "Fetching"):
-        query = _fetched(store, row["blob_key"], into / "queries")
-        positive = _fetched(store, unquote(urlsplit(row["uri"]).path).lstrip("/"), into / "positives")
+        query = _fetched(store, part_named(row["blob_key"]), into / "queries")
+        positive = _fetched(store, Part(unquote(urlsplit(row["uri"]).path).lstrip("/")), into / "positives")
         if query and positive:
             files = {"query": query.relative_to(into).as_posix(), "positive": positive.relative_to(into).as_posix()}
             pairs.append({**files, "box": row["box"], "clicks": row["clicks"]})
@@ -84,16 +85,17 @@ def _store(settings: Settings) -> S3Store:
     )
 
 
-def _fetched(store: S3Store, key: str, folder: Path) -> Path | None:
-    """Put an object into a folder under a name that no other object has; None where the object is gone."""
+def _fetched(store: S3Store, part: Part, folder: Path) -> Path | None:
+    """Put an object, or a part of one, into a folder under a name that no other has; None where it is gone."""
     with _store_trouble():
         try:
-            data = bytes(obstore.get(store, key).bytes())
+            data = part.of(bytes(obstore.get(store, part.key).bytes()))
         except FileNotFoundError:
             return None
     folder.mkdir(exist_ok=True)
     suffix = content_type(data).rpartition("/")[2]
-    file = folder / f"{key.removeprefix('queries/').replace('/', '_')[-100:]}.{suffix}"
+    name = part.key.removeprefix(PREFIX).replace("/", "_") + (f"_{part.begin}" if part.end else "")
+    file = folder / f"{name[-100:]}.{suffix}"
     file.write_bytes(data)
     return file
 

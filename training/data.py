@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from training import augment
 from visualsearch.errors import ConfigurationError, InvalidInput
-from visualsearch.images import parse_box, prepare
+from visualsearch.images import decode, parse_box
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ class Picture:
 
     def clean(self) -> NDArray[np.uint8]:
         """Return it as the encoder is served: uint8 [224, 224, 3]. Raises ``InvalidInput`` or ``OSError``."""
-        return prepare(self.file.read_bytes(), self.box).pixels
+        return decode(self.file.read_bytes(), self.box).pixels
 
 
 class Collection:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from visualsearch.domain import IMAGE_SIDE
 from visualsearch.errors import ConfigurationError, InvalidInput
-from visualsearch.images import PREPROCESSING, prepare
+from visualsearch.images import PREPROCESSING, decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def onnx_embed(model: Path | bytes) -> Embed:
 
 def served(data: bytes) -> NDArray[np.uint8]:
     """Prepare a picture file as the gateway and the indexer do."""
-    return prepare(data).pixels
+    return decode(data).pixels
 
 
 def pixels_of(

@@ -96,17 +96,25 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Decoded:
     """A picture made ready for the encoder.
 
     ``pixels`` is uint8 [224, 224, 3], RGB. ``width`` and ``height`` are those of the whole upright picture, in pixels.
-    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of what was asked for, and of its
-    mirror image.
     """
 
     pixels: NDArray[np.uint8]
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Decoded):
+    """A picture made ready for the index.
+
+    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of what was asked for, and of its
+    mirror image.
+    """
+
     phash: int
     phash_mirrored: int
 
@@ -143,6 +151,15 @@ class Image:
     """SHA-256 of the file, 32 bytes."""
     etag: str = ""
     """Entity tag of the object that this row speaks of; empty where nobody has said it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a result shows of an indexed image beside its score; sizes are in pixels."""
+
+    uri: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +395,6 @@ def simple_etag(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def stack_pixels(prepared: Sequence[Prepared]) -> NDArray[np.uint8]:
-    """Put prepared pictures into one batch, uint8 [n, 224, 224, 3]."""
-    return np.stack([one.pixels for one in prepared])
+def stack_pixels(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:
+    """Put pictures into one batch, uint8 [n, 224, 224, 3]."""
+    return np.stack([one.pixels for one in decoded])

@@ -16,7 +16,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageCms
 
-from visualsearch.domain import IMAGE_SIDE, MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE, Box, Prepared
+from visualsearch.domain import IMAGE_SIDE, MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE, Box, Decoded, Prepared
 from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def content_type(data: bytes) -> str:
 def dimensions(data: bytes) -> tuple[int, int]:
     """Return width and height of the upright picture in pixels, from its header: the pixels are not decoded.
 
-    Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``prepare`` does.
+    Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``decode`` does.
     """
     with _trouble_is_ours():
         image = _open(data)
         return _upright_size(image, _orientation(image))
 
 
-def prepare(data: bytes, box: Box | None = None) -> Prepared:
-    """Make a picture file, or a box inside it, ready for the encoder and hash it.
+def decode(data: bytes, box: Box | None = None) -> Decoded:
+    """Make a picture file, or a box inside it, ready for the encoder.
 
     Raises ``UnsupportedImage`` if it is not JPEG, PNG or WebP by content; ``ImageTooLarge`` over 20 MB or 50
     megapixels, before anything is decoded; ``BrokenImage`` if it is damaged, animated or under 16 pixels;
@@ -97,14 +97,24 @@ def prepare(data: bytes, box: Box | None = None) -> Prepared:
         width, height = _upright_size(image, turn)
         region = _crop(image, turn, _inside(box, width, height), IMAGE_SIDE)
         small = _rgb(region.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0))
-        mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return Prepared(np.array(small), width, height, _phash(small), _phash(mirrored))
+        return Decoded(np.array(small), width, height)
+
+
+def prepare(data: bytes, box: Box | None = None) -> Prepared:
+    """Make a picture file, or a box inside it, ready for the index: decode and hash it, which takes twice as long.
+
+    Raises what ``decode`` raises.
+    """
+    decoded = decode(data, box)
+    small = Image.fromarray(decoded.pixels)
+    mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return Prepared(decoded.pixels, decoded.width, decoded.height, _phash(small), _phash(mirrored))
 
 
 def thumbnail(data: bytes, size: int) -> bytes:
     """Shrink a picture until its longer side has at most ``size`` pixels; returns a JPEG file without any metadata.
 
-    It is upright, in sRGB, with white where it was transparent. Raises what ``prepare`` raises.
+    It is upright, in sRGB, with white where it was transparent. Raises what ``decode`` raises.
     """
     with _trouble_is_ours():
         image = _open(data)

@@ -65,7 +65,7 @@ def crops(folder: Path) -> Path:
     folder.mkdir()
     for file in sorted((ROOT / "demo" / "pictures").rglob("*.*")):
         with Image.open(file) as picture:
-            upright = picture.convert("RGB")
+            upright = picture.convert("RGBA").convert("RGB")  # a palette may be transparent
         width, height = upright.size
         for name, box in (
             ("first", (0, 0, width * 6 // 10, height * 6 // 10)),

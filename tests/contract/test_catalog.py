@@ -19,6 +19,7 @@ from visualsearch.domain import (
     NewImage,
     Release,
     ReleaseState,
+    Shown,
     Status,
     Visibility,
 )
@@ -172,17 +173,20 @@ async def test_ids_of_queries_and_images_never_meet(catalog):
 
 async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(catalog):
     one, two, three = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "abc"]
-    assert await catalog.pairs_and_images([], []) == (set(), {})
+    assert await catalog.pairs_and_shown([], []) == (set(), {})
+    await catalog.describe([Described(three.id, 640, 480, 5, ONE)])
+    assert (await catalog.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
+    await catalog.mark_indexed({three.id: ONE}, "v1")
     await catalog.mark_not_duplicates(two.id, one.id, "ada")
     await catalog.mark_not_duplicates(one.id, two.id, "bob")
     await catalog.mark_not_duplicates(two.id, three.id, "")
-    pairs, images = await catalog.pairs_and_images([one.id, two.id], [three.id, 10**12])
+    pairs, images = await catalog.pairs_and_shown([one.id, two.id], [three.id, 10**12])
     assert pairs == {(one.id, two.id)}
-    assert images == {three.id: three}
+    assert images == {three.id: Shown("s3://images/c", 640, 480)}
     assert await catalog.unmark_not_duplicates(two.id, one.id)
     assert not await catalog.unmark_not_duplicates(two.id, one.id)
     everything = [one.id, two.id, three.id]
-    assert (await catalog.pairs_and_images(everything, []))[0] == {(two.id, three.id)}
+    assert (await catalog.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
 
 
 async def test_a_pair_of_what_is_not_there_is_not_kept(catalog):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from visualsearch.domain import Build, Image, Release, ReleaseState, Status
+from visualsearch.domain import Build, Image, Release, ReleaseState, Shown, Status
 from visualsearch.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -188,11 +188,12 @@ class FakeCatalog:
         self._up()
         return 1 <= query_image_id <= self._last_id
 
-    async def pairs_and_images(
+    async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[set[tuple[int, int]], dict[int, Image]]:
-        asked = set(candidates)
-        return {pair for pair in self.pairs if asked.issuperset(pair)}, await self.by_ids(wanted)
+    ) -> tuple[set[tuple[int, int]], dict[int, Shown]]:
+        asked, known = set(candidates), (await self.by_ids(wanted)).items()
+        shown = {i: Shown(one.uri, one.width or 0, one.height or 0) for i, one in known if one.status is Status.INDEXED}
+        return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
         self._up()

@@ -11,6 +11,9 @@ from tests.pictures import jpeg
 from training import clicks
 from visualsearch.errors import Unavailable
 
+WRITTEN_S = 15
+"""Searches, clicks and pictures are written a moment after they are answered."""
+
 
 @pytest.mark.stack
 async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, tmp_path):
@@ -20,12 +23,16 @@ async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, 
     body = {"user_id": 5, "query_image_id": asked, "displayed_image_id": clicked["id"], "rank": 2}
     for _ in range(2):
         assert api.post("/click", json=body).status_code == 204
-    pairs, _ = clicks.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
-    lines = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
-    assert len(lines) == pairs >= 1
-    mine = next(line for line in lines if (tmp_path / line["query"]).read_bytes() == query)
+    until = time.monotonic() + WRITTEN_S
+    while True:
+        pairs, _ = clicks.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
+        lines = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+        assert len(lines) == pairs
+        mine = next((line for line in lines if (tmp_path / line["query"]).read_bytes() == query), None)
+        if mine and mine["clicks"] == 2:
+            break
+        assert time.monotonic() < until, f"no pair after {WRITTEN_S} s, but {lines}"
     assert mine["box"] == "10,20,200,180"
-    assert mine["clicks"] == 2
     assert (tmp_path / mine["positive"]).read_bytes() == api.get(f"/images/{clicked['id']}/content").content
     nothing, _ = clicks.export(demo_stack, tmp_path, datetime.now() + timedelta(days=1))
     assert nothing == 0

@@ -13,7 +13,7 @@ from gateway.agreement import agreement
 from tests import golden
 from tests.reference import PICTURES, sample
 from visualsearch.domain import Box
-from visualsearch.images import prepare
+from visualsearch.images import decode
 
 
 def mistakes(pixels):
@@ -22,7 +22,7 @@ def mistakes(pixels):
 
 
 def right(_name, data, box):
-    return prepare(data, box).pixels
+    return decode(data, box).pixels
 
 
 def test_fixed_queries_find_what_they_found_when_the_encoder_was_published():
@@ -39,7 +39,7 @@ def wrong_crop(name, data, box):
 
 def letterboxed(name, data, box):
     """Keeps the shape instead of squashing."""
-    whole = prepare(data, box)
+    whole = decode(data, box)
     image = Image.fromarray(whole.pixels).resize((224, 150))
     canvas = Image.new("RGB", (224, 224), "white")
     canvas.paste(image, (0, 37))
@@ -84,7 +84,7 @@ def pasted(seed):
     random = np.random.default_rng(seed)
     names = sample()
     thing, *grounds = (
-        Image.fromarray(prepare((PICTURES / name).read_bytes()).pixels)
+        Image.fromarray(decode((PICTURES / name).read_bytes()).pixels)
         for name in random.choice(names, 3, replace=False)
     )
     side = int(random.choice([80, 96, 112]))

@@ -123,15 +123,15 @@ async def test_what_is_refused_is_not_read():
 
 async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatch):
     answered = threading.Event()
-    prepare = gateway.search.prepare
+    decode = gateway.search.decode
 
     def slow(*values):
         assert answered.wait(30), "nothing was answered meanwhile: decoding has blocked the event loop"
-        return prepare(*values)
+        return decode(*values)
 
     async with Serving() as serving:
         await serving.index(jpeg(1))
-        monkeypatch.setattr(gateway.search, "prepare", slow)
+        monkeypatch.setattr(gateway.search, "decode", slow)
         search = asyncio.create_task(serving.search(jpeg(1)))
         await asyncio.sleep(0)
         assert (await serving.client.get("/health")).status_code == 200

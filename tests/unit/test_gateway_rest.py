@@ -14,6 +14,7 @@ from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
 from visualsearch.domain import EventKind, ReleaseState
 from visualsearch.errors import Unavailable
 from visualsearch.interactions import hashed_user
+from visualsearch.query_pictures import part_named
 
 ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
 RESULT = {"id", "score", "uri", "rank", "width", "height", "near_duplicates"}
@@ -201,8 +202,8 @@ async def test_impressions_and_the_query_are_written_after_the_answer(serving):
     assert list(enumerate(told.shown, 1)) == [(hit["rank"], hit["id"]) for hit in answer["results"]]
     assert (told.query_image_id, told.user) == (query, hashed_user(KEY, 7))
     assert (told.release, told.picture, told.box) == (RELEASE.name, True, "0,0,300,200")
-    assert told.blob_key == f"queries/{query}"
-    assert serving.blobs.objects[f"queries/{query}"] == jpeg(1)
+    kept = part_named(told.blob_key)
+    assert kept.of(serving.blobs.objects[kept.key]) == jpeg(1)
 
 
 async def test_query_pictures_are_not_kept_where_that_is_switched_off():

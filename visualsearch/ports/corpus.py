@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         NewImage,
         Release,
         ReleaseState,
+        Shown,
         Status,
         StreamState,
     )
@@ -129,10 +130,10 @@ class Catalog(Protocol):
         """Say whether an id was ever given to an image or a query."""
         ...
 
-    async def pairs_and_images(
+    async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[set[tuple[int, int]], dict[int, Image]]:
-        """What is marked as no duplicates among candidates, as (lower id, higher id); and by id the images wanted."""
+    ) -> tuple[set[tuple[int, int]], dict[int, Shown]]:
+        """What is marked as no duplicates among candidates, as (lower id, higher id); by id the wanted, if indexed."""
         ...
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:

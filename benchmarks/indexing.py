@@ -45,7 +45,7 @@ def make_pictures(folder: Path, size: tuple[int, int], count: int = COUNT) -> li
         sheet = Image.new("RGB", size, tuple(chance.randrange(256) for _ in range(3)))
         for left in (0, width // 2):
             with Image.open(chance.choice(files)) as picture:
-                sheet.paste(picture.convert("RGB").resize((width // 2, height)), (left, 0))
+                sheet.paste(picture.convert("RGBA").convert("RGB").resize((width // 2, height)), (left, 0))
         buffer = BytesIO()
         sheet.save(buffer, "JPEG", quality=85)
         made.append(folder / f"{number:05}.jpg")

@@ -50,6 +50,8 @@ class ServedIndex:
     def _filled(self, one: Set, profile: str) -> float:
         """Write the rows that are not there, and wait until every segment is searched by its index."""
         begin = time.perf_counter()
+        if self._stale(profile):
+            self._run(self._vectors.drop(self._collection))
         self._run(self._vectors.create(self._collection, profile))
         there = self._run(self._vectors.count(self._collection))
         for at in track(range(there, len(one.vectors), AT_ONCE), f"writing {self._collection}"):
@@ -67,6 +69,12 @@ class ServedIndex:
         while not all(segment.index_name for segment in self._client.list_loaded_segments(self._collection)):
             time.sleep(0.5)
         return time.perf_counter() - begin
+
+    def _stale(self, profile: str) -> bool:
+        """Say whether the collection was made when the profile was another."""
+        wanted = {name: str(value) for name, value in self._vectors.index_params(profile).items()}
+        there = self._client.list_indexes(self._collection) if self._client.has_collection(self._collection) else []
+        return any(not wanted.items() <= self._client.describe_index(self._collection, name).items() for name in there)
 
     def by_codes(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.int64]:
         """Ids alone, in the order of the index, by the same client."""

@@ -39,7 +39,7 @@ ENCODE_CPU_MS = 11.8
 """benchmarks/results/indexing.md, row `of it triton`: CPU of one picture's embedding without a graphics card."""
 INDEX_CPU_MS = 4.0
 """benchmarks/results/indexing.md, row `of it indexer`."""
-GATEWAY_CPU_MS = 10.2
+GATEWAY_CPU_MS = 6.7
 """benchmarks/results/serving.md, row `gateway`: CPU of one search with every core busy."""
 POSTGRES_BYTES = 950
 """A picture's rows with their indexes: 2,099 pictures took 1.98 MB right after indexing."""

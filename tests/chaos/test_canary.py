@@ -100,7 +100,7 @@ class Users:
         with httpx.Client(base_url=self.url, timeout=30) as client:
             while not self._stop.is_set():
                 user = next(self._numbers)
-                form = {"user_id": str(user), "k": "10"}
+                form = {"user_id": str(user), "k": "2"}  # so that a release may look at ten candidates alone
                 answer = client.post("/search", files={"image": random.choice(PICTURES)}, data=form)
                 if answer.status_code != httpx.codes.OK:
                     self.failed.append(answer.text)
@@ -125,8 +125,8 @@ def broken(settings, users) -> None:
 
 
 def forgetful(settings, users) -> None:
-    """Look into one list of the index alone."""
-    asyncio.run(searched_with(settings, {"nprobe": 1}))
+    """Look into one list of the index alone; where that holds fewer than was asked for, every list is looked into."""
+    asyncio.run(searched_with(settings, {"nprobe": 1, "candidates": 10}))
 
 
 async def searched_with(settings, search_params) -> None:

@@ -12,6 +12,7 @@ STEPS = (
     ("benchmarks.indexing",),
     ("benchmarks.growth",),
     ("benchmarks.search",),
+    ("benchmarks.freshness",),
     ("benchmarks.batching",),
     ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
     ("benchmarks.serving",),

@@ -74,19 +74,21 @@ def measured(url: str, pictures: Sequence[bytes], callers: int) -> tuple[object,
     for other in others:
         other.start()
     found, indexed, next_found = [], [], 0
-    with httpx.Client(base_url=url, timeout=2 * LIMIT_S) as api:
-        for number, picture in enumerate(track(pictures, f"uploading beside {callers} callers")):
-            if number % 2:
-                image, taken = searched_until_found(api, picture)
-                found.append(taken)
-            else:
-                image, taken, at_once = waited_for(api, picture)
-                indexed.append(taken)
-                next_found += at_once
-            api.delete(f"/images/{image}").raise_for_status()
-    stop.set()
-    for other in others:
-        other.join()
+    try:
+        with httpx.Client(base_url=url, timeout=2 * LIMIT_S) as api:
+            for number, picture in enumerate(track(pictures, f"uploading beside {callers} callers")):
+                if number % 2:
+                    image, taken = searched_until_found(api, picture)
+                    found.append(taken)
+                else:
+                    image, taken, at_once = waited_for(api, picture)
+                    indexed.append(taken)
+                    next_found += at_once
+                api.delete(f"/images/{image}").raise_for_status()
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
     times = [f"{np.percentile(column, part):.2f}" for column in (found, indexed) for part in (50, 95, 100)]
     return (f"{callers} callers" if callers else "nobody else", *times, f"{next_found} of {len(indexed)}")
 

@@ -109,8 +109,8 @@ def _main_config(plan: Plan, template: Path) -> str:
     # A sealed segment is searched by its index up to so many seconds later. The default of ten spares a coordinator of
     # many nodes; with one node the difference cannot be seen in its CPU.
     config["queryCoord"]["UpdateNextTargetInterval"] = 1
-    # Every answer carries the candidates' vectors, while little lives on in Go's heap: collected at twice what lives,
-    # as by default, it takes a fifth of the CPU. Near the memory's limit it is collected as often as ever.
+    # Every answer carries the candidates' vectors, while little lives on in Go's heap: collected at thrice what
+    # lives, as by default, that takes a fifth of the CPU. Near the memory's limit it is collected as often as ever.
     config["queryNode"]["gchelper"] = {"enabled": True, "minimumGoGC": 30, "maximumGoGC": 800}
     config["common"]["gracefulStopTimeout"] = 10
     # So long the sessions of a killed predecessor are waited for.

@@ -53,13 +53,14 @@ class Keeper:
         self._size += len(picture)
         self._waiting += len(picture)
         if self._size >= PACK_BYTES:
-            self._later(self._put())
+            self._put_now()
         return str(part)
 
     async def drain(self, timeout_s: float = 5.0) -> None:
         """Store what waits."""
-        self._later(self._put())
-        await asyncio.wait(self._tasks, timeout=timeout_s)
+        self._put_now()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -69,17 +70,19 @@ class Keeper:
     async def _put_soon(self, key: str) -> None:
         await asyncio.sleep(GATHER_S)
         if self._key == key:  # else it was full before
-            await self._put()
+            self._put_now()
 
-    async def _put(self) -> None:
-        key, pictures, size = self._key, self._pictures, self._size
+    def _put_now(self) -> None:
+        """Begin another object at once, whenever this one comes to be put: it must not grow beyond what is read."""
+        if self._pictures:
+            self._later(self._put(self._key, b"".join(self._pictures), len(self._pictures)))
         self._key, self._pictures, self._size = "", [], 0
-        if not pictures:
-            return
+
+    async def _put(self, key: str, pack: bytes, count: int) -> None:
         try:
-            await self._blobs.put(key, b"".join(pictures))
+            await self._blobs.put(key, pack)
         except VisualSearchError as error:
-            LATER_FAILURES.labels("query picture").inc(len(pictures))
-            log.warning("%d query pictures could not be kept: %s", len(pictures), error)
+            LATER_FAILURES.labels("query picture").inc(count)
+            log.warning("%d query pictures could not be kept: %s", count, error)
         finally:
-            self._waiting -= size
+            self._waiting -= len(pack)

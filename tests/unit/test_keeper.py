@@ -42,6 +42,15 @@ async def test_an_object_that_is_full_is_put_at_once_and_the_next_picture_begins
     assert len(blobs.objects) == 2
 
 
+async def test_no_object_grows_beyond_what_is_read_of_it_however_many_come_at_once():
+    blobs = FakeBlobs()
+    keeper = Keeper(blobs)
+    places = [keeper.keep(query, bytes([query]) * (PACK_BYTES - 1)) for query in range(4)]
+    await keeper.drain()
+    assert max(map(len, blobs.objects.values())) < 2 * PACK_BYTES
+    assert [found(blobs, place)[0] for place in places] == [0, 1, 2, 3]
+
+
 async def test_a_key_alone_is_the_whole_object():
     assert part_named("queries/17").of(b"picture") == b"picture"
 

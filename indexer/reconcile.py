@@ -277,6 +277,7 @@ class Reconcile:
         for begin in range(0, len(again), REWRITE):
             rows = await self._catalog.by_ids(again[begin : begin + REWRITE])
             await rewrite([row for row in rows.values() if row.status is Status.INDEXED], release)
+        await self._vectors.settle(release.collection)  # what is called repaired is found by the next search
 
 
 def _lost(row: Image) -> Iterator[Difference]:

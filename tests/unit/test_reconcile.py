@@ -108,6 +108,16 @@ async def test_a_repaired_image_stays_indexed_all_the_while(world, corpus):
     assert corpus[3] in world.vectors.written
 
 
+@pytest.mark.parametrize("kind", [Kind.MISSING_VECTOR, Kind.STALE_VECTOR])
+async def test_the_search_after_a_repair_finds_what_was_repaired(world, corpus, kind):
+    harm, _ = HARM[kind]
+    await harm(world, corpus)
+    await world.vectors.settle(RELEASE.collection)
+    await found(world, repair=True)
+    searchable = {image_id: row.phash for image_id, row in world.vectors.searchable.items()}
+    assert searchable == dict(await world.catalog.hashes(-1, ALL))
+
+
 async def test_what_is_on_its_way_is_no_difference(world, corpus):
     await world.catalog.promise(NewImage("s3://images/promised.jpg"))
     refused = await world.upload("text.jpg", b"no picture")

@@ -199,7 +199,7 @@ class ShadowFacts(BaseModel):
 class Stats(BaseModel):
     """What there is; a part is null when its server does not answer, and ``errors`` says why.
 
-    A collection that comes, goes or is not loaded cannot be counted: its number is null.
+    A collection that comes, goes or is not loaded cannot be counted: its number is null, and its reason is there too.
     """
 
     images: dict[str, int] | None

@@ -146,10 +146,11 @@ class Gateway:
 
     async def stats(self) -> dict[str, Any]:
         """Count what there is; what cannot be counted now is null, with the reason under ``errors``."""
+        uncounted: list[str] = []
         parts = {
             "images": self._image_counts(),
             "stream": self._stream(),
-            "collections": self._collections(),
+            "collections": self._collections(uncounted),
             "live_release": self._live(),
             "releases": self._releases(),
             "canary": self.watch.facts(),
@@ -161,7 +162,7 @@ class Gateway:
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
         answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
-        answer["errors"] = [trouble for _, trouble in results if trouble]
+        answer["errors"] = [trouble for _, trouble in results if trouble] + uncounted
         return answer
 
     async def _image_counts(self) -> dict[str, int]:
@@ -171,10 +172,11 @@ class Gateway:
     async def _stream(self) -> dict[str, Any]:
         return asdict(await self.events.state())
 
-    async def _collections(self) -> dict[str, int | None]:
-        """Count each by itself: one that comes or goes at this moment cannot be counted, and is null."""
+    async def _collections(self, uncounted: list[str]) -> dict[str, int | None]:
+        """Count each by itself: one that comes or goes at this moment is null, and ``uncounted`` is told why."""
         names = await self.vectors.collections()
         counts = await asyncio.gather(*(_part(self.vectors.count(name), COUNT_S) for name in names))
+        uncounted += [f"{name}: {trouble}" for name, (_, trouble) in zip(names, counts, strict=True) if trouble]
         return {name: count for name, (count, _) in zip(names, counts, strict=True)}
 
     async def _live(self) -> dict[str, Any]:

@@ -282,8 +282,11 @@ async def test_health_ready_stats_and_metrics_tell(serving):
     assert 'visualsearch_search_stage_seconds_count{release="v1",stage="ann",variant=""}' in metrics
 
 
-@pytest.mark.parametrize("hangs", [False, True])
-async def test_a_collection_that_cannot_be_counted_hides_no_other(serving, hangs):
+@pytest.mark.parametrize(
+    ("hangs", "why"),
+    [(False, "Milvus does not answer: collection not loaded. Try again shortly."), (True, "no answer within 1.0 s")],
+)
+async def test_a_collection_that_cannot_be_counted_hides_no_other_and_says_why(serving, hangs, why):
     serving.vectors.rows["images_coming"] = {}
     count = serving.vectors.count
 
@@ -295,7 +298,9 @@ async def test_a_collection_that_cannot_be_counted_hides_no_other(serving, hangs
         return await count(collection)
 
     serving.vectors.count = counted
-    assert (await serving.client.get("/stats")).json()["collections"] == {RELEASE.collection: 0, "images_coming": None}
+    stats = (await serving.client.get("/stats")).json()
+    assert stats["collections"] == {RELEASE.collection: 0, "images_coming": None}
+    assert stats["errors"] == [f"images_coming: {why}"]
     metrics = (await serving.client.get("/metrics")).text
     assert f'index_rows{{collection="{RELEASE.collection}"}} 0' in metrics
     assert "images_coming" not in metrics

@@ -1,0 +1,18 @@
+"""Queries by the time they were asked: a canary's watch counts those of the last minutes, out of a day's."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+UP = "CREATE INDEX queries_asked_at ON queries USING brin (asked_at) WITH (autosummarize = on)"
+
+
+def upgrade() -> None:
+    """Change the schema."""
+    op.execute(UP)
+
+
+def downgrade() -> None:
+    """Change it back."""
+    op.execute("DROP INDEX queries_asked_at")

@@ -19,26 +19,31 @@ HEADING = ("fault", "s until search answered", "s until indexing went on", "acce
 
 @dataclass(slots=True)
 class Window:
-    """A fault and the time until the next; the first has none. Seconds are None where it did not happen in time."""
+    """A fault and the time until the next; the first has none.
+
+    Seconds are None as long as it did not happen; once the window was ``watched``, it did not happen in time.
+    """
 
     name: str
     begun: float
     ended: float = math.inf
     search_s: float | None = None
     indexing_s: float | None = None
+    watched: bool = False
 
     def row(self, uploads: Sequence[Upload], fates: dict[int, str] | None) -> tuple[str, ...]:
         """Cells under ``HEADING``; what became of the uploads is a dash until ``fates`` are known."""
         ids = [one.image_id for one in uploads if one.image_id and self.begun <= one.begun < self.ended]
-        cells = (self.name, seconds(self.search_s), seconds(self.indexing_s), str(len(ids)))
+        cells = (self.name, *map(self._seconds, (self.search_s, self.indexing_s)), str(len(ids)))
         if fates is None:
             return (*cells, "-", "-", "-")
         indexed, rejected = (sum(fates[one] == fate for one in ids) for fate in ("indexed", "rejected"))
         return (*cells, str(indexed), str(rejected), str(len(ids) - indexed - rejected))
 
-
-def seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.1f}"
+    def _seconds(self, value: float | None) -> str:
+        if value is not None:
+            return f"{value:.1f}"
+        return "never" if self.watched else "-"
 
 
 class Board:

@@ -170,6 +170,7 @@ class Ordeal:
             time.sleep(LOOK_EVERY_S)
         if self._searches_well():
             window.search_s = self._outage_s(window.begun)
+        window.watched = True
         self._board.show(self._rows(), f"{window.name}: done")
 
     def _indexes(self, begun: float) -> bool:

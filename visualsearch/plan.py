@@ -35,11 +35,11 @@ CODES_PER_CPU_S = 40e6
 SEGMENT_CPU_MS = 0.2
 """Each segment finds the lists nearest to a query by itself: 4,096 x 256 multiplications and additions at 10 billion
 operations a second. Reckoned, not measured."""
-ENCODE_CPU_MS = 11.8
+ENCODE_CPU_MS = 9.9
 """benchmarks/results/indexing.md, row `of it triton`: CPU of one picture's embedding without a graphics card."""
-INDEX_CPU_MS = 4.0
+INDEX_CPU_MS = 3.9
 """benchmarks/results/indexing.md, row `of it indexer`."""
-GATEWAY_CPU_MS = 6.7
+GATEWAY_CPU_MS = 7.2
 """benchmarks/results/serving.md, row `gateway`: CPU of one search with every core busy."""
 POSTGRES_BYTES = 950
 """A picture's rows with their indexes: 2,099 pictures took 1.98 MB right after indexing."""

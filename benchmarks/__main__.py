@@ -16,6 +16,7 @@ STEPS = (
     ("benchmarks.batching",),
     ("benchmarks.golden", "model_repository/image_encoder/1/model.onnx"),
     ("benchmarks.serving",),
+    ("benchmarks.scan",),
 )
 
 for step in STEPS:

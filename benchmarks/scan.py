@@ -2,8 +2,7 @@
 
     python -m benchmarks.scan        # against the running stack, in a collection of its own that is dropped at the end
 
-`visualsearch plan` wants these figures for its query nodes (SCAN_BASE_MS, CODES_PER_CPU_S); until a quiet machine has
-given them, it reckons. Training the codes is most of the time: minutes.
+`visualsearch plan` takes CODES_PER_CPU_S from here for its query nodes. Training the codes takes most of the time.
 """
 
 from __future__ import annotations

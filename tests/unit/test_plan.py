@@ -96,6 +96,8 @@ def test_the_figures_are_those_that_were_measured():
         "ENCODE_CPU_MS": cell("indexing.md", r"^\| 640 x 480 \| of it triton \| ([\d.]+)"),
         "INDEX_CPU_MS": cell("indexing.md", r"^\| 640 x 480 \| of it indexer \| ([\d.]+)"),
         "GATEWAY_CPU_MS": cell("serving.md", r"^\| gateway \| ([\d.]+)"),
+        "SCAN_BASE_MS": cell("serving.md", r"^\| milvus \| ([\d.]+)"),
+        "CODES_PER_CPU_S": cell("scan.md", r"([\d.]+) million codes") * 1e6,
     }
     for name, value in measured.items():
         assert value / DRIFT < getattr(figures, name) < value * DRIFT, f"{name} is {value} now"

@@ -7,12 +7,14 @@ import secrets
 import signal
 import time
 
+import httpx
 import psutil
 import pytest
 import yaml
 
 from compose.scraping import FOLDER
 from compose.state import read_state
+from tests.integration.test_rest import search
 from tests.pictures import jpeg
 from tests.prometheus import watching
 
@@ -27,6 +29,8 @@ ELSEWHERE = {
     "certmanager_certificate_expiration_timestamp_seconds": "cert-manager",
 }
 """Metrics that a stack without GPU and Kubernetes does not have, and who has them."""
+WELL = 20
+"""Searches in a row, each over a connection of its own, that were answered."""
 QUIET = {
     "visualsearch_build_images",
     "visualsearch_differences",
@@ -132,8 +136,13 @@ def test_the_alarm_of_a_killed_server_is_raised_and_ends_when_it_is_back(watch, 
 
 
 def until_ready(running):
-    """Leave the stack as it was found."""
-    end = time.monotonic() + 60
+    """Leave the stack as it was found: every server ready, and every process of the gateway answering."""
+    end = time.monotonic() + 90
     while not all(facts["ready"] for facts in json.loads(running.command("status", "--json").stdout).values()):
         assert time.monotonic() < end
         time.sleep(0.5)
+    well = 0
+    while well < WELL:
+        assert time.monotonic() < end
+        with httpx.Client(base_url=running.settings().url, timeout=30) as fresh:  # any of the processes accepts it
+            well = well + 1 if search(fresh, jpeg(5)).status_code == 200 else 0

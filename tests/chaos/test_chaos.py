@@ -182,7 +182,7 @@ class Ordeal:
                 if facts.status_code == 200 and facts.json()["status"] == "indexed":
                     return True
         except httpx.HTTPError:
-            pass
+            return False  # the gateway is what was killed, or waits for what was: looked at again in a moment
         return False
 
     def _searches_well(self) -> bool:

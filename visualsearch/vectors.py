@@ -47,6 +47,13 @@ LEAST_INDEXED = 1024
 """Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
 """So many times more rows are asked for where all that came are copies of one another."""
+CHANNEL = {
+    # Else a new channel waits for as long as the broken one would have.
+    "grpc.use_local_subchannel_pool": 1,
+    # A server that was away is found again within a second, not after gRPC's two minutes.
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+}
 INDEX_PARAMS = {"nprobe", "ef"}
 """Of a release's search parameters, those that are Milvus' own."""
 
@@ -58,12 +65,16 @@ class MilvusVectors:
     """
 
     def __init__(self, uri: str, user: str, password: str, config: Path, timeout_s: float) -> None:
-        self._options: dict[str, Any] = {"uri": uri, "timeout": timeout_s}
+        # Dedicated, for who takes up a shared connection that has lain idle asks first whether it is well, under a lock
+        # that the answer "no" needs too: with Milvus away that waits for itself, for ever (pymilvus 3.0.2). And kept
+        # whatever happens: pymilvus opens its channel anew by itself.
+        self._options: dict[str, Any] = {"uri": uri, "timeout": timeout_s, "dedicated": True, "grpc_options": CHANNEL}
         if password:
             self._options |= {"user": user, "password": password}
         self._timeout_s = timeout_s
         self._config = yaml.safe_load(config.read_text())
         self._client: AsyncMilvusClient | None = None
+        self._connecting = asyncio.Lock()
 
     @property
     def shards(self) -> int:
@@ -363,32 +374,26 @@ class MilvusVectors:
         if client is not None:
             await client.close()
 
+    async def _connected(self) -> AsyncMilvusClient:
+        """Return the client, which opens one connection however many ask at first."""
+        async with self._connecting:
+            if self._client is None:
+                self._client = await AsyncMilvusClient(**self._options).__aenter__()
+            return self._client
+
     async def _call(self, work: Callable[[AsyncMilvusClient], Awaitable[Any]], limit_s: float | None = None) -> Any:  # noqa: ANN401
         """Run work on the client under a deadline, and turn Milvus' errors into ours."""
         try:
             async with asyncio.timeout(limit_s or self._timeout_s):
-                if self._client is None:
-                    self._client = AsyncMilvusClient(**self._options)
-                return await work(self._client)
+                return await work(await self._connected())
         except MilvusException as error:
             if error.code == UNKNOWN_COLLECTION or "can't find collection" in str(error):
                 raise NotFound(f"Milvus knows no such collection: {error.message}") from None
-            await self._start_afresh()
             raise Unavailable("Milvus", str(error.message)[:200]) from None
         except TimeoutError:
-            await self._start_afresh()
             raise Unavailable("Milvus", f"no answer within {limit_s or self._timeout_s:g} s") from None
         except (grpc.RpcError, ValueError) as error:
-            await self._start_afresh()
             raise Unavailable("Milvus", str(error)[:200]) from None
-
-    async def _start_afresh(self) -> None:
-        """Drop the connection: a channel that has failed for a while tries again only after minutes."""
-        try:
-            async with asyncio.timeout(0.2):
-                await self.close()
-        except (TimeoutError, MilvusException, grpc.RpcError):
-            self._client = None
 
 
 def _first(found: Candidates, count: int) -> Candidates:

@@ -1,0 +1,74 @@
+"""What the adapter of Milvus does while nothing answers, and once something does again."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+from pymilvus.client import connection_manager
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+
+from visualsearch.errors import Unavailable
+from visualsearch.vectors import MilvusVectors
+
+CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
+SOON_S = 5.0
+"""Far below the deadline of a call, so that waiting for that would be seen."""
+
+
+class Milvus(milvus_pb2_grpc.MilvusServiceServicer):
+    """A server that can be connected to and knows one collection."""
+
+    async def Connect(self, request, context):  # noqa: N802 - Milvus' own name
+        return milvus_pb2.ConnectResponse(identifier=1)
+
+    async def ShowCollections(self, request, context):  # noqa: N802
+        return milvus_pb2.ShowCollectionsResponse(collection_names=["one"])
+
+
+async def started(port):
+    server = grpc.aio.server()
+    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Milvus(), server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    return server, bound
+
+
+@pytest.fixture
+async def vectors_and_port():
+    server, port = await started(0)
+    vectors = MilvusVectors(f"http://127.0.0.1:{port}", "", "", CONFIG, 60.0)
+    assert await vectors.collections() == ["one"]
+    await server.stop(None)
+    yield vectors, port
+    await vectors.close()
+
+
+async def refused(vectors):
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(vectors.collections(), SOON_S)
+
+
+async def test_who_asks_while_milvus_is_away_is_told_at_once_however_often_he_asks(vectors_and_port, monkeypatch):
+    monkeypatch.setattr(connection_manager, "IDLE_THRESHOLD_SECONDS", 0.0)  # 30 s have gone by, say
+    vectors, _ = vectors_and_port
+    for _ in range(3):
+        await asyncio.gather(*(refused(vectors) for _ in range(4)))
+
+
+async def test_milvus_is_found_again_soon_after_a_long_absence(vectors_and_port, monkeypatch):
+    monkeypatch.setattr(connection_manager, "IDLE_THRESHOLD_SECONDS", 0.0)
+    vectors, port = vectors_and_port
+    for _ in range(10):
+        await refused(vectors)
+        await asyncio.sleep(1)
+    server, _ = await started(port)
+    for _ in range(20):
+        try:
+            assert await asyncio.wait_for(vectors.collections(), SOON_S) == ["one"]
+            break
+        except Unavailable:
+            await asyncio.sleep(0.1)
+    else:
+        pytest.fail("Milvus is back and is not found")
+    await server.stop(None)

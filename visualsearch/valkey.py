@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from visualsearch.errors import Unavailable
 
@@ -31,6 +32,9 @@ class ValkeyClient:
             # Bytes that are no text must not keep the entries beside them from being read.
             encoding_errors="replace",
             socket_connect_timeout=timeout_s,
+            # A hosted Redis' own messages. Listening to them, redis 8 hands out connections that the server has closed,
+            # and after a restart the next call of each fails.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._timeout_s = timeout_s
 

@@ -225,3 +225,12 @@ async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valke
     await server.xdel(STREAM, held[0].entry_id)
     assert len(await read(valkey, "two", stale_after_s=0.0)) == len(MADE) - 1
     assert held[0].entry_id in caplog.text
+
+
+@pytest.mark.stack
+async def test_connections_that_the_server_has_closed_are_replaced_before_anybody_notices(valkey, server):
+    await asyncio.gather(*(valkey.publish(MADE) for _ in range(4)))  # over four connections
+    await server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await asyncio.sleep(0.1)
+    for _ in range(8):
+        await valkey.publish(MADE)

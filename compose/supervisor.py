@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -286,6 +287,7 @@ def main() -> None:
     parser.add_argument("--lite", action="store_true")
     parser.add_argument("--servers-only", action="store_true")
     options = parser.parse_args()
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # `status` tells what the probe found, without a stack
     asyncio.run(Supervisor(options.home, options.lite, options.servers_only).run())
 
 

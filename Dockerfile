@@ -6,10 +6,11 @@ RUN python -m venv /venv
 COPY requirements/serving.lock /app/requirements/serving.lock
 # Wheels alone: nothing is compiled, so no compiler is needed and what runs is what was hashed.
 RUN /venv/bin/pip install --require-hashes --only-binary=:all: -r /app/requirements/serving.lock
+COPY cli /app/cli
 COPY visualsearch /app/visualsearch
 COPY gateway /app/gateway
 COPY indexer /app/indexer
-RUN printf '#!/venv/bin/python\nfrom visualsearch.cli import main\nmain()\n' > /venv/bin/visualsearch \
+RUN printf '#!/venv/bin/python\nfrom cli.main import main\nmain()\n' > /venv/bin/visualsearch \
  && chmod 755 /venv/bin/visualsearch \
  && /venv/bin/python -m compileall -q /app \
  && /venv/bin/pip uninstall -q -y pip

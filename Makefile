@@ -27,10 +27,11 @@ test: setup-dev setup-train lint ## Run every test; most of them against the rea
 	$(BIN)/pytest
 	VISUALSEARCH_REQUIRE_TORCH=1 $(TRAIN)/bin/python -m pytest -m torch
 
-lint: setup-dev ## ruff and mypy --strict
+lint: setup-dev ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 	$(BIN)/python -m benchmarks

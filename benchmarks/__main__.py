@@ -7,8 +7,8 @@ import sys
 
 STEPS = (
     ("benchmarks.start",),
-    ("visualsearch.cli", "up", "--detach"),
-    ("visualsearch.cli", "index", "demo/pictures"),
+    ("cli.main", "up", "--detach"),
+    ("cli.main", "index", "demo/pictures"),
     ("benchmarks.indexing",),
     ("benchmarks.growth",),
     ("benchmarks.search",),

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from benchmarks.stages import Processes
 from benchmarks.table import write
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 from visualsearch.settings import Settings
 
 CORES = os.cpu_count() or 1

@@ -14,14 +14,14 @@ import numpy as np
 from rich.progress import track
 from scipy import stats
 
-from analysis import plot
-from analysis.cuped import adjust
-from analysis.data import Data
-from analysis.judge import Judged, judge
-from analysis.ratio import ratio
-from analysis.simulate import World, experiment
-from analysis.srm import ALARM, mismatch
 from benchmarks.table import RESULTS, grid, write
+from evaluation.online import plot
+from evaluation.online.cuped import adjust
+from evaluation.online.experiment_analysis import Judged, judge
+from evaluation.online.experiment_data import Data
+from evaluation.online.ratio import ratio
+from evaluation.online.sample_ratio import ALARM, mismatch
+from evaluation.online.simulate import World, experiment
 
 ALPHA = 0.05
 WORLD = World(users=3000)

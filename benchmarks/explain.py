@@ -2,7 +2,7 @@
 
     python -m benchmarks.explain
 
-writes results/explain.md: gateway/agreement.py beside the decomposition of Stylianou, Souvenir & Pless (WACV 2019),
+writes results/explain.md: our similarity heatmap beside the decomposition of Stylianou, Souvenir & Pless (WACV 2019),
 with and without taking a picture's median away, and beside even heat.
 """
 
@@ -16,9 +16,9 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks import table
-from gateway.agreement import agreement
-from visualsearch.domain import IMAGE_SIDE
-from visualsearch.images import decode
+from gateway.search.similarity_heatmap import agreement
+from visualsearch.domain.images import IMAGE_SIDE
+from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

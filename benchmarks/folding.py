@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from benchmarks import table
 from benchmarks.golden import DEMO, Encoder, encoded
 from demo.build import on_white
-from visualsearch.domain import NEAR_DUPLICATE_COSINE, NEAR_DUPLICATE_DISTANCE, SURE_DISTANCE
-from visualsearch.images import prepare
+from visualsearch.domain.search import NEAR_DUPLICATE_COSINE, NEAR_DUPLICATE_DISTANCE, SURE_DISTANCE
+from visualsearch.imaging.preprocessing import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ import onnxruntime
 from PIL import Image, ImageEnhance
 
 from demo.build import on_white
-from visualsearch.images import decode
+from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.table import write
-from export import backbones
-from training import loss, model
+from encoders import backbones, checkpoint
+from training import loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +51,8 @@ def matrix_rate() -> float:
 def measured(name: str, best: float) -> list[str]:
     """Return a row of the table."""
     backbone = backbones.load(name)
-    projection = model.Projection(torch.randn(256, backbone.features) / 16, torch.zeros(backbone.features))
-    encoder = model.Encoder(backbone, projection, tuned=True).cuda()
+    projection = checkpoint.Projection(torch.randn(256, backbone.features) / 16, torch.zeros(backbone.features))
+    encoder = checkpoint.Encoder(backbone, projection, tuned=True).cuda()
     pixels = torch.randint(0, 256, (BATCH, 224, 224, 3), dtype=torch.uint8, device="cuda")
     labels = torch.arange(BATCH // 2, device="cuda").repeat(2)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)

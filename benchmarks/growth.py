@@ -20,10 +20,12 @@ import numpy as np
 
 from benchmarks.indexing import indexed, make_pictures
 from benchmarks.table import RESULTS, write
-from visualsearch.domain import EMBEDDING_DIM, Described, NewImage, VectorRow, simple_etag
-from visualsearch.releases import Releases
+from visualsearch.composition import Stores, open_stores
+from visualsearch.domain.images import EMBEDDING_DIM, ImageMetadata, NewImage
+from visualsearch.domain.indexing import simple_etag
+from visualsearch.domain.search import VectorRow
+from visualsearch.releases.active_releases import Releases
 from visualsearch.settings import Settings
-from visualsearch.wiring import Stores, open_stores
 
 CORPUS = (1_000, 3_000, 10_000, 30_000, 100_000)
 SIZE = (640, 480)
@@ -42,19 +44,19 @@ async def fill(stores: Stores, wanted: int) -> int:
 
     async def put(new: NewImage, data: bytes) -> None:
         async with busy:
-            await stores.blobs.put(stores.blobs.key(new.uri), data)
+            await stores.object_store.put(stores.object_store.key(new.uri), data)
 
     while size < wanted:
         count = min(PAGE, wanted - size)
         datas = [chance.bytes(2_000) for _ in range(count)]
-        uris = [stores.blobs.uri(f"growth/{size + number}.jpg") for number in range(count)]
+        uris = [stores.object_store.uri(f"growth/{size + number}.jpg") for number in range(count)]
         new = [
             NewImage(u, "growth", content_hash=bytes(32), etag=simple_etag(d)) for u, d in zip(uris, datas, strict=True)
         ]
-        images = await stores.catalog.promise_all(new)
+        images = await stores.catalog.register_all(new)
         await asyncio.gather(*map(put, new, datas))
         await stores.catalog.describe(
-            [Described(i.id, *SIZE, i.id, bytes(32), one.etag) for i, one in zip(images, new, strict=True)]
+            [ImageMetadata(i.id, *SIZE, i.id, bytes(32), one.etag) for i, one in zip(images, new, strict=True)]
         )
         embeddings = chance.standard_normal((count, EMBEDDING_DIM)).astype(np.float32)
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -103,7 +105,7 @@ def measure() -> tuple[list[int], list[float]]:
 
 def main() -> None:
     """Measure on a new stack; write the table and the plot."""
-    command = [sys.executable, "-m", "visualsearch.cli"]
+    command = [sys.executable, "-m", "cli.main"]
     with tempfile.TemporaryDirectory(prefix="bench-stack-") as home:
         os.environ.setdefault("VISUALSEARCH_CARRIERS", str(Settings.load().home / "carriers"))
         os.environ["VISUALSEARCH_HOME"] = home

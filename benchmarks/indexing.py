@@ -22,8 +22,8 @@ import psutil
 from PIL import Image
 
 from benchmarks.table import write
-from visualsearch.domain import stack_pixels
-from visualsearch.images import prepare
+from visualsearch.domain.images import stack_pixels
+from visualsearch.imaging.preprocessing import prepare
 from visualsearch.settings import Settings
 
 PICTURES = Path(__file__).parents[1] / "demo" / "pictures"
@@ -76,7 +76,7 @@ def floor(files: list[Path]) -> dict[str, float]:
 
 def cpu_seconds() -> dict[str, float]:
     """CPU seconds used so far by every process of the stack, with its children, by name."""
-    words = [sys.executable, "-m", "visualsearch.cli", "status", "--json"]
+    words = [sys.executable, "-m", "cli.main", "status", "--json"]
     status = orjson.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     used = {}
     for name, entry in status.items():
@@ -93,7 +93,7 @@ def cpu_seconds() -> dict[str, float]:
 def indexed(folder: Path) -> tuple[float, dict[str, float]]:
     """Index a folder: seconds, and CPU seconds by process."""
     before, begin = cpu_seconds(), time.perf_counter()
-    client = subprocess.Popen([sys.executable, "-m", "visualsearch.cli", "index", str(folder)])
+    client = subprocess.Popen([sys.executable, "-m", "cli.main", "index", str(folder)])
     _, code, usage = os.wait4(client.pid, 0)
     seconds = time.perf_counter() - begin
     assert code == 0, code

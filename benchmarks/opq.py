@@ -19,11 +19,11 @@ from pymilvus import DataType, MilvusClient
 
 from benchmarks.quality import SHIPPED, label
 from benchmarks.table import write
+from evaluation.datasets.fetch import DATA, SOURCES, fetch
+from evaluation.offline.embeddings import embeddings_of, onnx_embed, pixels_of
+from evaluation.offline.sets import picture_files
 from export import opq
-from training.embed import embeddings_of, onnx_embed, pixels_of
-from training.fetch import DATA, SOURCES, fetch
-from training.sets import picture_files
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:

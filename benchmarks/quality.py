@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.table import RESULTS, grid, write
-from training import evaluate, public
-from training.baselines import BASELINES
-from training.embed import Embed, onnx_embed
-from training.report import PRIMARY, Report
+from evaluation.offline import evaluate, public_sets
+from evaluation.offline.baselines import BASELINES
+from evaluation.offline.embeddings import Embed, onnx_embed
+from evaluation.offline.report import PRIMARY, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,9 @@ MANY_ALIKE = ("openclipart", "tuxpaint")
 """Sets of whose like the first place can hold next to nothing."""
 
 
-def reports(key: str, judge: Callable[[str], Report], names: Iterable[str] = tuple(public.SETS)) -> dict[str, Report]:
+def reports(
+    key: str, judge: Callable[[str], Report], names: Iterable[str] = tuple(public_sets.SETS)
+) -> dict[str, Report]:
     """Judge on each set; what was measured before, by the same key and code, is read from out/cache."""
     code = b"".join(file.read_bytes() for file in sorted((ROOT / "training").glob("*.py")) if file.stem in JUDGING)
     digest = hashlib.sha256(code + key.encode()).hexdigest()[:20]
@@ -122,7 +124,7 @@ def main(models: list[Path]) -> None:
 
 NOTE = """nDCG@10 with linear gain (the grade itself; Järvelin and Kekäläinen 2002, as in trec_eval), exact search,
 pixels prepared as served; in brackets 95% bootstrap intervals over queries. No picture here may be trained on
-(`training/splits.py`).
+(`evaluation/offline/splits.py`).
 
 * emoji: a third of all emoji, by one vendor, asked for among those by another. Grades 5 the same emoji, 4 another
   variant of it, 2 the same subcategory, 1 the same category; recall and mAP count grade 5 alone. No training has seen a

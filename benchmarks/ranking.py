@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 
 from benchmarks import table
-from gateway.ranking import rank
-from visualsearch.domain import EMBEDDING_DIM, Candidates, NearDuplicates
+from gateway.search.ranking import rank
+from visualsearch.domain.images import EMBEDDING_DIM
+from visualsearch.domain.search import Candidates, NearDuplicates
 
 REPEATS = 300
 SEARCHES = 60

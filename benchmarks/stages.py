@@ -12,10 +12,11 @@ import psutil
 
 from benchmarks.load import K
 from compose.state import read_state
-from visualsearch.domain import Filter, Release
-from visualsearch.images import decode
-from visualsearch.recall import CANDIDATES
-from visualsearch.wiring import open_stores
+from visualsearch.composition import open_stores
+from visualsearch.domain.recall import CANDIDATES
+from visualsearch.domain.releases import Release
+from visualsearch.domain.search import Filter
+from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from visualsearch.domain import Decoded
+    from visualsearch.composition import Stores
+    from visualsearch.domain.images import Decoded
     from visualsearch.settings import Settings
-    from visualsearch.wiring import Stores
 
 AT_ONCE = 8
 """Calls in flight while CPU time is measured: Triton makes batches of them, as it does of searches."""

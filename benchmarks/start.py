@@ -47,7 +47,7 @@ def memory_mb(processes: dict[str, dict[str, int]]) -> dict[str, float]:
 def main() -> None:
     """Measure and write the table."""
     query = str(sorted((ROOT / "demo" / "queries").iterdir())[0])
-    command = (sys.executable, "-m", "visualsearch.cli")
+    command = (sys.executable, "-m", "cli.main")
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "visual-search"
         home = clone / ".visualsearch"

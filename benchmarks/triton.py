@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.embed import Embed
+    from evaluation.offline.embeddings import Embed
     from visualsearch.settings import Settings
 
 MAX_BATCH = 32

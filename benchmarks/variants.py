@@ -19,13 +19,14 @@ import torch
 from benchmarks.quality import SHIPPED, label
 from benchmarks.table import grid, write
 from benchmarks.triton import loaded
-from export import backbones, projection, to_onnx, variants
-from training import evaluate
-from training.embed import embeddings_of, onnx_embed, pixels_of
-from training.fetch import DATA, SOURCES, fetch
-from training.sets import picture_files
-from visualsearch.domain import EMBEDDING_DIM
-from visualsearch.errors import VisualSearchError
+from encoders import backbones, projection
+from evaluation.datasets.fetch import DATA, SOURCES, fetch
+from evaluation.offline import evaluate
+from evaluation.offline.embeddings import embeddings_of, onnx_embed, pixels_of
+from evaluation.offline.sets import picture_files
+from export import to_onnx, variants
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.images import EMBEDDING_DIM
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.embed import Embed
+    from evaluation.offline.embeddings import Embed
 
 JUDGED_ON = "tuxpaint"
 CALIBRATED_ON = "gcompris-qt-data"

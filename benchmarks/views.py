@@ -13,26 +13,26 @@ import numpy as np
 
 from benchmarks.quality import SHIPPED, label, reports
 from benchmarks.table import write
-from training import evaluate, views
-from training.embed import onnx_embed, served
-from training.report import PRIMARY, Report
-from visualsearch.domain import IMAGE_SIDE
+from evaluation.offline import evaluate, query_views
+from evaluation.offline.embeddings import onnx_embed, served
+from evaluation.offline.report import PRIMARY, Report
+from visualsearch.domain.images import IMAGE_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
     from numpy.typing import NDArray
 
-    from training.embed import Embed, Prepare
+    from evaluation.offline.embeddings import Embed, Prepare
 
 SETS = ("emoji-google-twitter", "emoji-twitter-fluent", "openclipart", "tuxpaint", "edits")
 QUERY_VIEWS = {
     "squashed (as served)": [],
-    "+ mirror": [views.mirrored],
-    "+ centre crop": [views.centred],
-    "+ mirror + centre crop": [views.mirrored, views.centred],
+    "+ mirror": [query_views.mirrored],
+    "+ centre crop": [query_views.centred],
+    "+ mirror + centre crop": [query_views.mirrored, query_views.centred],
 }
-FITS = {"letterboxed, white": views.letterboxed, "cropped to a square": views.cropped}
+FITS = {"letterboxed, white": query_views.letterboxed, "cropped to a square": query_views.cropped}
 TIMED = 50
 
 
@@ -64,7 +64,7 @@ def main(model: Path) -> None:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     found: dict[str, tuple[dict[str, Report], float]] = {}
     for name, chosen in QUERY_VIEWS.items():
-        embed_query = views.averaged(embed, chosen)
+        embed_query = query_views.averaged(embed, chosen)
         judge = partial(judged_on, embed, embed_query=embed_query if chosen else None)
         found[name] = reports(f"{digest} {name}", judge, SETS), median_ms(embed_query, one)
     plain, plain_ms = found["squashed (as served)"]

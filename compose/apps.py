@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from compose import probes
-from compose.servers import BUCKET, LOOPBACK, Plan, Service
+from compose.servers import BUCKET, LOOPBACK, Service, StackPlan
 from compose.state import GRPC_OFFSET
 from visualsearch.settings import ROOT
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def addresses(plan: Plan, lite: bool) -> str:
+def addresses(plan: StackPlan, lite: bool) -> str:
     """Text of ``stack.env``: where this stack's servers are, as settings."""
     ports = plan.ports
     values = {
@@ -39,7 +39,7 @@ def addresses(plan: Plan, lite: bool) -> str:
     return "".join(f"VISUALSEARCH_{name}={value}\n" for name, value in values.items())
 
 
-def gateway(plan: Plan) -> Service:
+def gateway(plan: StackPlan) -> Service:
     """The gateway: ready when all that it depends on is, alive as long as it answers itself."""
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
     return Service(
@@ -54,7 +54,7 @@ def gateway(plan: Plan) -> Service:
     )
 
 
-def indexer(plan: Plan) -> Service:
+def indexer(plan: StackPlan) -> Service:
     """The indexer, which shows that it lives by touching a file."""
     beat: Path = plan.home / "run" / "indexer.heartbeat"
     port = plan.ports["indexer_metrics"]
@@ -69,7 +69,7 @@ def indexer(plan: Plan) -> Service:
     )
 
 
-def milvus_lite(plan: Plan) -> Service:
+def milvus_lite(plan: StackPlan) -> Service:
     """Serve milvus-lite, for platforms that Milvus' wheel is not built for."""
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     data = plan.data("milvus-lite")
@@ -78,5 +78,5 @@ def milvus_lite(plan: Plan) -> Service:
     return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT)
 
 
-def _environment(plan: Plan) -> dict[str, str]:
+def _environment(plan: StackPlan) -> dict[str, str]:
     return {"VISUALSEARCH_HOME": str(plan.home), "VISUALSEARCH_GATEWAY_HOST": LOOPBACK}

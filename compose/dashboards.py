@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compose.panels import INDEXING, RELEASES, SEARCH, STAGE_OF, STAGES, STORES
+from compose.dashboard_panels import INDEXING, RELEASES, SEARCH, STAGE_OF, STAGES, STORES
 
 if TYPE_CHECKING:
-    from compose.panels import Panel
+    from compose.dashboard_panels import Panel
 
 FOLDER = Path(__file__).parent / "observability" / "grafana" / "dashboards"
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from compose import probes
-from compose.servers import LOOPBACK, Plan, Service
+from compose.servers import LOOPBACK, Service, StackPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +28,12 @@ PARTS = (
 """The parts whose inner ports are ours to choose."""
 
 
-def milvus(plan: Plan) -> Service:
+def milvus(plan: StackPlan) -> Service:
     """Milvus standalone with embedded etcd, local storage and rocksmq.
 
     ``localStorage.path`` must be relative: with an absolute one a search that returns vectors deletes their binlogs.
     """
-    carrier = plan.carriers / "milvus" / "milvus" / "data"
+    carrier = plan.server_binaries / "milvus" / "milvus" / "data"
     data = plan.data("milvus")
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     password = plan.secrets["MILVUS_PASSWORD"]
@@ -60,7 +60,7 @@ def milvus(plan: Plan) -> Service:
     )
 
 
-def _configure(plan: Plan, carrier: Path, data: Path) -> None:
+def _configure(plan: StackPlan, carrier: Path, data: Path) -> None:
     configs = data / "configs"
     configs.mkdir(exist_ok=True)
     etcd_client, etcd_peer = (f"http://{LOOPBACK}:{plan.ports[name]}" for name in ("etcd", "etcd_peer"))
@@ -81,7 +81,7 @@ def _configure(plan: Plan, carrier: Path, data: Path) -> None:
     shutil.copy2(carrier / "glog.conf", configs)
 
 
-def _main_config(plan: Plan, template: Path) -> str:
+def _main_config(plan: StackPlan, template: Path) -> str:
     values = {
         "etcd_port": plan.ports["etcd"],
         "etcd_data_dir": "etcd",

@@ -16,8 +16,8 @@ from obstore.store import S3Store
 from pymilvus import MilvusClient, MilvusException
 from tritonclient.utils import InferenceServerException
 
-from visualsearch.domain import IMAGE_SIDE
-from visualsearch.releases import LIVE_ALIAS
+from visualsearch.domain.images import IMAGE_SIDE
+from visualsearch.releases.active_releases import LIVE_ALIAS
 
 if TYPE_CHECKING:
     from pathlib import Path

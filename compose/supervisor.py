@@ -42,7 +42,7 @@ TEXT = 300
 LOG_BYTES = 10 * 2**20
 
 
-class Keeper:
+class ManagedProcess:
     """Keeps one service alive."""
 
     def __init__(self, service: Service, home: Path, changed: Callable[[], None]) -> None:
@@ -194,15 +194,15 @@ class Supervisor:
         self._phase, self._error = "starting", ""
         self._servers_only = servers_only
         unpacked = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
-        plan = servers.Plan(home, unpacked, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
+        plan = servers.StackPlan(home, unpacked, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
         self._plan = plan
         heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), milvus_server.milvus(plan)]
         stores = [*heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
-        self._keepers = {service.name: Keeper(service, home, self.write) for service in stores}
-        self._stores = list(self._keepers)
+        self._processes = {service.name: ManagedProcess(service, home, self.write) for service in stores}
+        self._stores = list(self._processes)
         if not servers_only:
             for service in (apps.indexer(plan), apps.gateway(plan)):
-                self._keepers[service.name] = Keeper(service, home, self.write)
+                self._processes[service.name] = ManagedProcess(service, home, self.write)
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
     def write(self) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
             "error": self._error,
             "supervisor": {"pid": os.getpid(), "created": psutil.Process().create_time()},
             "shm_prefix": self._plan.shm_prefix,
-            "processes": {name: keeper.entry() for name, keeper in self._keepers.items()},
+            "processes": {name: process.entry() for name, process in self._processes.items()},
         }
         draft = self._home / "run" / "state.draft"
         with contextlib.suppress(FileNotFoundError):  # somebody has removed the folder; we can still stop in order
@@ -225,15 +225,15 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.write()
-        tasks = [asyncio.create_task(self._keepers[name].keep()) for name in self._stores]
+        tasks = [asyncio.create_task(self._processes[name].keep()) for name in self._stores]
         begin = asyncio.create_task(self._begin_apps(tasks))
         await stop.wait()
         self._phase = "stopping"
         self.write()
         begin.cancel()
-        last_first = [keeper for name, keeper in self._keepers.items() if name not in self._stores]
-        await asyncio.gather(*(keeper.stop() for keeper in last_first))
-        await asyncio.gather(*(self._keepers[name].stop() for name in self._stores))
+        last_first = [process for name, process in self._processes.items() if name not in self._stores]
+        await asyncio.gather(*(process.stop() for process in last_first))
+        await asyncio.gather(*(self._processes[name].stop() for name in self._stores))
         for task in tasks:
             task.cancel()
         await asyncio.gather(begin, *tasks, return_exceptions=True)
@@ -244,17 +244,17 @@ class Supervisor:
 
     async def _begin_apps(self, tasks: list[asyncio.Task[None]]) -> None:
         for name in self._stores:
-            await self._keepers[name].ready.wait()
+            await self._processes[name].ready.wait()
         if not self._servers_only:
             self._error = await self._initialise()
             if self._error:
                 self._phase = "failed"
                 self.write()
                 return
-            names = [name for name in self._keepers if name not in self._stores]
-            tasks += [asyncio.create_task(self._keepers[name].keep()) for name in names]
+            names = [name for name in self._processes if name not in self._stores]
+            tasks += [asyncio.create_task(self._processes[name].keep()) for name in names]
             for name in names:
-                await self._keepers[name].ready.wait()
+                await self._processes[name].ready.wait()
         self._phase = "ready"
         self.write()
 
@@ -264,7 +264,7 @@ class Supervisor:
         for number in range(INIT_TRIES):
             await asyncio.sleep(INIT_PAUSE_S if number else 0)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "visualsearch.cli", "init"),
+                *(sys.executable, "-m", "cli.main", "init"),
                 env={**os.environ, "VISUALSEARCH_HOME": str(self._home)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

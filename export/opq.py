@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.projection import Projection
-from visualsearch.domain import EMBEDDING_DIM
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from encoders.projection import Projection
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
+from visualsearch.domain.images import EMBEDDING_DIM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,8 +95,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, required=True, help="a folder of pictures like those to be searched")
     parser.add_argument("--subvectors", type=int, default=32, help="m of IVF_PQ; %(default)s")
     arguments = parser.parse_args(words)
-    from training.embed import embedded, onnx_embed
-    from training.sets import picture_files
+    from evaluation.offline.embeddings import embedded, onnx_embed
+    from evaluation.offline.sets import picture_files
 
     try:
         files = picture_files(arguments.pictures)

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
-from visualsearch.errors import ConfigurationError, VisualSearchError
-from visualsearch.images import PREPROCESSING, fingerprint
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.imaging.preprocessing import PREPROCESSING, fingerprint
 
 MODEL = "image_encoder"
 _VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")

@@ -22,15 +22,16 @@ import onnx
 import torch
 from torch import nn
 
-from export import backbones, checkpoint, fit, opq, projection
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from encoders import backbones, projection, projection_fitting
+from export import checkpoint_to_encoder, opq
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from export.backbones import Backbone
-    from export.projection import Projection
+    from encoders.backbones import Backbone
+    from encoders.projection import Projection
 
 OPSET = 18
 
@@ -94,7 +95,7 @@ def description(
         "backbone": {"name": backbone.name, "weights": backbone.weights, "licence": backbone.licence},
         "projection": {"how": projected.how, "fitted_on": dict(projected.fitted_on)},
         "training": lineage or {},
-        "export": {"arguments": list(words), "commit": checkpoint.commit()},
+        "export": {"arguments": list(words), "commit": checkpoint_to_encoder.commit()},
         "torch": torch.__version__.split("+")[0],
     }
 
@@ -114,7 +115,7 @@ def _forget_origin(model: onnx.ModelProto) -> None:
 def _parts(arguments: argparse.Namespace) -> tuple[Backbone, Projection, dict[str, Any]]:
     """Return backbone, projection and lineage as the command names them."""
     if arguments.checkpoint:
-        backbone, projected, lineage = checkpoint.read(arguments.checkpoint, arguments.pretrained)
+        backbone, projected, lineage = checkpoint_to_encoder.read(arguments.checkpoint, arguments.pretrained)
     else:
         backbone, lineage = backbones.load(arguments.backbone, arguments.pretrained), {}
         projected = _projection(arguments, backbone)
@@ -132,7 +133,7 @@ def _projection(arguments: argparse.Namespace, backbone: Backbone) -> Projection
         raise ConfigurationError(f"{backbone.name} gives {backbone.features} features, too few for {EMBEDDING_DIM}.")
     if arguments.projection == "orthogonal" or not (arguments.projection or arguments.fit):
         return projection.orthogonal(backbone.features, EMBEDDING_DIM, arguments.seed)
-    return fit.fitted(backbone, dict(arguments.fit), EMBEDDING_DIM, arguments.leave_out)
+    return projection_fitting.fitted(backbone, dict(arguments.fit), EMBEDDING_DIM, arguments.leave_out)
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training import evaluate
-from training.embed import BATCH, embeddings_of, onnx_embed, pixels_of
-from training.report import PRIMARY
-from training.sets import from_folders, picture_files
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from evaluation.offline import evaluate
+from evaluation.offline.embeddings import BATCH, embeddings_of, onnx_embed, pixels_of
+from evaluation.offline.report import PRIMARY
+from evaluation.offline.sets import from_folders, picture_files
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from training.sets import EvaluationSet
+    from evaluation.offline.sets import EvaluationSet
 
 MIN_COSINE = 0.999
 MAX_NDCG_LOSS = 0.005

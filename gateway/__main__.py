@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from gateway.crew import FOLDER
+from gateway.process.worker_group import FOLDER
 from visualsearch.settings import Settings
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     for left in folder.iterdir():
         left.unlink()
     # Only now: metrics look for the folder while they are imported.
-    from gateway.workers import Workers
+    from gateway.process.workers import Workers
 
     Workers(settings, folder).run()
 

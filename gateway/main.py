@@ -14,34 +14,34 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from gateway import explain_api, operations, problems, releases_api, routes, trials, verdicts
-from gateway.access import Access
-from gateway.admission import Admission
-from gateway.corpus import Corpus
-from gateway.crew import cores
-from gateway.experiments import Experiments
-from gateway.explain import Explainer
+from gateway.api import duplicate_exclusions, experiments, explain, operations, problem_details, releases, routes
+from gateway.api.authentication import AccessControl
 from gateway.grpc.server import serve
-from gateway.keeper import Keeper
-from gateway.middleware import BodyLimit, RequestId, Shed
-from gateway.rates import rates
-from gateway.recall import RecallProxy
-from gateway.recorder import Recorder
-from gateway.search import ImageSearch
+from gateway.image_service import ImageService
+from gateway.interactions.interaction_recorder import InteractionRecorder
+from gateway.interactions.query_image_store import QueryImageStore
+from gateway.process.middleware import BodyLimit, RequestId, Shed
+from gateway.process.rate_limits import rates
+from gateway.process.worker_group import cores
+from gateway.search.admission import Admission
+from gateway.search.experiment_assignment import ExperimentAssigner
+from gateway.search.explanation import Explainer
+from gateway.search.image_search import ImageSearch
+from gateway.search.recall_monitor import RecallMonitor
+from gateway.search.shadow_search import ShadowSearch
 from gateway.service import Gateway
-from gateway.shadow import Shadow
-from gateway.traffic import Traffic
-from gateway.watch import Watch
-from visualsearch import tracing
-from visualsearch.errors import ConfigurationError
-from visualsearch.releases import Releases
-from visualsearch.wiring import Stores, open_stores
+from visualsearch.composition import Stores, open_stores
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.observability import tracing
+from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.canary_monitor import CanaryMonitor
+from visualsearch.releases.release_router import ReleaseRouter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from gateway.crew import Crew
+    from gateway.process.worker_group import WorkerGroup
     from visualsearch.settings import Settings
 
 SHUTDOWN_S = 5
@@ -68,13 +68,13 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
         description=DESCRIPTION,
         lifespan=lifespan,
     )
-    problems.install(app)
+    problem_details.install(app)
     app.include_router(routes.router)
     app.include_router(operations.router)
-    app.include_router(trials.router)
-    app.include_router(verdicts.router)
-    app.include_router(explain_api.router)
-    app.include_router(releases_api.router)
+    app.include_router(experiments.router)
+    app.include_router(duplicate_exclusions.router)
+    app.include_router(explain.router)
+    app.include_router(releases.router)
     app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(Shed)
@@ -82,59 +82,76 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     return app
 
 
-def build(settings: Settings, stores: Stores, pool: ThreadPoolExecutor, crew: Crew | None = None) -> Gateway:
+def build(
+    settings: Settings, stores: Stores, pool: ThreadPoolExecutor, worker_group: WorkerGroup | None = None
+) -> Gateway:
     """Put the parts together; what all processes may do at once is divided among the crew."""
-    processes = crew.size if crew else 1
-    releases = Releases(stores.catalog, stores.release_log)
-    experiments = Experiments(stores.trials, stores.catalog)
+    processes = worker_group.size if worker_group else 1
+    releases = Releases(stores.catalog, stores.release_repository)
+    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
-    shadow = Shadow(releases, stores.counts, lambda: search.busy)
-    traffic = Traffic(releases, stores.counts, deadline_s * CANARY_SHARE, shadow)
+    shadow = ShadowSearch(releases, stores.counts, lambda: search.busy)
+    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE, shadow)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
         stores.catalog,
-        stores.blobs,
+        stores.object_store,
         releases,
-        traffic,
+        release_router,
         pool,
         experiments,
         deadline_s=deadline_s,
         max_waiting=most,
         admission=Admission(most, deadline_s * IN_TIME),
     )
-    proxy = RecallProxy(stores.vectors_aside, stores.recall_log, settings.recall_share, lambda: search.busy)
+    proxy = RecallMonitor(
+        stores.background_vectors, stores.recall_repository, settings.recall_share, lambda: search.busy
+    )
     if settings.recall_share:
         search.watch_recall = proxy.offer
-    corpus = Corpus(search, stores.vectors, stores.catalog, stores.events, stores.blobs, deadline_s)
+    corpus = ImageService(search, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
         stores.encoder,
         stores.vectors,
         stores.catalog,
         stores.events,
-        stores.blobs,
+        stores.object_store,
         releases,
-        stores.release_log,
+        stores.release_repository,
         search,
         corpus,
-        Access(settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback),
-        Explainer(search, corpus, stores.encoder, stores.catalog, stores.journal, stores.blobs, releases, deadline_s),
-        Recorder(stores.spool),
-        Keeper(stores.blobs, settings.store_queries),
+        AccessControl(
+            settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback
+        ),
+        Explainer(
+            search,
+            corpus,
+            stores.encoder,
+            stores.catalog,
+            stores.interaction_repository,
+            stores.object_store,
+            releases,
+            deadline_s,
+        ),
+        InteractionRecorder(stores.interaction_queue),
+        QueryImageStore(stores.object_store, settings.store_queries),
         experiments,
-        stores.trials,
-        Watch(traffic, stores.counts, stores.release_log, stores.recall_log, stores.events),
+        stores.experiment_repository,
+        CanaryMonitor(
+            release_router, stores.counts, stores.release_repository, stores.recall_repository, stores.events
+        ),
         shadow,
         stores.counts,
         sources,
         settings.min_result_side,
         settings.webhook_token.get_secret_value(),
-        crew,
+        worker_group,
         settings.user_id_key.get_secret_value(),
         recall=proxy,
-        recall_log=stores.recall_log,
+        recall_repository=stores.recall_repository,
         blocked_ids=_ids(settings.blocked_ids),
     )
 
@@ -153,27 +170,29 @@ def _ids(text: str) -> frozenset[int]:
         raise ConfigurationError("VISUALSEARCH_BLOCKED_IDS must be images' ids, separated by commas.") from None
 
 
-def with_servers(settings: Settings, crew: Crew) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def with_servers(
+    settings: Settings, worker_group: WorkerGroup
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan that connects to the servers, and serves gRPC beside HTTP on a port that the crew shares."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threads = settings.decode_threads or max(1, cores() // crew.size)
-        connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // crew.size))
+        threads = settings.decode_threads or max(1, cores() // worker_group.size)
+        connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // worker_group.size))
         with (
             tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
             ThreadPoolExecutor(threads, "decode") as pool,
         ):
             async with open_stores(settings, connections=connections) as stores:
-                gateway = app.state.gateway = build(settings, stores, pool, crew)
+                gateway = app.state.gateway = build(settings, stores, pool, worker_group)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S):
-                    crew.join()
+                    worker_group.join()
                     watching = asyncio.create_task(gateway.watch.run())
                     _leave_alone_what_stays()
                     yield
                     watching.cancel()
-                    crew.leave()
+                    worker_group.leave()
                 await gateway.drain()
 
     return lifespan

@@ -7,30 +7,41 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.shadow import shadow_facts
-from visualsearch import tracing
-from visualsearch.domain import Filter, SearchAnswer, Status
-from visualsearch.errors import NotFound, Unavailable, VisualSearchError
-from visualsearch.interactions import Search, hashed_user
-from visualsearch.telemetry import IMPRESSIONS, SERVERS, count_stages
+from gateway.search.shadow_search import shadow_facts
+from visualsearch.domain.errors import NotFound, Unavailable, VisualSearchError
+from visualsearch.domain.images import Status
+from visualsearch.domain.interactions import Search, hashed_user
+from visualsearch.domain.search import Filter, SearchAnswer
+from visualsearch.observability import tracing
+from visualsearch.observability.metrics import IMPRESSIONS, SERVERS, count_stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from gateway.access import Access, Caller
-    from gateway.corpus import Corpus
-    from gateway.crew import Crew
-    from gateway.experiments import Experiments
-    from gateway.explain import Explainer
-    from gateway.keeper import Keeper
-    from gateway.recall import RecallProxy
-    from gateway.recorder import Recorder
-    from gateway.search import ImageSearch
-    from gateway.shadow import Shadow
-    from gateway.watch import Watch
-    from visualsearch.domain import Box
-    from visualsearch.ports import Blobs, Catalog, Counts, Encoder, Events, RecallLog, ReleaseLog, Trials, Vectors
-    from visualsearch.releases import Releases
+    from gateway.api.authentication import AccessControl, Caller
+    from gateway.image_service import ImageService
+    from gateway.interactions.interaction_recorder import InteractionRecorder
+    from gateway.interactions.query_image_store import QueryImageStore
+    from gateway.process.worker_group import WorkerGroup
+    from gateway.search.experiment_assignment import ExperimentAssigner
+    from gateway.search.explanation import Explainer
+    from gateway.search.image_search import ImageSearch
+    from gateway.search.recall_monitor import RecallMonitor
+    from gateway.search.shadow_search import ShadowSearch
+    from visualsearch.domain.images import Box
+    from visualsearch.ports import (
+        Catalog,
+        Encoder,
+        EventStream,
+        ExperimentRepository,
+        ObjectStore,
+        RecallRepository,
+        ReleaseCounters,
+        ReleaseRepository,
+        Vectors,
+    )
+    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.canary_monitor import CanaryMonitor
 
 log = logging.getLogger(__name__)
 
@@ -50,28 +61,28 @@ class Gateway:
     encoder: Encoder
     vectors: Vectors
     catalog: Catalog
-    events: Events
-    blobs: Blobs
+    events: EventStream
+    object_store: ObjectStore
     releases: Releases
-    release_log: ReleaseLog
+    release_repository: ReleaseRepository
     search: ImageSearch
-    corpus: Corpus
-    access: Access
+    corpus: ImageService
+    access: AccessControl
     explainer: Explainer
-    recorder: Recorder
-    keeper: Keeper
-    experiments: Experiments
-    trials: Trials
-    watch: Watch
-    shadow: Shadow
-    counts: Counts
+    interaction_recorder: InteractionRecorder
+    query_image_store: QueryImageStore
+    experiments: ExperimentAssigner
+    experiment_repository: ExperimentRepository
+    watch: CanaryMonitor
+    shadow: ShadowSearch
+    counts: ReleaseCounters
     blocked_sources: frozenset[str] = frozenset()
     min_side: int = 0
     webhook_token: str = ""
-    crew: Crew | None = None
+    worker_group: WorkerGroup | None = None
     user_id_key: str = ""
-    recall: RecallProxy | None = None
-    recall_log: RecallLog | None = None
+    recall: RecallMonitor | None = None
+    recall_repository: RecallRepository | None = None
     blocked_ids: frozenset[int] = frozenset()
 
     def filter_for(self, caller: Caller) -> Filter:
@@ -88,11 +99,11 @@ class Gateway:
         tracing.annotate(release=answer.release, query_image_id=answer.query_image_id, results=len(answer.results))
         IMPRESSIONS.labels(answer.release, variant).inc(len(answer.results))
         query_id, picture = answer.query_image_id, data is not None
-        key = "" if data is None else self.keeper.keep(query_id, data)
+        key = "" if data is None else self.query_image_store.keep(query_id, data)
         shown = tuple(hit.id for hit in answer.results)
         user = self.pseudonym(user_id)
         variants = dict(answer.variants)
-        self.recorder.searched(
+        self.interaction_recorder.searched(
             Search(query_id, answer.release, shown, user, picture, str(box or ""), key, variants, owner=owner)
         )
 
@@ -117,11 +128,11 @@ class Gateway:
 
     async def drain(self) -> None:
         """Wait until everything that was put off is stored and spooled."""
-        await self.keeper.drain()
+        await self.query_image_store.drain()
         if self.recall is not None:
             await self.recall.close()
         await self.shadow.close()
-        await self.recorder.close()
+        await self.interaction_recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
         """Ask every server for a little real work; return what is wrong by server."""
@@ -130,10 +141,12 @@ class Gateway:
             self._check_vectors(),
             self.catalog.check(),
             self.events.check(),
-            self.blobs.check(),
+            self.object_store.check(),
         )
         results = await asyncio.gather(*map(_trouble, checks))
-        troubles = dict(zip(SERVERS, results, strict=True)) | {"gateway": self.crew.missing() if self.crew else ""}
+        troubles = dict(zip(SERVERS, results, strict=True)) | {
+            "gateway": self.worker_group.missing() if self.worker_group else ""
+        }
         return {name: trouble for name, trouble in troubles.items() if trouble}
 
     async def _check_encoder(self) -> None:
@@ -154,10 +167,10 @@ class Gateway:
             "live_release": self._live(),
             "releases": self._releases(),
             "canary": self.watch.facts(),
-            "shadow": shadow_facts(self.release_log, self.counts),
+            "shadow": shadow_facts(self.release_repository, self.counts),
             "builds": self._builds(),
             "differences": self._differences(),
-            "interactions_waiting": self.recorder.waiting(),
+            "interactions_waiting": self.interaction_recorder.waiting(),
             "recall": self._recall(),
         }
         results = await asyncio.gather(*(_part(part) for part in parts.values()))
@@ -186,14 +199,14 @@ class Gateway:
     async def _releases(self) -> list[dict[str, Any]]:
         return [
             {"name": one.release.name, "state": one.state.value, "since": one.since, "note": one.note}
-            for one in await self.release_log.standings()
+            for one in await self.release_repository.records()
         ]
 
     async def _builds(self) -> list[dict[str, Any]]:
         return [asdict(build) for build in await self.catalog.builds()]
 
     async def _recall(self) -> list[dict[str, Any]]:
-        found = await self.recall_log.since(RECALL_WINDOW_S) if self.recall_log is not None else {}
+        found = await self.recall_repository.since(RECALL_WINDOW_S) if self.recall_repository is not None else {}
         return [asdict(one) | {"release": name, "recall": one.value} for name, one in found.items()]
 
     async def _differences(self) -> list[dict[str, Any]]:

@@ -12,21 +12,21 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from indexer.bridge import Bridge, BucketSweep
-from indexer.caretaker import Caretaker
-from indexer.gate import Gate, Limits
-from indexer.ingest import Ingest
-from indexer.retention import Retention
-from indexer.sweeper import Sweeper
-from indexer.worker import Worker
-from indexer.writer import Writer
-from visualsearch import tracing
-from visualsearch.domain import Priority
-from visualsearch.releases import Releases
+from indexer.maintenance.retention import Retention
+from indexer.pipeline.ingest import Ingest
+from indexer.pipeline.interaction_writer import InteractionWriter
+from indexer.pipeline.sweeper import Sweeper
+from indexer.pipeline.worker import Worker
+from indexer.releases.release_controller import ReleaseController
+from indexer.releases.release_gate import Gate, Limits
+from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
+from visualsearch.composition import open_stores
+from visualsearch.domain.search import Priority
+from visualsearch.observability import tracing
+from visualsearch.observability.host_metrics import HostMetrics
+from visualsearch.observability.metrics import configure_logging, serve_metrics
+from visualsearch.releases.active_releases import Releases
 from visualsearch.settings import Settings
-from visualsearch.telemetry import configure_logging, serve_metrics
-from visualsearch.upkeep import Upkeep
-from visualsearch.wiring import open_stores
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
     heartbeat = settings.home / "run" / "indexer.heartbeat"
     heartbeat.parent.mkdir(parents=True, exist_ok=True)
     watched = [address.strip() for address in settings.tls_addresses.split(",") if address.strip()]
-    REGISTRY.register(Upkeep(settings.home, watched))
+    REGISTRY.register(HostMetrics(settings.home, watched))
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
         tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
@@ -52,7 +52,7 @@ async def run(settings: Settings) -> None:
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.catalog)
-            ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.blobs, pool)
+            ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(
                 name,
@@ -66,19 +66,23 @@ async def run(settings: Settings) -> None:
                 beat=heartbeat.touch,
             )
             sweeper = Sweeper(
-                stores.events, stores.catalog, stores.vectors, stores.blobs, releases, settings.sweep_after_s
+                stores.events, stores.catalog, stores.vectors, stores.object_store, releases, settings.sweep_after_s
             )
-            bucket = BucketSweep(name, stores.events, stores.catalog, stores.blobs, settings.bucket_sweep_s)
-            writer = Writer(name, stores.spool, stores.journal)
+            bucket = BucketSweep(name, stores.events, stores.catalog, stores.object_store, settings.bucket_sweep_s)
+            writer = InteractionWriter(name, stores.interaction_queue, stores.interaction_repository)
             days = settings.retention_days
-            retention = Retention(name, stores.events, stores.journal, stores.spool, stores.blobs, days)
+            retention = Retention(
+                name, stores.events, stores.interaction_repository, stores.interaction_queue, stores.object_store, days
+            )
             tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
-                bridge = Bridge(name, stores.changes, stores.events, stores.catalog, stores.blobs)
+                bridge = ChangeFeedConsumer(name, stores.changes, stores.events, stores.catalog, stores.object_store)
                 tasks.append(bridge.run(stop))
             model = settings.model_repository / settings.model_name
             limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
-            tasks.append(Caretaker(name, stores, Gate(stores, settings.evaluation_set, model, limits), pool).run(stop))
+            tasks.append(
+                ReleaseController(name, stores, Gate(stores, settings.evaluation_set, model, limits), pool).run(stop)
+            )
             work = asyncio.gather(*tasks)
             await _first(work, stop)
             try:

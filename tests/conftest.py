@@ -14,7 +14,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.otlp import Collector, collecting
+from tests.otlp_collector import Collector, collecting
 from visualsearch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -35,11 +35,11 @@ class Stack:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        carriers = ROOT / ".visualsearch" / "carriers"
+        server_binaries = ROOT / ".visualsearch" / "carriers"
         self.env = {
             **os.environ,
             "VISUALSEARCH_HOME": str(home),
-            "VISUALSEARCH_CARRIERS": str(carriers),
+            "VISUALSEARCH_CARRIERS": str(server_binaries),
             # A promise that the stream has lost is waited for in the tests.
             "VISUALSEARCH_SWEEP_AFTER_S": "10",
         }
@@ -48,7 +48,7 @@ class Stack:
         """Run the `visualsearch` command against this stack; one that hangs fails with what it said so far."""
         try:
             return subprocess.run(
-                [sys.executable, "-m", "visualsearch.cli", *words],
+                [sys.executable, "-m", "cli.main", *words],
                 env=self.env,
                 cwd=ROOT,
                 capture_output=True,

@@ -6,7 +6,7 @@ from functools import cache
 
 import yaml
 
-from tests.carriers import ROOT, kubectl
+from tests.server_binaries import ROOT, kubectl
 from visualsearch.settings import Settings
 
 COMPOSE = ROOT / "compose" / "docker-compose.yml"

@@ -16,9 +16,9 @@ import onnx
 import onnxruntime
 from onnx.numpy_helper import from_array, to_array
 
-from tests.reference import MODEL, PICTURES, REFERENCE, ROOT
-from visualsearch.domain import Box
-from visualsearch.images import decode
+from tests.reference_pictures import MODEL, PICTURES, REFERENCE, ROOT
+from visualsearch.domain.images import Box
+from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

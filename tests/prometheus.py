@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import yaml
 
-from compose.scraping import FOLDER
+from compose.prometheus_config import FOLDER
 from tests.conftest import missing
 
 EVERY = "1s"
@@ -33,7 +33,7 @@ def program(name, *words, log):
             process.terminate()
 
 
-class Watch:
+class CanaryMonitor:
     """A Prometheus that scrapes a stack every second, and an Alertmanager that it tells."""
 
     def __init__(self, prometheus, alertmanager):
@@ -95,6 +95,6 @@ def watching(running, folder):
         words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus'}")
         words += (f"--web.listen-address=127.0.0.1:{prometheus}",)
         stack.enter_context(program("prometheus", *words, log=folder / "prometheus.log"))
-        watch = Watch(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
+        watch = CanaryMonitor(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
         stack.callback(watch.close)
         yield watch

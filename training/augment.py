@@ -1,6 +1,6 @@
 """Strong augmentations: two views of one picture that an encoder must call the same.
 
-The crop is made by ``visualsearch.images.decode``, as a box that somebody dragged would be; all else happens to its
+The crop is made by ``imaging.preprocessing.decode``, as a box that a person drags would be; all else happens to its
 pixels. Strengths are half of those of SimCLR (Chen et al., 2020, arXiv 2002.05709), with less hue and grey still, since
 colour is part of what people search by.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from visualsearch.domain import IMAGE_SIDE, Box
-from visualsearch.images import decode, dimensions
+from visualsearch.domain.images import IMAGE_SIDE, Box
+from visualsearch.imaging.preprocessing import decode, dimensions
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from training import data
+from training import picture_collection
 from training.features import Features, about
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Source(Protocol):
         ...
 
 
-def source(given: Config, collection: data.Collection) -> Source:
+def source(given: Config, collection: picture_collection.Collection) -> Source:
     """Return what a run asks for. Raises ``ConfigurationError`` where features are asked for and do not fit."""
     if not given.features:
         return Pictures(collection, given.workers)
@@ -51,12 +51,12 @@ def source(given: Config, collection: data.Collection) -> Source:
 class Pictures:
     """uint8 [n, 224, 224, 3], made anew each time."""
 
-    def __init__(self, collection: data.Collection, workers: int) -> None:
+    def __init__(self, collection: picture_collection.Collection, workers: int) -> None:
         self._collection, self._workers = collection, workers
 
     def epoch(self, batches: list[Rows], seed: int, epoch: int) -> Iterator[torch.Tensor]:
         """Make the views of an epoch."""
-        views = data.Views(self._collection, seed, epoch)
+        views = picture_collection.Views(self._collection, seed, epoch)
         for one, other in DataLoader(
             views, batch_sampler=[rows.tolist() for rows in batches], num_workers=self._workers
         ):
@@ -64,7 +64,9 @@ class Pictures:
 
     def viewed(self, rows: Rows) -> torch.Tensor:
         """Make a view of each row."""
-        made = [data.augmented(self._collection.pictures[row], np.random.default_rng([row])) for row in rows]
+        made = [
+            picture_collection.augmented(self._collection.pictures[row], np.random.default_rng([row])) for row in rows
+        ]
         return torch.from_numpy(np.stack(made))
 
     def served(self, rows: Rows) -> torch.Tensor:
@@ -75,7 +77,7 @@ class Pictures:
 class Cached:
     """float32 [n, features], out of the rounds of ``training.features``."""
 
-    def __init__(self, collection: data.Collection, folder: Path, backbone: str) -> None:
+    def __init__(self, collection: picture_collection.Collection, folder: Path, backbone: str) -> None:
         self._collection = collection
         self._rounds = Features(folder, about(collection, backbone)).read()
         if len(self._rounds) < 2:

@@ -25,9 +25,9 @@ from obstore.store import S3Store
 from psycopg.rows import dict_row
 from rich.progress import track
 
-from visualsearch.errors import Unavailable, VisualSearchError
-from visualsearch.images import content_type
-from visualsearch.query_pictures import PREFIX, Part, part_named
+from visualsearch.domain.errors import Unavailable, VisualSearchError
+from visualsearch.domain.query_images import PREFIX, Part, part_named
+from visualsearch.imaging.preprocessing import content_type
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from export import backbones
-from visualsearch.domain import EMBEDDING_DIM
+from encoders import backbones
+from visualsearch.domain.images import EMBEDDING_DIM
 
 
 def _about(default: Any, text: str) -> Any:  # noqa: ANN401 - as dataclasses.field
@@ -21,7 +21,7 @@ class Config:
 
     data_root: Path = field(metadata={"help": "a folder of pictures; pictures.csv in it may say which show the same"})
     out: Path = _about(Path("out/training"), "where checkpoint, curves and the list of skipped files go")
-    backbone: str = _about(backbones.LITE0, "as export.backbones names it, such as ViT-B-32 (OpenCLIP) or resnet50")
+    backbone: str = _about(backbones.LITE0, "as encoders.backbones names it, such as ViT-B-32 (OpenCLIP) or resnet50")
     pretrained: str = _about("", "OpenCLIP: a tag, or a file of weights")
     dim: int = _about(EMBEDDING_DIM, "numbers of an embedding")
     tune: bool = _about(False, "train the backbone too, instead of the projection alone")

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from export import backbones
-from training import data
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from encoders import backbones
+from training import picture_collection
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,7 +85,7 @@ class Features:
         return self.folder / f"round-{number:03d}.npy"
 
 
-def about(collection: data.Collection, backbone: str) -> dict[str, object]:
+def about(collection: picture_collection.Collection, backbone: str) -> dict[str, object]:
     """Say what features depend on, so that those of other pictures are never taken for them."""
     digest = hashlib.sha256()
     for one in collection.pictures:
@@ -94,7 +94,11 @@ def about(collection: data.Collection, backbone: str) -> dict[str, object]:
 
 
 def build(
-    collection: data.Collection, backbone: backbones.Backbone, rounds: int, folder: Path, minutes: float = 1e9
+    collection: picture_collection.Collection,
+    backbone: backbones.Backbone,
+    rounds: int,
+    folder: Path,
+    minutes: float = 1e9,
 ) -> tuple[Features, bool]:
     """Compute features of so many rounds; returns them and whether all are there after ``minutes``."""
     features, extract = Features(folder, about(collection, backbone.name)), extractor(backbone)
@@ -112,11 +116,13 @@ def build(
     return features, True
 
 
-def _views(collection: data.Collection, rows: Iterable[int], number: int) -> NDArray[np.uint8]:
+def _views(collection: picture_collection.Collection, rows: Iterable[int], number: int) -> NDArray[np.uint8]:
     pictures = [(row, collection.pictures[row]) for row in rows]
     if not number:
         return np.stack([one.clean() for _, one in pictures])
-    return np.stack([data.augmented(one, np.random.default_rng([SEED, number, row])) for row, one in pictures])
+    return np.stack(
+        [picture_collection.augmented(one, np.random.default_rng([SEED, number, row])) for row, one in pictures]
+    )
 
 
 def extractor(backbone: backbones.Backbone) -> Extract:
@@ -161,7 +167,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, to be called again")
     given = parser.parse_args(words)
     try:
-        collection, skipped = data.read(given.data_root, given.clicks)
+        collection, skipped = picture_collection.read(given.data_root, given.clicks)
         backbone = backbones.load(given.backbone, given.pretrained)
         features, complete = build(collection, backbone, given.rounds, given.folder, given.minutes)
     except VisualSearchError as error:

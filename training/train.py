@@ -34,8 +34,9 @@ import torch
 import torch.distributed as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training import batches, config, data, loss, model, start
-from visualsearch.errors import ConfigurationError, VisualSearchError
+from encoders import checkpoint
+from training import batches, config, initial_projection, loss, picture_collection
+from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 
 WATCHED = 500
 SKIPPED = "skipped.txt"
@@ -44,7 +45,7 @@ SKIPPED = "skipped.txt"
 class Run:
     """One process of a training run."""
 
-    def __init__(self, given: config.Config, collection: data.Collection) -> None:
+    def __init__(self, given: config.Config, collection: picture_collection.Collection) -> None:
         self.config, self.collection = given, collection
         self.rank, self.world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         here = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -54,8 +55,8 @@ class Run:
             raise ConfigurationError(f"A batch of {given.batch} cannot be shared evenly by {self.world} processes.")
         self.rows, self.watched_rows = collection.split(given.held_out, WATCHED, given.seed)
         self.source = batches.source(given, collection)
-        resumed = model.load(given.resume, given.backbone, given.dim) if given.resume else None
-        self.encoder = start.encoder(given, self.source, collection, self.rows, resumed).to(self.device)
+        resumed = checkpoint.load(given.resume, given.backbone, given.dim) if given.resume else None
+        self.encoder = initial_projection.encoder(given, self.source, collection, self.rows, resumed).to(self.device)
         self.optimizer = self._optimizer()
         self.steps_an_epoch = len(self._batches(0))
         self.epoch = 0
@@ -87,7 +88,7 @@ class Run:
                 if curves:
                     curves.add(self.epoch * self.steps_an_epoch, **self.watch())
                     curves.draw()
-                    model.write(self.config.out / "checkpoint.pt", self.checkpoint())
+                    checkpoint.write(self.config.out / "checkpoint.pt", self.checkpoint())
         if curves:
             curves.close()
         return self.checkpoint()
@@ -168,9 +169,9 @@ class Run:
         """Return what is kept."""
         given = asdict(self.config).items()
         arguments = {name: str(value) if isinstance(value, Path) else value for name, value in given}
-        about = data.described(self.collection, self.config.data_root) | {"trained_on": len(self.rows)}
+        about = picture_collection.described(self.collection, self.config.data_root) | {"trained_on": len(self.rows)}
         resume = {"epoch": self.epoch, "optimizer": self.optimizer.state_dict()}
-        return model.saved(self.encoder, arguments, about, resume)
+        return checkpoint.saved(self.encoder, arguments, about, resume)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         given = self.config
@@ -206,7 +207,7 @@ def main(words: list[str] | None = None) -> int:
     if several:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        collection, skipped = data.read(given.data_root, given.clicks)
+        collection, skipped = picture_collection.read(given.data_root, given.clicks)
         given.out.mkdir(parents=True, exist_ok=True)
         (given.out / SKIPPED).write_text("".join(f"{file}\t{reason}\n" for file, reason in skipped.items()))
         if skipped:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from visualsearch.errors import InvalidInput, NotFound, Unavailable, VisualSearchError
+from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable, VisualSearchError
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout (or, in a container, the folder) that holds model_repository/ and milvus/."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.ann import data, report
-from benchmarks.ann.served import ServedIndex
+from benchmarks.ann.faiss_index import FaissIndex
+from benchmarks.ann.milvus_index import ServedIndex
 from benchmarks.ann.sweep import EFS, NPROBES, Point, swept
-from benchmarks.ann.yardstick import FaissIndex
 
 LISTS = [{"nprobe": nprobe} for nprobe in NPROBES]
 GRAPH = [{"ef": ef} for ef in EFS]

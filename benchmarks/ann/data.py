@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from benchmarks.ann import pictures
-from visualsearch.recall import TOP
+from visualsearch.domain.recall import TOP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
+from evaluation.datasets.fetch import DATA, SOURCES, fetch
+from evaluation.offline.embeddings import onnx_embed, served
+from evaluation.offline.sets import picture_files
 from training import augment
-from training.embed import onnx_embed, served
-from training.fetch import DATA, SOURCES, fetch
-from training.sets import picture_files
-from visualsearch.domain import EMBEDDING_DIM, IMAGE_SIDE, Box
-from visualsearch.errors import InvalidInput
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE, Box
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from benchmarks.ann.data import QUANTILES, resemblance
 from benchmarks.ann.sweep import CANDIDATES
 from benchmarks.table import RESULTS, grid, write
-from indexer.tuning import NOISE
+from indexer.releases.search_tuning import NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,7 @@ def write_all(sets: Sequence[Set], points: Sequence[Point]) -> None:
             f"search being 1 ({kinds}). `by codes` is the recall of the index' own first ten. Times are medians of one "
             "search at a time, all settings taking turns: ten ids alone, k' ids alone, and k' candidates with their "
             "raw vectors and exact scores, which is what a search of the gateway pays. faiss runs in process with one "
-            "thread; Milvus is asked through `visualsearch/vectors.py`, with 2 shards, client and server on the same "
+            "thread; Milvus is asked through `adapters/milvus`, with 2 shards, client and server on the same "
             "cores.",
             "![Recall and latency](ann.png)",
             "## Recall of every setting, on the kind of query that fares worst",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.ann import data
-from benchmarks.ann.served import ServedIndex
+from benchmarks.ann.milvus_index import ServedIndex
 from benchmarks.table import write
-from visualsearch.recall import CANDIDATES, TOP
+from visualsearch.domain.recall import CANDIDATES, TOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from benchmarks.ann import pictures
 from benchmarks.ann.data import Set, nearest
-from visualsearch.recall import TOP, Recall, compared
+from visualsearch.domain.recall import TOP, Recall, compared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

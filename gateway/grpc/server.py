@@ -12,13 +12,15 @@ import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.access import Caller, Role
+from gateway.api.authentication import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
-from gateway.search import Wish
-from visualsearch import errors, tracing
-from visualsearch.domain import DEFAULT_K, EMBEDDING_DIM, MAX_K, MAX_UPLOAD_BYTES, Box, NearDuplicates
-from visualsearch.telemetry import count_error, count_request
+from gateway.search.image_search import SearchOptions
+from visualsearch.domain import errors
+from visualsearch.domain.images import EMBEDDING_DIM, MAX_UPLOAD_BYTES, Box
+from visualsearch.domain.search import DEFAULT_K, MAX_K, NearDuplicates
+from visualsearch.observability import tracing
+from visualsearch.observability.metrics import count_error, count_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gateway.service import Gateway
-    from visualsearch.domain import Release
+    from visualsearch.domain.releases import Release
 
 NAME = pb.DESCRIPTOR.services_by_name["VisualSearch"].full_name
 MESSAGE_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
@@ -69,7 +71,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
             release = await self._release(request.vector.release)
-            wish = Wish(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
+            wish = SearchOptions(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
             results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, wish)
             ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
 from tests.encoders import added, slowed
-from visualsearch.wiring import open_stores
+from visualsearch.composition import open_stores
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
@@ -131,7 +131,7 @@ def forgetful(settings, users) -> None:
 
 async def searched_with(settings, search_params) -> None:
     async with open_stores(settings, 10) as stores:
-        await stores.recall_log.search_with(GREEN, search_params)
+        await stores.recall_repository.search_with(GREEN, search_params)
 
 
 def unloved(settings, users) -> None:

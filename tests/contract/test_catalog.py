@@ -9,22 +9,12 @@ import psycopg
 import pytest
 
 from tests.fakes.catalog import FakeCatalog
-from visualsearch.catalog import PostgresCatalog
-from visualsearch.domain import (
-    Build,
-    DeadLetter,
-    Described,
-    Event,
-    EventKind,
-    NewImage,
-    Release,
-    ReleaseState,
-    Shown,
-    Status,
-    Visibility,
-)
-from visualsearch.errors import InvalidInput, NotFound, Unavailable
-from visualsearch.migrations import migrate
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.migrations import migrate
+from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
+from visualsearch.domain.indexing import DeadLetter, Event, EventKind
+from visualsearch.domain.releases import Build, Release, ReleaseState
 
 ONE, OTHER = b"1" * 32, b"2" * 32
 RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
@@ -59,7 +49,7 @@ async def catalog(request):
 
 async def test_a_new_image_is_pending_and_can_be_read_back(catalog):
     new = NewImage("s3://images/ü.jpg", "web", "ada", Visibility.PRIVATE, ONE)
-    image = await catalog.promise(new)
+    image = await catalog.register(new)
     assert (image.uri, image.source, image.owner, image.visibility, image.content_hash) == (
         new.uri,
         "web",
@@ -83,42 +73,42 @@ async def test_what_is_not_there_is_said_not_to_be(catalog):
 
 
 async def test_a_uri_keeps_its_id_and_promises_at_once_agree(catalog):
-    images = await asyncio.gather(*(catalog.promise(NewImage("s3://images/a")) for _ in range(8)))
+    images = await asyncio.gather(*(catalog.register(NewImage("s3://images/a")) for _ in range(8)))
     assert len({image.id for image in images}) == 1
 
 
 async def test_a_promise_of_the_same_content_leaves_an_indexed_image_alone(catalog):
     image = await indexed(catalog, "s3://images/a", ONE)
-    assert (await catalog.promise(NewImage(image.uri, content_hash=ONE))).status is Status.INDEXED
-    assert (await catalog.promise(NewImage(image.uri, content_hash=OTHER))).status is Status.PENDING
+    assert (await catalog.register(NewImage(image.uri, content_hash=ONE))).status is Status.INDEXED
+    assert (await catalog.register(NewImage(image.uri, content_hash=OTHER))).status is Status.PENDING
 
 
 async def test_a_promise_of_unknown_content_makes_an_image_pending_again(catalog):
     image = await indexed(catalog, "s3://images/a", ONE)
-    assert (await catalog.promise(NewImage(image.uri))).status is Status.PENDING
+    assert (await catalog.register(NewImage(image.uri))).status is Status.PENDING
 
 
 async def test_a_rejected_image_gets_another_try_by_a_new_promise(catalog):
-    image = await catalog.promise(NewImage("s3://images/a", content_hash=ONE))
+    image = await catalog.register(NewImage("s3://images/a", content_hash=ONE))
     await catalog.mark_rejected(image.id, "It is broken.")
     assert (await catalog.get(image.id)).reason == "It is broken."
-    again = await catalog.promise(NewImage("s3://images/a", content_hash=ONE))
+    again = await catalog.register(NewImage("s3://images/a", content_hash=ONE))
     assert (again.id, again.status, again.reason) == (image.id, Status.PENDING, None)
 
 
 async def test_describing_and_indexing_can_be_repeated(catalog):
-    image = await catalog.promise(NewImage("s3://images/a"))
+    image = await catalog.register(NewImage("s3://images/a"))
     for _ in range(2):
-        await catalog.describe([Described(image.id, 640, 480, 2**64 - 1, ONE)])
+        await catalog.describe([ImageMetadata(image.id, 640, 480, 2**64 - 1, ONE)])
         assert await catalog.mark_indexed({image.id: ONE}, "v1") == [image.id]
     found = await catalog.get(image.id)
     assert (found.width, found.height, found.content_hash, found.status) == (640, 480, ONE, Status.INDEXED)
 
 
 async def test_images_deleted_while_they_were_indexed_are_told(catalog):
-    kept, gone = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "ab"]
-    await catalog.forget(gone.id)
-    await catalog.describe([Described(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
+    kept, gone = [await catalog.register(NewImage(f"s3://images/{name}")) for name in "ab"]
+    await catalog.delete(gone.id)
+    await catalog.describe([ImageMetadata(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
     assert await catalog.mark_indexed({kept.id: ONE, gone.id: ONE}, "v1") == [kept.id]
     await catalog.mark_rejected(gone.id, "late")
     assert await catalog.by_uri(gone.uri) is None
@@ -126,30 +116,30 @@ async def test_images_deleted_while_they_were_indexed_are_told(catalog):
 
 async def test_a_forgotten_image_is_unfinished_until_it_is_finished(catalog):
     image = await indexed(catalog, "s3://images/a", ONE)
-    assert not await catalog.is_forgotten(image.uri)
-    assert await catalog.forget(image.id) == image.uri
-    assert await catalog.is_forgotten(image.uri)
-    assert await catalog.forget(image.id) == image.uri, "an unfinished deletion can be taken up again"
-    assert (image.id, image.uri) in await catalog.unfinished_forgetting(0, 10)
-    assert await catalog.unfinished_forgetting(60, 10) == []
-    await catalog.finish_forgetting(image.id)
-    assert await catalog.unfinished_forgetting(0, 10) == []
+    assert not await catalog.is_deleted(image.uri)
+    assert await catalog.delete(image.id) == image.uri
+    assert await catalog.is_deleted(image.uri)
+    assert await catalog.delete(image.id) == image.uri, "an unfinished deletion can be taken up again"
+    assert (image.id, image.uri) in await catalog.unfinished_deletions(0, 10)
+    assert await catalog.unfinished_deletions(60, 10) == []
+    await catalog.finish_deletion(image.id)
+    assert await catalog.unfinished_deletions(0, 10) == []
     with pytest.raises(NotFound):
-        await catalog.forget(image.id)
+        await catalog.delete(image.id)
     with pytest.raises(NotFound):
         await catalog.get(image.id)
 
 
 async def test_a_forgotten_uri_begins_anew_under_another_id(catalog):
-    old = await catalog.promise(NewImage("s3://images/a"))
-    await catalog.forget(old.id)
-    new = await catalog.promise(NewImage("s3://images/a"))
+    old = await catalog.register(NewImage("s3://images/a"))
+    await catalog.delete(old.id)
+    new = await catalog.register(NewImage("s3://images/a"))
     assert new.id != old.id
-    assert not await catalog.is_forgotten("s3://images/a")
+    assert not await catalog.is_deleted("s3://images/a")
 
 
 async def test_what_waits_for_long_is_listed_oldest_first_and_then_given_time(catalog):
-    images = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "abc"]
+    images = [await catalog.register(NewImage(f"s3://images/{name}")) for name in "abc"]
     await catalog.mark_rejected(images[0].id, "broken")
     assert await catalog.waiting(60, 10) == []
     assert await catalog.waiting(0, 1) == [images[1]]
@@ -158,23 +148,23 @@ async def test_what_waits_for_long_is_listed_oldest_first_and_then_given_time(ca
 
 async def test_images_are_counted_by_status_zeros_included(catalog):
     await indexed(catalog, "s3://images/a", ONE)
-    await catalog.promise(NewImage("s3://images/b"))
+    await catalog.register(NewImage("s3://images/b"))
     assert await catalog.counts() == {Status.PENDING: 1, Status.INDEXED: 1, Status.REJECTED: 0}
 
 
 async def test_ids_of_queries_and_images_never_meet(catalog):
-    image = await catalog.promise(NewImage("s3://images/a"))
+    image = await catalog.register(NewImage("s3://images/a"))
     ids = await catalog.allocate_query_ids(100)
-    later = await catalog.promise(NewImage("s3://images/b"))
+    later = await catalog.register(NewImage("s3://images/b"))
     assert len({*ids, image.id, later.id}) == 102
     assert all([await catalog.was_issued(one) for one in (image.id, ids[0], ids[-1], later.id)])
     assert not any([await catalog.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
 
 
 async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(catalog):
-    one, two, three = [await catalog.promise(NewImage(f"s3://images/{name}")) for name in "abc"]
+    one, two, three = [await catalog.register(NewImage(f"s3://images/{name}")) for name in "abc"]
     assert await catalog.pairs_and_shown([], []) == (set(), {})
-    await catalog.describe([Described(three.id, 640, 480, 5, ONE)])
+    await catalog.describe([ImageMetadata(three.id, 640, 480, 5, ONE)])
     assert (await catalog.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
     await catalog.mark_indexed({three.id: ONE}, "v1")
     await catalog.mark_not_duplicates(two.id, one.id, "ada")
@@ -182,7 +172,7 @@ async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_as
     await catalog.mark_not_duplicates(two.id, three.id, "")
     pairs, images = await catalog.pairs_and_shown([one.id, two.id], [three.id, 10**12])
     assert pairs == {(one.id, two.id)}
-    assert images == {three.id: Shown("s3://images/c", 640, 480)}
+    assert images == {three.id: ImageSummary("s3://images/c", 640, 480)}
     assert await catalog.unmark_not_duplicates(two.id, one.id)
     assert not await catalog.unmark_not_duplicates(two.id, one.id)
     everything = [one.id, two.id, three.id]
@@ -190,7 +180,7 @@ async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_as
 
 
 async def test_a_pair_of_what_is_not_there_is_not_kept(catalog):
-    image = await catalog.promise(NewImage("s3://images/a"))
+    image = await catalog.register(NewImage("s3://images/a"))
     await catalog.mark_not_duplicates(image.id, 10**12, "ada")
     assert not await catalog.unmark_not_duplicates(image.id, 10**12)
 
@@ -205,7 +195,7 @@ async def buried(catalog):
 async def test_a_dead_letter_is_kept_once(catalog):
     event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
     for reason in ("why", "once more"):
-        await catalog.bury(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
+        await catalog.dead_letter(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
     assert await buried(catalog) == [("1-1", "why")]
 
 
@@ -289,8 +279,8 @@ async def test_a_call_given_up_leaves_the_catalog_usable(database):
 
 async def indexed(catalog, uri, content_hash):
     """An image that is searchable."""
-    image = await catalog.promise(NewImage(uri, content_hash=content_hash))
-    await catalog.describe([Described(image.id, 640, 480, 5, content_hash)])
+    image = await catalog.register(NewImage(uri, content_hash=content_hash))
+    await catalog.describe([ImageMetadata(image.id, 640, 480, 5, content_hash)])
     await catalog.mark_indexed({image.id: content_hash}, "v1")
     return await catalog.get(image.id)
 
@@ -298,17 +288,17 @@ async def indexed(catalog, uri, content_hash):
 async def test_promises_made_together_come_back_in_their_order(catalog):
     known = await indexed(catalog, "s3://images/b", ONE)
     new = [NewImage(f"s3://images/{name}", "web", content_hash=ONE, etag=f"tag {name}") for name in "cba"]
-    images = await catalog.promise_all(new)
+    images = await catalog.register_all(new)
     assert [image.uri for image in images] == [one.uri for one in new]
     assert [image.status for image in images] == [Status.PENDING, Status.INDEXED, Status.PENDING]
     assert (images[1].id, images[1].etag) == (known.id, "tag b")
     assert await catalog.by_uris([one.uri for one in new] + ["s3://images/none"]) == {i.uri: i for i in images}
-    assert await catalog.promise_all([]) == []
+    assert await catalog.register_all([]) == []
 
 
 async def test_an_image_is_marked_only_for_the_content_that_it_was_described_with(catalog):
-    image = await catalog.promise(NewImage("s3://images/a"))
-    await catalog.describe([Described(image.id, 640, 480, 1, OTHER, "tag")])
+    image = await catalog.register(NewImage("s3://images/a"))
+    await catalog.describe([ImageMetadata(image.id, 640, 480, 1, OTHER, "tag")])
     assert await catalog.mark_indexed({image.id: ONE}, "v1") == []
     assert await catalog.mark_indexed({image.id: OTHER}, "v1") == [image.id]
     assert (await catalog.get(image.id)).etag == "tag"
@@ -324,7 +314,7 @@ async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(catalo
     names = ["a", "B", "b/%C3%BC", "b-", "a/b"]
     for name in names:
         await indexed(catalog, f"s3://images/{name}", ONE)
-    await catalog.promise(NewImage("s3://images/pending"))
+    await catalog.register(NewImage("s3://images/pending"))
     uris, last = [], ""
     while page := await catalog.after_uri(last, 2):
         last = page[-1].uri
@@ -342,12 +332,12 @@ async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(catalo
 
 
 async def test_a_deletion_is_unfinished_until_it_is_finished(catalog):
-    image = await catalog.promise(NewImage("s3://images/a"))
-    assert not await catalog.is_being_forgotten(image.uri)
-    await catalog.forget(image.id)
-    assert await catalog.is_being_forgotten(image.uri)
-    await catalog.finish_forgetting(image.id)
-    assert not await catalog.is_being_forgotten(image.uri)
+    image = await catalog.register(NewImage("s3://images/a"))
+    assert not await catalog.is_being_deleted(image.uri)
+    await catalog.delete(image.id)
+    assert await catalog.is_being_deleted(image.uri)
+    await catalog.finish_deletion(image.id)
+    assert not await catalog.is_being_deleted(image.uri)
 
 
 async def test_a_build_is_followed_until_its_release_is_no_longer_built(catalog):

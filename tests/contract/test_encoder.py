@@ -8,11 +8,11 @@ import pytest
 
 from tests.fakes.encoder import FakeEncoder
 from tests.pictures import jpeg
-from visualsearch.domain import stack_pixels
-from visualsearch.encoder import TritonEncoder
-from visualsearch.encoder_onnx import OnnxEncoder
-from visualsearch.errors import Unavailable
-from visualsearch.images import prepare
+from visualsearch.adapters.onnxruntime.encoder import OnnxRuntimeEncoder
+from visualsearch.adapters.triton.encoder import TritonEncoder
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.images import stack_pixels
+from visualsearch.imaging.preprocessing import prepare
 
 MODEL = Path(__file__).parents[2] / "model_repository" / "image_encoder"
 UNKNOWN = 99
@@ -24,7 +24,7 @@ async def encoder(request):
         yield FakeEncoder()
         return
     if request.param == "onnx":
-        real = OnnxEncoder(MODEL)
+        real = OnnxRuntimeEncoder(MODEL)
     else:
         settings = request.getfixturevalue("stack")
         real = TritonEncoder(settings.triton_grpc, settings.model_name, 10.0, MODEL)
@@ -100,7 +100,7 @@ async def test_the_fingerprint_is_sha256_in_hex_and_empty_for_an_unknown_version
 
 @pytest.mark.stack
 async def test_triton_and_onnx_runtime_in_process_agree(stack):
-    served, local = TritonEncoder(stack.triton_grpc, stack.model_name, 10.0), OnnxEncoder(MODEL)
+    served, local = TritonEncoder(stack.triton_grpc, stack.model_name, 10.0), OnnxRuntimeEncoder(MODEL)
     batch = pixels(*range(30, 46))
     ours, theirs = await served.encode(batch, 1), await local.encode(batch, 1)
     assert np.sum(ours * theirs, axis=1).min() > 0.9999

@@ -11,9 +11,10 @@ import pytest
 from pymilvus import AsyncMilvusClient
 
 from tests.fakes.vectors import FakeVectors
-from visualsearch.domain import Filter, VectorRow, Visibility
-from visualsearch.errors import ConfigurationError, NotFound, Unavailable
-from visualsearch.vectors import MilvusVectors
+from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.domain.errors import ConfigurationError, NotFound, Unavailable
+from visualsearch.domain.images import Visibility
+from visualsearch.domain.search import Filter, VectorRow
 
 CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
 PARAMS = {"nprobe": 64}
@@ -261,7 +262,7 @@ async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_r
     await milvus.settle(name)
     with monkeypatch.context() as patch:
         patch.setattr(milvus, "count", counted)
-        patch.setattr("visualsearch.vectors.RECOUNT_S", 1.0)
+        patch.setattr("visualsearch.adapters.milvus.vectors.RECOUNT_S", 1.0)
         await milvus.seal(name)
     for seed in (5, 1500, 2999):
         best = await milvus.nearest(name, unit(seed), 200, PARAMS, Filter())

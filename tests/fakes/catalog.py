@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from visualsearch.domain import Build, Image, Release, ReleaseState, Shown, Status
-from visualsearch.errors import NotFound, Unavailable
+from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.images import Image, ImageSummary, Status
+from visualsearch.domain.releases import Build, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain import DeadLetter, Described, NewImage
+    from visualsearch.domain.images import ImageMetadata, NewImage
+    from visualsearch.domain.indexing import DeadLetter
 
 
 class FakeCatalog:
@@ -41,10 +43,10 @@ class FakeCatalog:
         self._last_id += 1
         return self._last_id
 
-    async def promise_all(self, new: Sequence[NewImage]) -> list[Image]:
-        return [await self.promise(one) for one in new]
+    async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
+        return [await self.register(one) for one in new]
 
-    async def promise(self, new: NewImage) -> Image:
+    async def register(self, new: NewImage) -> Image:
         old = await self.by_uri(new.uri)
         if old is None:
             image = Image(
@@ -87,7 +89,7 @@ class FakeCatalog:
         self._up()
         return {image_id: self.images[image_id] for image_id in image_ids if image_id in self.images}
 
-    async def describe(self, described: Sequence[Described]) -> None:
+    async def describe(self, described: Sequence[ImageMetadata]) -> None:
         self._up()
         for one in described:
             if one.image_id in self.images:
@@ -137,7 +139,7 @@ class FakeCatalog:
         self._up()
         return [(image_id, self.phashes[image_id]) for image_id in image_ids if image_id in self.phashes]
 
-    async def forget(self, image_id: int) -> str:
+    async def delete(self, image_id: int) -> str:
         self._up()
         if image_id in self.images:
             self.phashes.pop(image_id, None)
@@ -147,23 +149,23 @@ class FakeCatalog:
             raise NotFound(f"There is no image {image_id}.")
         return uri
 
-    async def finish_forgetting(self, image_id: int) -> None:
+    async def finish_deletion(self, image_id: int) -> None:
         self._up()
         if image_id in self.deletions:
             uri, _, at = self.deletions[image_id]
             self.deletions[image_id] = (uri, True, at)
 
-    async def unfinished_forgetting(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
+    async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
         self._up()
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
         found = sorted((at, i, uri) for i, (uri, done, at) in self.deletions.items() if not done and at < before)
         return [(i, uri) for _, i, uri in found[:limit]]
 
-    async def is_being_forgotten(self, uri: str) -> bool:
+    async def is_being_deleted(self, uri: str) -> bool:
         self._up()
         return any(uri == deleted and not done for deleted, done, _ in self.deletions.values())
 
-    async def is_forgotten(self, uri: str) -> bool:
+    async def is_deleted(self, uri: str) -> bool:
         gone = await self.by_uri(uri) is None
         return gone and any(uri == deleted for deleted, _, _ in self.deletions.values())
 
@@ -190,9 +192,13 @@ class FakeCatalog:
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[set[tuple[int, int]], dict[int, Shown]]:
+    ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         asked, known = set(candidates), (await self.by_ids(wanted)).items()
-        shown = {i: Shown(one.uri, one.width or 0, one.height or 0) for i, one in known if one.status is Status.INDEXED}
+        shown = {
+            i: ImageSummary(one.uri, one.width or 0, one.height or 0)
+            for i, one in known
+            if one.status is Status.INDEXED
+        }
         return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
@@ -204,7 +210,7 @@ class FakeCatalog:
         self._up()
         return self.pairs.pop((min(one, other), max(one, other)), None) is not None
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         self._up()
         self.letters.setdefault(letter.entry_id, letter)
 

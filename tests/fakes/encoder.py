@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visualsearch.errors import Overloaded, Unavailable, Unsupported
+from visualsearch.domain.errors import Overloaded, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

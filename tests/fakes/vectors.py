@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visualsearch.domain import EMBEDDING_DIM, Candidates, Filter, VectorRow, Visibility
-from visualsearch.errors import ConfigurationError, NotFound, Unavailable
+from visualsearch.domain.errors import ConfigurationError, NotFound, Unavailable
+from visualsearch.domain.images import EMBEDDING_DIM, Visibility
+from visualsearch.domain.search import Candidates, Filter, VectorRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

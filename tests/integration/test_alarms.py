@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from compose.scraping import FOLDER
+from compose.prometheus_config import FOLDER
 from compose.state import read_state
 from tests.integration.test_rest import search
 from tests.pictures import jpeg

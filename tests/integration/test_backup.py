@@ -7,12 +7,12 @@ import httpx
 import psycopg
 import pytest
 
-from indexer.archive import Places
-from indexer.restore import Restore
+from indexer.maintenance.backup_archive import Places
+from indexer.maintenance.restore import Restore
 from tests.conftest import ROOT, Stack
 from tests.integration.test_rest import indexed, search
 from tests.pictures import jpeg
-from visualsearch.wiring import dump, open_stores
+from visualsearch.composition import dump, open_stores
 
 pytestmark = pytest.mark.stack
 
@@ -54,7 +54,7 @@ async def cut_off(settings, folder):
 
     models = settings.model_repository / settings.model_name
     async with open_stores(settings, 30) as stores:
-        restore = Restore(Places(dump(settings), stores.catalog, stores.vectors, stores.blobs, models, stop))
+        restore = Restore(Places(dump(settings), stores.catalog, stores.vectors, stores.object_store, models, stop))
         with pytest.raises(KeyboardInterrupt):
             await restore.run(folder)
 

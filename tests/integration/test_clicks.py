@@ -9,7 +9,7 @@ import pytest
 
 from tests.pictures import jpeg
 from training import clicks
-from visualsearch.errors import Unavailable
+from visualsearch.domain.errors import Unavailable
 
 WRITTEN_S = 15
 """Searches, clicks and pictures are written a moment after they are answered."""

@@ -14,7 +14,7 @@ import redis
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import S3Store
 
-from compose.carriers import ensure
+from compose.server_binaries import ensure
 from compose.state import weed_sockets
 from tests.conftest import missing
 from tests.deployment import ROOT, compose

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from training import evaluate, ranking, through_gateway
-from training.embed import onnx_embed
-from training.report import judge
-from training.sets import EvaluationSet, from_folders
+from evaluation.offline import evaluate, exact_ranking, gateway_ranking
+from evaluation.offline.embeddings import onnx_embed
+from evaluation.offline.report import judge
+from evaluation.offline.sets import EvaluationSet, from_folders
 from visualsearch.client import Client
-from visualsearch.errors import InvalidInput
+from visualsearch.domain.errors import InvalidInput
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
@@ -29,9 +29,9 @@ def asked() -> EvaluationSet:
 
 
 def test_the_gateway_ranks_almost_as_exact_search_does(demo_stack, asked):
-    exact, _ = ranking.exact(asked, onnx_embed(MODEL))
+    exact, _ = exact_ranking.exact(asked, onnx_embed(MODEL))
     with Client(demo_stack.url) as client:
-        served, refused = through_gateway.ranked(asked, client)
+        served, refused = gateway_ranking.ranked(asked, client)
     assert refused == {}
     assert all(query not in {name for name, _ in found} for query, found in served.items())
     ours, theirs = judge(exact, asked.grades), judge(served, asked.grades)
@@ -61,4 +61,4 @@ def test_a_gateway_that_knows_none_of_the_pictures_is_told_apart_from_a_bad_rank
         (tmp_path / "a").mkdir(exist_ok=True)
         (tmp_path / "a" / f"never-indexed-{name}.jpg").write_bytes(jpeg(99))
     with Client(demo_stack.url) as client, pytest.raises(InvalidInput, match="visualsearch index"):
-        through_gateway.ranked(from_folders(tmp_path), client)
+        gateway_ranking.ranked(from_folders(tmp_path), client)

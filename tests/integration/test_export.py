@@ -15,10 +15,10 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from export.publish import card, main, publish
-from tests.reference import MODEL, REFERENCE, pixels, torch_embeddings
-from visualsearch.domain import EMBEDDING_DIM
-from visualsearch.errors import ConfigurationError
-from visualsearch.images import PREPROCESSING, fingerprint
+from tests.reference_pictures import MODEL, REFERENCE, pixels, torch_embeddings
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.images import EMBEDDING_DIM
+from visualsearch.imaging.preprocessing import PREPROCESSING, fingerprint
 
 REPOSITORY = MODEL.parents[2]
 ALIKE = 0.9999
@@ -95,7 +95,8 @@ def test_torch_still_says_what_the_reference_says(reference):
 def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
     import torch
 
-    from export import backbones, projection, to_onnx
+    from encoders import backbones, projection
+    from export import to_onnx
 
     out = tmp_path / "clip.onnx"
     assert to_onnx.main([str(out), "--backbone", "ViT-S-32-alt"]) == 0
@@ -123,7 +124,7 @@ def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
 def test_a_backbone_tells_what_lies_where_if_it_can(name, shape):
     import torch
 
-    from export import backbones
+    from encoders import backbones
 
     with torch.inference_mode():
         features, feature_map = backbones.load(name).network.with_map(torch.zeros((1, 224, 224, 3), dtype=torch.uint8))

@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from encoders.projection import Projection
 from export import publish as publishing
-from export.projection import Projection
 from tests.pictures import jpeg
-from tests.reference import MODEL, REFERENCE, pixels
-from visualsearch.errors import ConfigurationError
+from tests.reference_pictures import MODEL, REFERENCE, pixels
+from visualsearch.domain.errors import ConfigurationError
 
 pytestmark = [
     pytest.mark.torch,
@@ -84,7 +84,7 @@ def batch():
 def test_a_checkpoint_becomes_an_encoder_that_torch_agrees_with(checkpoint, plain, batch):
     import torch
 
-    from export import backbones
+    from encoders import backbones
 
     file, content = checkpoint
     with torch.inference_mode():
@@ -178,7 +178,7 @@ def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, words, complaint, ca
 def test_weights_of_another_architecture_are_refused(tmp_path):
     import torch
 
-    from export import backbones
+    from encoders import backbones
 
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pt")
     with pytest.raises(ConfigurationError, match="another architecture than resnet50"):
@@ -188,7 +188,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 def test_resnet50_takes_weights_from_a_file(tmp_path, batch):
     import torch
 
-    from export import backbones
+    from encoders import backbones
 
     random = backbones.load("resnet50")
     state = {name.removeprefix("network."): value for name, value in random.network.state_dict().items()}

@@ -20,10 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.grpc.server import serve
-from gateway.rates import OwnRates
-from tests.carriers import ROOT, envoy
+from gateway.process.rate_limits import LocalRateLimit
 from tests.conftest import missing
 from tests.pictures import jpeg
+from tests.server_binaries import ROOT, envoy
 from tests.unit.serving import Serving, assert_problem
 
 CONFIG = ROOT / "compose" / "envoy" / "envoy.yaml"
@@ -153,7 +153,7 @@ async def test_an_escaped_slash_cannot_get_around_a_rule(front):
 
 
 async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(front, monkeypatch):
-    monkeypatch.setattr(front.serving.gateway.access, "_rates", OwnRates(1))
+    monkeypatch.setattr(front.serving.gateway.access, "_rates", LocalRateLimit(1))
     async with front.client("127.0.0.2") as one, front.client("127.0.0.3") as other:
         first = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.1"})
         again = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.2"})

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.agreement import agreement
+from gateway.search.similarity_heatmap import agreement
 from tests import golden
-from tests.reference import PICTURES, sample
-from visualsearch.domain import Box
-from visualsearch.images import decode
+from tests.reference_pictures import PICTURES, sample
+from visualsearch.domain.images import Box
+from visualsearch.imaging.preprocessing import decode
 
 
 def mistakes(pixels):

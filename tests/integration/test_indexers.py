@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.integration.test_rest import upload, wait_until_settled
 from tests.integration.test_store_events import until
 from tests.pictures import jpeg
-from visualsearch.events import GROUP, STREAM
+from visualsearch.adapters.valkey.event_stream import GROUP, STREAM
 
 pytestmark = pytest.mark.stack
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from gateway.crew import Crew
 from gateway.main import build, create_app
+from gateway.process.worker_group import WorkerGroup
 from tests.integration.test_failures import wait_until_ready
 from tests.integration.test_rest import indexed, jpeg, search
-from visualsearch.wiring import open_stores
+from visualsearch.composition import open_stores
 
 pytestmark = pytest.mark.stack
 
@@ -53,7 +53,7 @@ async def test_a_search_waits_for_nothing_on_the_event_loop(api, stack, tmp_path
     with ThreadPoolExecutor(1) as pool:
         async with open_stores(stack) as stores:
             app = create_app()
-            app.state.gateway = build(stack, stores, pool, Crew(tmp_path, 1))
+            app.state.gateway = build(stack, stores, pool, WorkerGroup(tmp_path, 1))
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search import Wish
+from gateway.search.image_search import SearchOptions
 from tests.unit.serving import RELEASE, Serving
-from visualsearch.domain import Filter, NearDuplicates, NewImage, VectorRow, Visibility
-from visualsearch.vectors import MilvusVectors
+from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.domain.images import NewImage, Visibility
+from visualsearch.domain.search import Filter, NearDuplicates, VectorRow
 
 pytestmark = pytest.mark.stack
 
@@ -53,7 +54,7 @@ async def search(request, stack):
     await vectors.create(name, request.param)
     async with Serving() as serving:
         every = list(rows(1))
-        promised = await serving.catalog.promise_all([NewImage(f"s3://images/{row.image_id}") for row in every])
+        promised = await serving.catalog.register_all([NewImage(f"s3://images/{row.image_id}") for row in every])
         assert [image.id for image in promised] == [row.image_id for row in every]
         await serving.catalog.mark_indexed({image.id: image.content_hash for image in promised}, "")
         for begin in range(0, len(every), 500):
@@ -71,7 +72,7 @@ async def search(request, stack):
 async def test_k_results_come_back_beside_many_duplicates_and_filters(search):
     search, release = search
     where = Filter(blocked_sources=frozenset({"bad"}), min_side=100, blocked_ids=frozenset({1}))
-    wish = Wish(K, NearDuplicates.COLLAPSE, where)
+    wish = SearchOptions(K, NearDuplicates.COLLAPSE, where)
     found = await search.by_embedding(QUERY, release, wish)
     shown = [hit.id for hit in found]
     assert len(shown) == len(set(shown)) == K

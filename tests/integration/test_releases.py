@@ -80,7 +80,7 @@ def green(running, api, repository, corpus, blue, tmp_path_factory):
 def killed_when(running, words, condition):
     """Run a command, and kill it as soon as a condition holds."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "visualsearch.cli", *words],
+        [sys.executable, "-m", "cli.main", *words],
         env=running.env,
         cwd=ROOT,
         start_new_session=True,

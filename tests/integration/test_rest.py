@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded, jpeg, noise
-from visualsearch.interactions import hashed_user
+from visualsearch.domain.interactions import hashed_user
 
 pytestmark = pytest.mark.stack
 

@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from tests.integration.test_rest import assert_problem, search
 from tests.pictures import jpeg
-from visualsearch.blobs import uri_of
-from visualsearch.events import GROUP, STREAM
+from visualsearch.adapters.s3.object_store import uri_of
+from visualsearch.adapters.valkey.event_stream import GROUP, STREAM
 
 pytestmark = pytest.mark.stack
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.conftest import missing
-from tests.otlp import connected
+from tests.otlp_collector import connected
 from tests.pictures import jpeg
 
 pytestmark = pytest.mark.stack

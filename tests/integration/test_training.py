@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.pictures import jpeg
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
@@ -38,7 +38,7 @@ def small(monkeypatch):
     import torch
     from torch import nn
 
-    from export import backbones
+    from encoders import backbones
 
     class Patches(nn.Module):
         def __init__(self):
@@ -57,11 +57,11 @@ def small(monkeypatch):
 
 
 def run(pictures, out, **changed):
-    from training import config, data, train
+    from training import config, picture_collection, train
 
     plain = config.Config(pictures, out, dim=DIM, epochs=4, batch=8, micro_batch=8, lr=1e-2, held_out=0.25)
     given = dataclasses.replace(plain, **changed)
-    collection, _ = data.read(given.data_root)
+    collection, _ = picture_collection.read(given.data_root)
     return train.Run(given, collection)
 
 
@@ -107,10 +107,10 @@ def test_the_parts_of_a_batch_give_the_gradient_of_the_whole(pictures, small, tm
 
 @pytest.mark.parametrize("start", ["principal", "within"])
 def test_training_on_cached_features_reads_no_picture(pictures, small, tmp_path, monkeypatch, start):
-    from training import data, features
+    from training import features, picture_collection
 
-    collection, _ = data.read(pictures)
-    backbone = __import__("export.backbones").backbones.load("small")
+    collection, _ = picture_collection.read(pictures)
+    backbone = __import__("encoders.backbones").backbones.load("small")
     kept, complete = features.build(collection, backbone, 3, tmp_path / "features", minutes=0)
     assert not complete
     assert kept.rounds == 0
@@ -121,8 +121,8 @@ def test_training_on_cached_features_reads_no_picture(pictures, small, tmp_path,
     np.testing.assert_allclose(kept.read()[0][5], served[0].detach().numpy(), atol=1e-2)
 
     one = run(pictures, tmp_path / "out", features=tmp_path / "features", backbone="small", start=start)
-    monkeypatch.setattr(data.Picture, "clean", None)
-    monkeypatch.setattr(data, "augmented", None)
+    monkeypatch.setattr(picture_collection.Picture, "clean", None)
+    monkeypatch.setattr(picture_collection, "augmented", None)
     checkpoint = one.train()
     assert checkpoint["projection"]["matrix"].shape == (DIM, 32)
     assert checkpoint["backbone_state"] is None
@@ -131,14 +131,15 @@ def test_training_on_cached_features_reads_no_picture(pictures, small, tmp_path,
 def test_a_toy_run_learns_and_leaves_a_checkpoint_curves_and_what_it_skipped(pictures, small, tmp_path):
     import json
 
-    from training import model, train
+    from encoders import checkpoint
+    from training import train
 
     (pictures / "damaged.jpg").write_bytes(b"\xff\xd8\xff")
     words = f"--data_root {pictures} --out {tmp_path} --dim {DIM} --batch 8 --epochs 8 --lr 0.01 --neighbours 0".split()
     assert train.main(words) == 0
     (pictures / "damaged.jpg").unlink()
     assert "damaged.jpg" in (tmp_path / "skipped.txt").read_text()
-    checkpoint = model.load(tmp_path / "checkpoint.pt", dim=DIM)
+    checkpoint = checkpoint.load(tmp_path / "checkpoint.pt", dim=DIM)
     assert checkpoint["format"] == 1
     assert checkpoint["arguments"]["epochs"] == 8
     assert checkpoint["data"]["pictures"] == 24
@@ -175,9 +176,9 @@ def test_what_does_not_fit_is_said_in_one_sentence(pictures, small, tmp_path, ca
 
 
 def test_features_of_other_pictures_are_not_taken(pictures, small, tmp_path):
-    from training import data, features
+    from training import features, picture_collection
 
-    collection, _ = data.read(pictures)
+    collection, _ = picture_collection.read(pictures)
     features.Features(tmp_path, features.about(collection, "small"))
     with pytest.raises(ConfigurationError, match="other pictures or another backbone"):
         features.Features(tmp_path, features.about(collection, "large"))
@@ -207,7 +208,7 @@ def test_it_runs_as_a_script_and_in_two_processes(pictures, tmp_path):
 def test_pools_of_several_depths_are_the_last_layers_and_earlier_ones():
     import torch
 
-    from export import backbones
+    from encoders import backbones
 
     pooled, plain = backbones.load(backbones.LITE0_POOLS), backbones.load(backbones.LITE0)
     pixels = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
@@ -219,7 +220,7 @@ def test_pools_of_several_depths_are_the_last_layers_and_earlier_ones():
 
 
 def test_a_mixed_projections_similarities_lie_between_both():
-    from training import mix
+    from training import projection_mixing
 
     chance = np.random.default_rng(0)
     features = (chance.standard_normal((500, 40)) * np.linspace(2, 0.1, 40)).astype(np.float32)
@@ -230,8 +231,11 @@ def test_a_mixed_projections_similarities_lie_between_both():
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return (rows @ rows.T)[np.triu_indices(500, 1)]
 
-    trained, alone, half = cosines(matrix), *(cosines(mix.mixed(matrix, mean, features, s)) for s in (0, 1))
+    trained, alone, half = (
+        cosines(matrix),
+        *(cosines(projection_mixing.mixed(matrix, mean, features, s)) for s in (0, 1)),
+    )
     np.testing.assert_allclose(alone, trained, atol=1e-3)
-    principal = cosines(mix.mixed(matrix, mean, features, 1e6))
+    principal = cosines(projection_mixing.mixed(matrix, mean, features, 1e6))
     assert np.corrcoef(half, trained)[0, 1] > np.corrcoef(principal, trained)[0, 1]
     assert np.corrcoef(half, principal)[0, 1] > np.corrcoef(trained, principal)[0, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.triton import loaded
-from tests.reference import REFERENCE, pixels
+from tests.reference_pictures import REFERENCE, pixels
 
 pytestmark = [
     pytest.mark.torch,
@@ -31,7 +31,8 @@ TINY = {
 def test_an_open_clip_model_is_served_by_triton_as_torch_computes_it(stack, tmp_path):
     import torch
 
-    from export import backbones, projection, to_onnx
+    from encoders import backbones, projection
+    from export import to_onnx
 
     backbones.load(backbones.RESNET50)  # makes torchvision importable, which open_clip needs
     import open_clip

@@ -6,13 +6,14 @@ import uuid
 import numpy as np
 import pytest
 
-from gateway.recall import RecallProxy
-from indexer.tuning import Tuning, choose, settings
+from gateway.search.recall_monitor import RecallMonitor
+from indexer.releases.search_tuning import Tuning, choose, settings
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.recall_log import FakeRecallLog
-from visualsearch.domain import Filter, Release, VectorRow
+from tests.fakes.recall_repository import FakeRecallSamples
+from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.domain.releases import Release
+from visualsearch.domain.search import Filter, VectorRow
 from visualsearch.settings import ROOT
-from visualsearch.vectors import MilvusVectors
 
 pytestmark = pytest.mark.stack
 CONFIG = ROOT / "milvus" / "collection.yaml"
@@ -59,11 +60,11 @@ async def test_wider_searches_find_more_and_the_chosen_setting_holds_what_was_me
 
 
 async def test_the_proxy_finds_out_that_a_narrow_search_misses_what_a_thorough_one_finds(vectors, collection):
-    log = FakeRecallLog(FakeCatalog())
+    log = FakeRecallSamples(FakeCatalog())
     for name, params in {"narrow": {"nprobe": 1}, "wide": {"nprobe": 64}}.items():
         release = Release(name, 1, "", collection, PROFILE, params)
         for query in scattered()[:10]:
-            proxy = RecallProxy(vectors, log, 1.0, rest=0)
+            proxy = RecallMonitor(vectors, log, 1.0, rest=0)
             found = await vectors.nearest(collection, query, 20, params, Filter())
             before = len(log.samples)
             proxy.offer(release, query, Filter(), found)

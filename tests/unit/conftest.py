@@ -4,18 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import indexer.ingest
-import indexer.worker
+from indexer.pipeline import ingest, worker
 from tests.unit.indexing import RELEASE, Indexing
 
 
 @pytest.fixture
 async def world(monkeypatch):
-    monkeypatch.setattr(indexer.worker, "BLOCK_S", 0.01)
-    monkeypatch.setattr(indexer.worker, "BEAT_EVERY_S", 0.01)
-    monkeypatch.setattr(indexer.worker, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(indexer.worker, "MAX_PAUSE_S", 0.05)
-    monkeypatch.setattr(indexer.ingest, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(worker, "BLOCK_S", 0.01)
+    monkeypatch.setattr(worker, "BEAT_EVERY_S", 0.01)
+    monkeypatch.setattr(worker, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(worker, "MAX_PAUSE_S", 0.05)
+    monkeypatch.setattr(ingest, "FIRST_PAUSE_S", 0.001)
     with ThreadPoolExecutor(2) as pool:
         world = Indexing(pool)
         await world.catalog.add_release(RELEASE, "live")

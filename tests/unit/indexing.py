@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
-from indexer.ingest import Ingest
-from indexer.worker import Worker
-from tests.fakes.blobs import FakeBlobs
+from indexer.pipeline.ingest import Ingest
+from indexer.pipeline.worker import Worker
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
-from tests.fakes.events import FakeEvents
+from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.vectors import FakeVectors
-from visualsearch.domain import Event, EventKind, NewImage, Release
-from visualsearch.releases import Releases
+from visualsearch.domain.images import NewImage
+from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.domain.releases import Release
+from visualsearch.releases.active_releases import Releases
 
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
@@ -59,13 +61,13 @@ class Indexing:
 
     def __init__(self, pool: ThreadPoolExecutor):
         self.encoder, self.vectors = Encoder(), Vectors()
-        self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
-        self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.blobs, pool)
+        self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
+        self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.object_store, pool)
 
     async def upload(self, key, data):
         """Promise and store a picture as the gateway does; return its event."""
-        image = await self.catalog.promise(NewImage(self.blobs.uri(key), source="web", owner="ada"))
-        await self.blobs.put(key, data)
+        image = await self.catalog.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))
+        await self.object_store.put(key, data)
         return Event(EventKind.CREATED, image.uri, image.id)
 
     async def index(self, *events):
@@ -73,7 +75,7 @@ class Indexing:
 
     def bare(self, key, kind=EventKind.CREATED):
         """An event as a store tells it, which knows no ids."""
-        return Event(kind, self.blobs.uri(key))
+        return Event(kind, self.object_store.uri(key))
 
 
 def a_worker(world, beat=lambda: None, **values):

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.release_log import FakeReleaseLog
-from visualsearch.domain import Release, ReleaseState
-from visualsearch.lifecycle import Lifecycle
-from visualsearch.standing import Canary, Check, Evaluation
+from tests.fakes.release_repository import FakeReleases
+from visualsearch.domain.release_state import Canary, Check, Evaluation
+from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.releases.lifecycle import Lifecycle
 
 OLD = Release("v1", 1, "a" * 64, "images_v1", "hnsw")
 NEW = Release("v2", 2, "b" * 64, "images_v2", "hnsw")
@@ -22,7 +22,7 @@ class Shop:
 
     def __init__(self, log=None):
         self.catalog = FakeCatalog()
-        self.log = log or FakeReleaseLog(self.catalog)
+        self.log = log or FakeReleases(self.catalog)
         self.lifecycle = Lifecycle(self.log, "ada")
 
     async def open(self):
@@ -35,10 +35,10 @@ class Shop:
         await self.lifecycle.evaluated(release.name, verdict(against=against))
 
     async def states(self):
-        return {one.release.name: one.state for one in await self.log.standings()}
+        return {one.release.name: one.state for one in await self.log.records()}
 
     async def standing(self, name="v2"):
-        return next(one for one in await self.log.standings() if one.release.name == name)
+        return next(one for one in await self.log.records() if one.release.name == name)
 
     async def actions(self, name="v2"):
         return [one.action for one in reversed(await self.log.history(name, 100))]

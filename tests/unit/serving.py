@@ -5,22 +5,24 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from gateway.main import build, create_app
-from tests.fakes.blobs import FakeBlobs
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.counts import FakeCounts
 from tests.fakes.encoder import FakeEncoder
-from tests.fakes.events import FakeEvents
-from tests.fakes.journal import FakeJournal
-from tests.fakes.models import FakeModels
-from tests.fakes.recall_log import FakeRecallLog
-from tests.fakes.release_log import FakeReleaseLog
-from tests.fakes.spool import FakeSpool
-from tests.fakes.trials import FakeTrials
+from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.experiment_repository import FakeExperiments
+from tests.fakes.interaction_queue import FakeInteractionQueue
+from tests.fakes.interaction_repository import FakeInteractions
+from tests.fakes.model_control import FakeModelControl
+from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.recall_repository import FakeRecallSamples
+from tests.fakes.release_counters import FakeReleaseCounters
+from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
-from visualsearch.domain import Described, NewImage, Release, VectorRow, Visibility
-from visualsearch.images import prepare
+from visualsearch.composition import Stores
+from visualsearch.domain.images import ImageMetadata, NewImage, Visibility
+from visualsearch.domain.releases import Release
+from visualsearch.domain.search import VectorRow
+from visualsearch.imaging.preprocessing import prepare
 from visualsearch.settings import Settings
-from visualsearch.wiring import Stores
 
 KEY = "a secret of the tests"
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
@@ -31,22 +33,26 @@ class Serving:
 
     def __init__(self, **settings):
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
-        self.catalog, self.blobs, self.events = FakeCatalog(), FakeBlobs(), FakeEvents()
+        self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
         self.pool = ThreadPoolExecutor(2)
-        self.release_log, self.models = FakeReleaseLog(self.catalog), FakeModels()
-        self.spool, self.journal, self.trials = FakeSpool(), FakeJournal(), FakeTrials()
-        self.counts = FakeCounts()
-        self.recall_log = FakeRecallLog(self.catalog)
-        servers = self.encoder, self.vectors, self.catalog, self.events, self.blobs
+        self.release_repository, self.models = FakeReleases(self.catalog), FakeModelControl()
+        self.interaction_queue, self.interaction_repository, self.experiment_repository = (
+            FakeInteractionQueue(),
+            FakeInteractions(),
+            FakeExperiments(),
+        )
+        self.counts = FakeReleaseCounters()
+        self.recall_repository = FakeRecallSamples(self.catalog)
+        servers = self.encoder, self.vectors, self.catalog, self.events, self.object_store
         stores = Stores(
             *servers,
             None,
-            self.spool,
-            self.journal,
-            self.trials,
-            self.recall_log,
+            self.interaction_queue,
+            self.interaction_repository,
+            self.experiment_repository,
+            self.recall_repository,
             self.vectors,
-            release_log=self.release_log,
+            release_repository=self.release_repository,
             models=self.models,
             counts=self.counts,
         )
@@ -72,12 +78,12 @@ class Serving:
     async def index(self, data, *, source="tests", owner="", visibility=Visibility.PUBLIC, name=None):
         """Put a picture into the corpus as the indexer does; return its id."""
         key = name or f"uploads/{len(self.catalog.images)}.jpg"
-        image = await self.catalog.promise(NewImage(self.blobs.uri(key), source, owner, visibility))
-        await self.blobs.put(key, data)
+        image = await self.catalog.register(NewImage(self.object_store.uri(key), source, owner, visibility))
+        await self.object_store.put(key, data)
         prepared = prepare(data)
         embedding = (await self.encoder.encode(prepared.pixels[None], 1))[0]
         size = prepared.width, prepared.height
-        await self.catalog.describe([Described(image.id, *size, prepared.phash, b"")])
+        await self.catalog.describe([ImageMetadata(image.id, *size, prepared.phash, b"")])
         row = VectorRow(
             *(image.id, embedding, prepared.phash, prepared.phash_mirrored, source, owner, visibility, min(size))
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compose import alerts, dashboards
+from compose import dashboards, kubernetes_alerts
 from tests.conftest import missing
 
 ROOT = Path(__file__).parents[2]
@@ -79,4 +79,6 @@ def test_dashboards_have_addresses_of_their_own():
 
 
 def test_kubernetes_has_the_same_alarms():
-    assert alerts.MANIFEST.read_text() == alerts.manifest(), "run `python -m compose.alerts`"
+    assert kubernetes_alerts.MANIFEST.read_text() == kubernetes_alerts.manifest(), (
+        "run `python -m compose.kubernetes_alerts`"
+    )

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-import indexer.bulk
-import indexer.sources
-from indexer.bulk import index_all
-from indexer.sources import Bucket, Folder
-from tests.fakes.blobs import FakeBlobs
+from indexer.sources import bulk as bulk_indexing
+from indexer.sources import picture_sources
+from indexer.sources.bulk import index_all
+from indexer.sources.picture_sources import Bucket, Folder
+from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.indexing import working
-from visualsearch.domain import MAX_UPLOAD_BYTES
-from visualsearch.errors import Unavailable
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.images import MAX_UPLOAD_BYTES
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def bulk(world, folder):
     told = []
     summary = await index_all(
         Folder(folder),
-        world.blobs,
+        world.object_store,
         world.catalog,
         world.events,
         on_progress=lambda counts: told.append((counts.total, counts.indexed, counts.skipped, counts.rejected)),
@@ -46,7 +46,7 @@ async def test_a_folder_is_indexed_once_and_skipped_the_next_time(world, folder)
     assert (first.indexed, first.skipped, first.rejected) == (2, 0, [])
     assert told[-1] == (2, 2, 0, 0)
     assert (again.indexed, again.skipped, again.rejected) == (0, 2, [])
-    assert sorted(world.blobs.objects) == ["my pictures/a b.jpg", "my pictures/sub/ü%.jpg"]
+    assert sorted(world.object_store.objects) == ["my pictures/a b.jpg", "my pictures/sub/ü%.jpg"]
     assert {image.source for image in world.catalog.images.values()} == {"my pictures"}
 
 
@@ -80,13 +80,13 @@ async def test_a_single_file_is_indexed_under_its_folders_name(world, folder):
     async with working(world):
         summary, _ = await bulk(world, folder / "a b.jpg")
     assert summary.indexed == 1
-    assert list(world.blobs.objects) == ["my pictures/a b.jpg"]
+    assert list(world.object_store.objects) == ["my pictures/a b.jpg"]
 
 
 async def test_more_files_than_fit_a_page_or_a_chunk_are_all_indexed(world, folder, monkeypatch):
-    monkeypatch.setattr(indexer.sources, "PAGE", 3)
-    monkeypatch.setattr(indexer.bulk, "CHUNK", 2)
-    monkeypatch.setattr(indexer.bulk, "MAX_WAITING", 1)
+    monkeypatch.setattr(picture_sources, "PAGE", 3)
+    monkeypatch.setattr(bulk_indexing, "CHUNK", 2)
+    monkeypatch.setattr(bulk_indexing, "MAX_WAITING", 1)
     for number in range(9):
         (folder / f"{number}.jpg").write_bytes(jpeg(10 + number))
     async with working(world):
@@ -95,24 +95,24 @@ async def test_more_files_than_fit_a_page_or_a_chunk_are_all_indexed(world, fold
 
 
 async def test_an_indexer_that_does_nothing_is_named(world, folder, monkeypatch):
-    monkeypatch.setattr(indexer.bulk, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(bulk_indexing, "PATIENCE_S", 0.1)
     with pytest.raises(Unavailable, match="indexer"):
         await bulk(world, folder)
 
 
-async def from_bucket(world, blobs, prefix=""):
-    source = Bucket(blobs, prefix, world.blobs.bucket)
-    return await index_all(source, world.blobs, world.catalog, world.events, on_progress=lambda counts: None)
+async def from_bucket(world, object_store, prefix=""):
+    source = Bucket(object_store, prefix, world.object_store.bucket)
+    return await index_all(source, world.object_store, world.catalog, world.events, on_progress=lambda counts: None)
 
 
 async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_next_time(world):
     for number, key in enumerate(["cats/a.jpg", "cats/b.jpg", "dogs/c.jpg"]):
-        await world.blobs.put(key, jpeg(number))
-    await world.blobs.put("queries/7", jpeg(7))
+        await world.object_store.put(key, jpeg(number))
+    await world.object_store.put("queries/7", jpeg(7))
     async with working(world):
-        cats = await from_bucket(world, world.blobs, "cats/")
-        everything = await from_bucket(world, world.blobs)
-        again = await from_bucket(world, world.blobs)
+        cats = await from_bucket(world, world.object_store, "cats/")
+        everything = await from_bucket(world, world.object_store)
+        again = await from_bucket(world, world.object_store)
     assert (cats.indexed, cats.skipped) == (2, 0)
     assert (everything.indexed, everything.skipped) == (1, 2)
     assert (again.indexed, again.skipped) == (0, 3)
@@ -120,19 +120,19 @@ async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_ne
 
 
 async def test_objects_of_another_bucket_are_copied_under_its_name(world):
-    other = FakeBlobs("holiday")
+    other = FakeObjectStore("holiday")
     await other.put("2019/a.jpg", jpeg(1))
     await other.put("2019/text.jpg", b"no picture")
     async with working(world):
         first, again = [await from_bucket(world, other, "2019/") for _ in range(2)]
     assert first.indexed == 1
     assert [name for name, _ in first.rejected] == ["s3://holiday/2019/text.jpg"]
-    assert sorted(world.blobs.objects) == ["holiday/2019/a.jpg", "holiday/2019/text.jpg"]
+    assert sorted(world.object_store.objects) == ["holiday/2019/a.jpg", "holiday/2019/text.jpg"]
     assert (again.indexed, again.skipped) == (0, 1)
 
 
 async def test_large_files_are_not_held_together(world, folder, monkeypatch):
-    monkeypatch.setattr(indexer.bulk, "CHUNK_BYTES", len(jpeg(1)) + 1)
+    monkeypatch.setattr(bulk_indexing, "CHUNK_BYTES", len(jpeg(1)) + 1)
     sent = []
     publish = world.events.publish
 

@@ -8,11 +8,11 @@ import pytest
 from tests.pictures import jpeg
 from tests.unit.releases import NEW, Shop
 from tests.unit.serving import RELEASE, Serving
-from visualsearch import releases
-from visualsearch.canary import Seen, breaches, slot
-from visualsearch.errors import Unavailable
-from visualsearch.recall import Recall
-from visualsearch.standing import Canary
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.recall import Recall
+from visualsearch.domain.release_state import Canary
+from visualsearch.releases import active_releases
+from visualsearch.releases.canary import Seen, breaches, slot
 
 HALF = Canary((50.0,), 60.0, 10)
 PICTURE = jpeg(1)
@@ -21,9 +21,9 @@ PICTURE = jpeg(1)
 @pytest.fixture
 async def serving(monkeypatch):
     """Two releases over the same pictures, the second a canary for half of the users."""
-    monkeypatch.setattr(releases, "CACHE_S", 0.0)
+    monkeypatch.setattr(active_releases, "CACHE_S", 0.0)
     async with Serving() as serving:
-        serving.shop = Shop(serving.release_log)
+        serving.shop = Shop(serving.release_repository)
         for seed in range(3):
             await serving.index(jpeg(seed))
         serving.vectors.rows[NEW.collection] = dict(serving.vectors.rows[RELEASE.collection])
@@ -42,7 +42,7 @@ async def searches(serving, number=60):
 
     answers = await asyncio.gather(*map(search, range(number)))
     assert {answer.status_code for answer in answers} == {200}
-    await serving.gateway.watch._traffic.flush()
+    await serving.gateway.watch._release_router.flush()
     return [answer.json()["release"] for answer in answers]
 
 
@@ -128,29 +128,29 @@ async def test_a_canary_that_is_slow_goes(serving):
 
 async def test_a_canary_that_hangs_is_answered_for_by_the_live_release(serving):
     failing(serving, lambda: asyncio.sleep(30))
-    serving.gateway.watch._traffic._canary_s = 0.1
+    serving.gateway.watch._release_router._canary_s = 0.1
     assert set(await searches(serving, 20)) == {"v1"}
 
 
 async def test_a_canary_with_low_recall_goes(serving):
-    await serving.gateway.recall_log.record("v1", Recall(240, 250, 25))
-    await serving.gateway.recall_log.record("v2", Recall(150, 250, 25))
+    await serving.gateway.recall_repository.record("v1", Recall(240, 250, 25))
+    await serving.gateway.recall_repository.record("v2", Recall(150, 250, 25))
     standing = await judged(serving)
     assert standing.state == "ready"
     assert standing.note == "recall@10 is 0.600 over 25 queries, the live release's 0.960"
 
 
 async def test_a_canary_whose_results_nobody_clicks_goes(serving):
-    serving.release_log.clicked = {"v1": (1000, 300), "v2": (400, 40)}
+    serving.release_repository.clicked = {"v1": (1000, 300), "v2": (400, 40)}
     standing = await judged(serving)
     assert standing.state == "ready"
     assert standing.note == "10.0% of 400 searches had a click, of the live release's 30.0% of 1000"
 
 
 async def test_the_next_canary_is_not_judged_by_the_last_ones_clicks(serving):
-    serving.release_log.clicked = {"v1": (1000, 300), "v2": (400, 40)}
+    serving.release_repository.clicked = {"v1": (1000, 300), "v2": (400, 40)}
     assert (await judged(serving)).state == "ready"
-    serving.release_log.clicked = {}
+    serving.release_repository.clicked = {}
     await serving.shop.lifecycle.canary("v2", HALF)
     assert (await judged(serving)).state == "canary"
 
@@ -170,7 +170,7 @@ async def test_counts_wait_while_the_store_is_away(serving):
     serving.counts.down = True
     await searches(serving, 20)
     serving.counts.down = False
-    await serving.gateway.watch._traffic.flush()
+    await serving.gateway.watch._release_router.flush()
     sums = await serving.counts.since(60)
     assert sum(counters["requests"] for counters in sums.values()) == 20
 
@@ -210,7 +210,7 @@ async def test_a_shadow_is_compared_out_of_sight(serving):
     rows = serving.vectors.rows[NEW.collection]
     rows |= {i: replace(row, embedding=-row.embedding) for i, row in list(rows.items())[:1]}
     await serving.shop.lifecycle.shadow("v2", 100)
-    await serving.gateway.releases.standings()
+    await serving.gateway.releases.records()
     assert set(await searches(serving, 1)) == {"v1"}
     await asyncio.gather(*serving.gateway.shadow._tasks)
     facts = (await serving.client.get("/stats")).json()["shadow"]
@@ -222,7 +222,7 @@ async def test_a_shadow_is_compared_out_of_sight(serving):
 async def test_a_shadow_is_shed_before_it_disturbs_and_its_failures_are_nobodys(serving):
     await serving.shop.lifecycle.roll_back("to be a shadow")
     await serving.shop.lifecycle.shadow("v2", 100)
-    await serving.gateway.releases.standings()
+    await serving.gateway.releases.records()
 
     async def fail():
         await asyncio.sleep(0.05)

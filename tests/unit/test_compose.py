@@ -12,8 +12,8 @@ from compose_spec import PyCompose
 from compose.probes import HEARTBEAT_S
 from compose.state import GRPC_OFFSET, SECRETS, USUAL_PORTS
 from tests.deployment import COMPOSE, DIGEST, PREFIX, ROOT, SETTINGS, compose, is_pinned
-from visualsearch.domain import IMAGE_SIDE
-from visualsearch.events import PROBE
+from visualsearch.adapters.valkey.event_stream import PROBE
+from visualsearch.domain.images import IMAGE_SIDE
 from visualsearch.settings import Settings
 
 SERVICES = compose()["services"]

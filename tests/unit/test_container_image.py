@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.carriers import ROOT
 from tests.deployment import DIGEST, SETTINGS, is_pinned
+from tests.server_binaries import ROOT
 from visualsearch.settings import Settings
 
 LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
@@ -78,7 +78,7 @@ def python(image, *words):
     )
 
 
-@pytest.mark.parametrize("module", ["gateway.main", "indexer.main", "visualsearch.cli"])
+@pytest.mark.parametrize("module", ["gateway.main", "indexer.main", "cli.main"])
 def test_what_it_copies_is_enough_to_run(image, module):
     there = f"assert m.__file__.startswith({str(image)!r})"
     done = python(image, "-c", f"import {module} as m, sys; {there}; assert 'torch' not in sys.modules")
@@ -87,7 +87,7 @@ def test_what_it_copies_is_enough_to_run(image, module):
 
 def test_a_command_that_it_cannot_serve_says_so(image):
     hidden = "import sys; sys.modules['compose'] = None; sys.argv[1:] = ['status']"
-    done = python(image, "-c", f"{hidden}; from visualsearch.cli import main; main()")
+    done = python(image, "-c", f"{hidden}; from cli.main import main; main()")
     assert done.returncode == 1
     assert "checkout" in done.stderr
     assert "Traceback" not in done.stderr

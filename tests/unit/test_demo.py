@@ -4,7 +4,7 @@ import csv
 import hashlib
 from pathlib import Path
 
-from visualsearch.images import dimensions, prepare
+from visualsearch.imaging.preprocessing import dimensions, prepare
 
 DEMO = Path(__file__).parents[2] / "demo"
 with (DEMO / "provenance.csv").open(newline="") as stream:

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from evaluation.offline import evaluate, exact_ranking, gateway_ranking, trec
+from evaluation.offline.baselines import colours, phash
+from evaluation.offline.sets import from_folders, from_qrels
 from tests.pictures import jpeg
-from training import evaluate, ranking, through_gateway, trec
-from training.baselines import colours, phash
-from training.sets import from_folders, from_qrels
-from visualsearch.errors import InvalidInput, Unavailable
+from visualsearch.domain.errors import InvalidInput, Unavailable
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_ranking_of_like_before_unlike_scores_one(folder):
 
 
 def test_a_query_never_finds_itself(folder):
-    run, _ = ranking.exact(from_folders(folder), unit)
+    run, _ = exact_ranking.exact(from_folders(folder), unit)
     assert all(query not in {name for name, _ in found} for query, found in run.items())
     assert all(len(found) == 11 for found in run.values())
 
@@ -89,7 +89,7 @@ def test_the_command_judges_a_folder_and_writes_all_that_is_asked_for(folder, tm
 
 def test_a_saved_ranking_is_judged_the_same_again(folder, tmp_path, capsys):
     one = from_folders(folder)
-    found, _ = ranking.exact(one, unit)
+    found, _ = exact_ranking.exact(one, unit)
     trec.write_run(found, tmp_path / "a.run", "a name")
     trec.write_qrels(one.grades, tmp_path / "a.qrels")
     assert trec.read_qrels(tmp_path / "a.qrels") == one.grades
@@ -172,18 +172,18 @@ class Busy:
 
 
 def test_a_gateway_that_is_busy_for_a_moment_is_asked_again(folder, monkeypatch):
-    monkeypatch.setattr(through_gateway, "PAUSES_S", (0.0, 0.0))
-    run, refused = through_gateway.ranked(from_folders(folder), Busy(2))
+    monkeypatch.setattr(gateway_ranking, "PAUSES_S", (0.0, 0.0))
+    run, refused = gateway_ranking.ranked(from_folders(folder), Busy(2))
     assert len(run) == 12
     assert not refused
     with pytest.raises(Unavailable, match=r"no answer within 1\.8 s"):
-        through_gateway.ranked(from_folders(folder), Busy(3))
+        gateway_ranking.ranked(from_folders(folder), Busy(3))
 
 
 def test_uris_are_matched_by_the_longest_common_end(folder):
-    names = through_gateway.by_file_name(from_folders(folder).corpus)
-    assert through_gateway.named("s3://images/pictures/animals/fish/2.jpg", names) == "animals/fish/2.jpg"
-    assert through_gateway.named("s3://images/other/9.jpg", names) == ""
+    names = gateway_ranking.by_file_name(from_folders(folder).corpus)
+    assert gateway_ranking.named("s3://images/pictures/animals/fish/2.jpg", names) == "animals/fish/2.jpg"
+    assert gateway_ranking.named("s3://images/other/9.jpg", names) == ""
 
 
 def test_two_models_are_compared_query_by_query(folder):

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.experiments import CACHE_S
+from cli.experiment import parse_variant
+from gateway.search.experiment_assignment import CACHE_S
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving, assert_problem
 from tests.unit.test_gateway_trouble import KEYS, by
-from visualsearch.domain import ReleaseState
-from visualsearch.errors import InvalidInput
-from visualsearch.experiment_commands import parse_variant
-from visualsearch.experiments import (
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.experiments import (
     BUCKETS,
     Experiment,
     Variant,
@@ -23,6 +22,7 @@ from visualsearch.experiments import (
     free_run,
     unit_of,
 )
+from visualsearch.domain.releases import ReleaseState
 
 A, B = Variant("a"), Variant("b", candidates=400)
 USERS = [unit_of(number, 0) for number in range(20_000)]
@@ -133,7 +133,7 @@ async def start(serving, *variants, name="one", **more):
 
 async def user_of(serving, variant, name="one"):
     """A user who sees this variant."""
-    experiment = await serving.trials.get(name)
+    experiment = await serving.experiment_repository.get(name)
     return next(user for user in range(100) if assign(experiment, unit_of(user, 0)).name == variant)
 
 
@@ -147,7 +147,7 @@ async def test_an_answer_tells_its_variant_and_what_is_written_down_has_it(servi
         assert answer["experiments"] == {"one": variant}
         assert (await serving.client.get(f"/images/1/similar?user_id={user}")).json()["experiments"] == {"one": variant}
     await serving.gateway.drain()
-    assert [told.variants.get("one") for told in serving.spool.told] == [None, "a", "a", "b", "b"]
+    assert [told.variants.get("one") for told in serving.interaction_queue.told] == [None, "a", "a", "b", "b"]
     assert 'variant="one:b"' in (await serving.client.get("/metrics")).text
 
 
@@ -202,18 +202,18 @@ async def test_definitions_are_asked_for_once_a_second_and_outlive_the_catalog(s
     await start(serving, {"name": "b", "candidates": 400})
     await serving.search(jpeg(1), user_id="1")
     asked = []
-    running = serving.trials.running
+    running = serving.experiment_repository.running
 
     async def spy():
         asked.append(1)
         return await running()
 
-    serving.trials.running = spy
+    serving.experiment_repository.running = spy
     for _ in range(3):
         await serving.search(jpeg(1), user_id="1")
     assert CACHE_S <= 1
     assert not asked
-    serving.trials.down = True
+    serving.experiment_repository.down = True
     serving.gateway.search._experiments._until = 0
     assert "experiments" in (await serving.search(jpeg(1), user_id="1")).json()
     assert asked

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.agreement import agreement
+from gateway.search.similarity_heatmap import agreement
 from tests.pictures import encoded, jpeg, noise
 from tests.unit.serving import Serving, assert_problem
-from tests.unit.test_verdicts import API_KEYS, KEYS
-from visualsearch.domain import Visibility
+from tests.unit.test_duplicate_exclusions import API_KEYS, KEYS
+from visualsearch.domain.images import Visibility
 
 
 def maps(hot_one, hot_other):
@@ -47,7 +47,9 @@ async def searched(serving, headers=None, **fields):
     files = {"image": ("x.jpg", jpeg(1))}
     answer = (await serving.client.post("/search", files=files, data=fields, headers=headers)).json()
     await serving.gateway.drain()
-    await serving.journal.write([entry.told for entry in await serving.spool.read("tests", 100, 0, 0)])
+    await serving.interaction_repository.write(
+        [entry.told for entry in await serving.interaction_queue.read("tests", 100, 0, 0)]
+    )
     return answer["query_image_id"]
 
 
@@ -100,7 +102,7 @@ async def test_what_is_not_there_is_not_found():
 
 
 async def test_a_search_whose_picture_is_not_kept_cannot_be_explained(monkeypatch):
-    monkeypatch.setattr("gateway.explain.POLL_S", 0.5)
+    monkeypatch.setattr("gateway.search.explanation.POLL_S", 0.5)
     async with Serving(store_queries=False) as serving:
         image = await serving.index(jpeg(1))
         assert_problem(await ask(serving, await searched(serving), image), 404)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving, assert_problem
-from visualsearch.domain import Status
+from visualsearch.domain.images import Status
 
 
 @pytest.fixture

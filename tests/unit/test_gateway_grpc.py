@@ -12,7 +12,7 @@ from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.grpc.server import serve
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving
-from visualsearch.domain import Visibility
+from visualsearch.domain.images import Visibility
 
 KEYS = ",".join(f"{owner}:read:{hashlib.sha256(owner.encode()).hexdigest()}" for owner in ("ada", "bob"))
 
@@ -65,7 +65,7 @@ async def test_a_vector_of_any_length_is_normalised(open_gateway, length):
 async def test_what_was_deleted_is_not_found(open_gateway):
     serving, stub = open_gateway
     image = await serving.index(jpeg(1))
-    await serving.catalog.forget(image)
+    await serving.catalog.delete(image)
     vector = await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))
     assert not (await stub.Search(pb.SearchRequest(vector=vector, k=5))).ids
 

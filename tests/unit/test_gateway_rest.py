@@ -11,10 +11,11 @@ from PIL import Image
 
 from tests.pictures import jpeg, noise
 from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
-from visualsearch.domain import EventKind, ReleaseState
-from visualsearch.errors import Unavailable
-from visualsearch.interactions import hashed_user
-from visualsearch.query_pictures import part_named
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import EventKind
+from visualsearch.domain.interactions import hashed_user
+from visualsearch.domain.query_images import part_named
+from visualsearch.domain.releases import ReleaseState
 
 ANSWER = {"query_image_id", "results", "latency_ms", "timings_ms", "release"}
 RESULT = {"id", "score", "uri", "rank", "width", "height", "near_duplicates"}
@@ -129,7 +130,7 @@ async def test_an_upload_is_a_pending_row_an_object_and_an_event(serving):
     assert answer.headers["location"] == f"/images/{body['id']}"
     row = serving.catalog.images[body["id"]]
     assert (row.uri, row.source, row.owner, row.visibility) == (body["uri"], "shop", "", "public")
-    assert serving.blobs.objects[serving.blobs.key(row.uri)] == jpeg(1)
+    assert serving.object_store.objects[serving.object_store.key(row.uri)] == jpeg(1)
     [entry] = serving.events.entries.values()
     assert (entry.event.kind, entry.event.uri, entry.event.image_id) == (EventKind.CREATED, row.uri, row.id)
 
@@ -159,7 +160,7 @@ async def test_a_thumbnail_of_a_strange_size_is_refused(serving, size):
 
 async def test_content_whose_file_is_gone_is_not_found(serving):
     image = await serving.index(jpeg(1))
-    serving.blobs.objects.clear()
+    serving.object_store.objects.clear()
     assert_problem(await serving.client.get(f"/images/{image}/content"), 404)
 
 
@@ -176,7 +177,7 @@ async def test_a_deleted_image_is_gone_everywhere(serving):
         assert_problem(await serving.client.get(f"/images/{image}{path}"), 404)
     assert_problem(await serving.client.delete(f"/images/{image}"), 404)
     assert set(serving.vectors.rows[RELEASE.collection]) == {other}
-    assert list(serving.blobs.objects) == ["uploads/1.jpg"]
+    assert list(serving.object_store.objects) == ["uploads/1.jpg"]
     assert serving.catalog.deletions[image][1]
 
 
@@ -198,20 +199,20 @@ async def test_impressions_and_the_query_are_written_after_the_answer(serving):
     answer = (await serving.search(jpeg(1), user_id="7", bbox="0,0,300,200")).json()
     await serving.gateway.drain()
     query = answer["query_image_id"]
-    (told,) = serving.spool.told
+    (told,) = serving.interaction_queue.told
     assert list(enumerate(told.shown, 1)) == [(hit["rank"], hit["id"]) for hit in answer["results"]]
     assert (told.query_image_id, told.user) == (query, hashed_user(KEY, 7))
     assert (told.release, told.picture, told.box) == (RELEASE.name, True, "0,0,300,200")
     kept = part_named(told.blob_key)
-    assert kept.of(serving.blobs.objects[kept.key]) == jpeg(1)
+    assert kept.of(serving.object_store.objects[kept.key]) == jpeg(1)
 
 
 async def test_query_pictures_are_not_kept_where_that_is_switched_off():
     async with Serving(store_queries=False) as serving:
         await serving.search(jpeg(1))
         await serving.gateway.drain()
-        assert not serving.blobs.objects
-        assert [(told.picture, told.blob_key) for told in serving.spool.told] == [(True, "")]
+        assert not serving.object_store.objects
+        assert [(told.picture, told.blob_key) for told in serving.interaction_queue.told] == [(True, "")]
 
 
 async def clicked(serving, **changes):
@@ -224,7 +225,7 @@ async def clicked(serving, **changes):
 async def test_a_click_is_written_down(serving):
     answer = await clicked(serving)
     assert (answer.status_code, answer.content) == (204, b"")
-    search, click = serving.spool.told
+    search, click = serving.interaction_queue.told
     assert (click.query_image_id, click.user, click.checked) == (search.query_image_id, hashed_user(KEY, 7), True)
 
 

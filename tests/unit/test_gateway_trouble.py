@@ -6,13 +6,13 @@ import hashlib
 
 import pytest
 
-from gateway.middleware import MAX_BODY_BYTES
+from gateway.process.middleware import MAX_BODY_BYTES
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
-from visualsearch.domain import Visibility
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.images import Visibility
 
-SERVERS = {"triton": "encoder", "milvus": "vectors", "postgres": "catalog", "valkey": "events", "s3": "blobs"}
+SERVERS = {"triton": "encoder", "milvus": "vectors", "postgres": "catalog", "valkey": "events", "s3": "object_store"}
 KEYS = ",".join(
     f"{owner}:{role}:{hashlib.sha256(owner.encode()).hexdigest()}"
     for owner, role in {"reader": "read", "ada": "write", "bob": "write", "root": "admin"}.items()
@@ -43,7 +43,7 @@ async def test_a_search_says_that_a_server_is_away(serving, server):
 
 async def test_a_search_is_answered_though_nothing_can_be_written_down(serving):
     image = await serving.index(jpeg(1))
-    serving.blobs.down = True
+    serving.object_store.down = True
     assert (await serving.search(jpeg(1))).json()["results"][0]["id"] == image
     await serving.gateway.drain()
     assert "visualsearch_background_failures_total" in (await serving.client.get("/metrics")).text
@@ -55,14 +55,14 @@ async def test_a_full_encoder_is_a_503_and_is_counted(serving):
     assert 'visualsearch_shed_requests_total{reason="Overloaded"}' in (await serving.client.get("/metrics")).text
 
 
-@pytest.mark.parametrize("server", ["catalog", "blobs", "events"])
+@pytest.mark.parametrize("server", ["catalog", "object_store", "events"])
 async def test_an_upload_that_cannot_be_kept_leaves_nothing_behind(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.upload(jpeg(1)), 503)
     for _ in range(10):
         await asyncio.sleep(0)
     assert not serving.catalog.images
-    assert not serving.blobs.objects
+    assert not serving.object_store.objects
     assert not serving.events.entries
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.pictures import encoded, jpeg, noise
-from visualsearch.domain import MAX_UPLOAD_BYTES, Box
-from visualsearch.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
-from visualsearch.images import content_type, dimensions, fingerprint, parse_box, prepare, thumbnail
+from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Box
+from visualsearch.imaging.preprocessing import content_type, dimensions, fingerprint, parse_box, prepare, thumbnail
 
 ORIENTATION = 0x0112
 KINDS = ["JPEG", "PNG", "WEBP"]

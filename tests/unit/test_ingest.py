@@ -7,8 +7,9 @@ import pytest
 
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE
-from visualsearch.domain import MAX_UPLOAD_BYTES, Event, EventKind, Indexed, Rejected, Retry, Status
-from visualsearch.errors import Overloaded
+from visualsearch.domain.errors import Overloaded
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Status
+from visualsearch.domain.indexing import Event, EventKind, Indexed, Rejected, Retry
 
 
 async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
@@ -54,7 +55,7 @@ async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_goes_on(w
 
 async def test_a_promise_whose_object_is_missing_is_rejected(world):
     event = await world.upload("a", jpeg(1))
-    await world.blobs.delete("a")
+    await world.object_store.delete("a")
     (outcome,) = await world.index(event)
     assert isinstance(outcome, Rejected)
     assert world.catalog.images[event.image_id].status is Status.REJECTED
@@ -75,7 +76,7 @@ async def test_an_embedding_that_is_none_is_rejected_alone(world, spoilt):
     assert set(world.vectors.written) == {good.image_id}
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "blobs"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store"])
 async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server):
     event = await world.upload("a", jpeg(1))
     getattr(world, server).down = True
@@ -135,7 +136,7 @@ async def test_changed_content_is_indexed_anew_under_the_same_id(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     before = world.vectors.searchable[event.image_id].phash
-    await world.blobs.put("a", jpeg(2))
+    await world.object_store.put("a", jpeg(2))
     assert await world.index(world.bare("a")) == [Indexed(event.image_id)]
     assert world.vectors.searchable[event.image_id].phash != before
 
@@ -147,7 +148,7 @@ async def test_several_events_of_one_image_are_done_once(world):
 
 
 async def test_an_object_that_nobody_promised_is_indexed_too(world):
-    await world.blobs.put("a", jpeg(1))
+    await world.object_store.put("a", jpeg(1))
     (outcome,) = await world.index(world.bare("a"))
     assert world.catalog.images[outcome.image_id].status is Status.INDEXED
 
@@ -162,11 +163,11 @@ async def test_an_object_that_is_gone_before_anybody_knew_it_leaves_no_row(world
 async def test_a_deleted_object_takes_its_image_along(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
-    await world.blobs.delete("a")
+    await world.object_store.delete("a")
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)]
     assert not world.catalog.images
     assert not world.vectors.searchable
-    assert await world.catalog.unfinished_forgetting(0, 10) == []
+    assert await world.catalog.unfinished_deletions(0, 10) == []
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(0)]
 
 
@@ -178,10 +179,10 @@ async def test_a_deletion_told_late_leaves_the_object_that_is_there_again(world)
 
 async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.forget(event.image_id)
+    await world.catalog.delete(event.image_id)
     assert await world.index(event) == [Indexed(event.image_id)]
-    await world.blobs.delete("a")
-    await world.catalog.finish_forgetting(event.image_id)
+    await world.object_store.delete("a")
+    await world.catalog.finish_deletion(event.image_id)
     assert await world.index(world.bare("a")) == [Indexed(0)]
     assert not world.catalog.images
     assert not world.vectors.written
@@ -189,10 +190,10 @@ async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
 
 async def test_a_uri_that_was_deleted_and_used_again_is_a_new_image(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.forget(event.image_id)
+    await world.catalog.delete(event.image_id)
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Retry)  # its object may be the deleted one still
-    await world.catalog.finish_forgetting(event.image_id)
+    await world.catalog.finish_deletion(event.image_id)
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Indexed)
     assert outcome.image_id not in {0, event.image_id}
@@ -219,13 +220,13 @@ async def test_an_event_that_names_the_tag_of_what_is_indexed_is_no_work(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     etag = world.catalog.images[event.image_id].etag
-    world.blobs.down = True
+    world.object_store.down = True
     (outcome,) = await world.index(Event(EventKind.CREATED, event.uri, etag=etag))
     assert outcome == Indexed(event.image_id)
 
 
 async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_why(world):
-    await world.blobs.put("notes/a.txt", b"no picture")
+    await world.object_store.put("notes/a.txt", b"no picture")
     (outcome,) = await world.index(world.bare("notes/a.txt"))
     assert isinstance(outcome, Rejected)
     row = world.catalog.images[outcome.image_id]
@@ -236,7 +237,7 @@ async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_wh
 async def test_a_picture_that_was_replaced_by_no_picture_is_found_no_more(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
-    await world.blobs.put("a", b"no picture")
+    await world.object_store.put("a", b"no picture")
     assert isinstance((await world.index(world.bare("a")))[0], Rejected)
     assert not world.vectors.searchable
 
@@ -261,6 +262,6 @@ async def test_every_release_that_is_not_retired_gets_the_vector(world):
     event = await world.upload("a", jpeg(1))
     assert await world.ingest.batch([event], [RELEASE, other]) == [Indexed(event.image_id)]
     assert list(world.vectors.rows[other.collection]) == [event.image_id]
-    await world.blobs.delete("a")
+    await world.object_store.delete("a")
     await world.ingest.batch([world.bare("a", EventKind.DELETED)], [RELEASE, other])
     assert not world.vectors.rows[other.collection]

@@ -5,27 +5,27 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import gateway.recorder
-import indexer.writer
-from gateway.recorder import Recorder
-from indexer.retention import Retention
-from indexer.writer import Writer
-from tests.fakes.blobs import FakeBlobs
-from tests.fakes.events import FakeEvents
-from tests.fakes.journal import FakeJournal
-from tests.fakes.spool import FakeSpool
+from gateway.interactions import interaction_recorder as recording
+from gateway.interactions.interaction_recorder import InteractionRecorder
+from indexer.maintenance.retention import Retention
+from indexer.pipeline import interaction_writer
+from indexer.pipeline.interaction_writer import InteractionWriter
+from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.interaction_queue import FakeInteractionQueue
+from tests.fakes.interaction_repository import FakeInteractions
+from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.serving import KEY, Serving, assert_problem
-from visualsearch.domain import BlobInfo
-from visualsearch.errors import Unavailable
-from visualsearch.interactions import Click, Search, from_text, hashed_user, to_text
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import ObjectInfo
+from visualsearch.domain.interactions import Click, Search, from_text, hashed_user, to_text
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(gateway.recorder, "PAUSE_S", 0.01)
-    monkeypatch.setattr(indexer.writer, "BLOCK_S", 0.01)
-    monkeypatch.setattr(indexer.writer, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(recording, "PAUSE_S", 0.01)
+    monkeypatch.setattr(interaction_writer, "BLOCK_S", 0.01)
+    monkeypatch.setattr(interaction_writer, "FIRST_PAUSE_S", 0.01)
 
 
 def search(number: int) -> Search:
@@ -52,74 +52,74 @@ def test_what_is_written_down_is_read_as_it_was():
 
 
 async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
-    spool = FakeSpool()
-    recorder = Recorder(spool)
-    spool.down = True
+    interaction_queue = FakeInteractionQueue()
+    interaction_recorder = InteractionRecorder(interaction_queue)
+    interaction_queue.down = True
     for number in range(5):
-        recorder.searched(search(number))
+        interaction_recorder.searched(search(number))
     with pytest.raises(Unavailable):
-        await recorder.clicked(Click(0, 1, 1))
+        await interaction_recorder.clicked(Click(0, 1, 1))
     await asyncio.sleep(0.03)
-    assert not spool.entries
-    spool.down = False
-    await recorder.clicked(Click(4, 1, 1))
-    assert [type(told) for told in spool.told] == [Search] * 5 + [Click]
-    assert [told.query_image_id for told in spool.told] == [0, 1, 2, 3, 4, 4]
-    await recorder.close()
+    assert not interaction_queue.entries
+    interaction_queue.down = False
+    await interaction_recorder.clicked(Click(4, 1, 1))
+    assert [type(told) for told in interaction_queue.told] == [Search] * 5 + [Click]
+    assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2, 3, 4, 4]
+    await interaction_recorder.close()
 
 
 async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
-    monkeypatch.setattr(gateway.recorder, "CLICK_S", 0.05)
-    spool = FakeSpool()
-    recorder = Recorder(spool)
+    monkeypatch.setattr(recording, "CLICK_S", 0.05)
+    interaction_queue = FakeInteractionQueue()
+    interaction_recorder = InteractionRecorder(interaction_queue)
     hanging = asyncio.Event()
 
     async def hang(told):
         await hanging.wait()
 
-    spool.append = hang
-    recorder.searched(search(1))
+    interaction_queue.append = hang
+    interaction_recorder.searched(search(1))
     await asyncio.sleep(0.01)
     async with asyncio.timeout(5):
         with pytest.raises(Unavailable):
-            await recorder.clicked(Click(1, 1, 1))
+            await interaction_recorder.clicked(Click(1, 1, 1))
     hanging.set()
-    await recorder.close()
+    await interaction_recorder.close()
 
 
 async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
-    spool = FakeSpool()
-    recorder = Recorder(spool, max_held=3)
-    spool.down = True
+    interaction_queue = FakeInteractionQueue()
+    interaction_recorder = InteractionRecorder(interaction_queue, max_held=3)
+    interaction_queue.down = True
     for number in range(5):
-        recorder.searched(search(number))
+        interaction_recorder.searched(search(number))
     await asyncio.sleep(0.02)
-    spool.down = False
+    interaction_queue.down = False
     await until(lambda: "2 searches are lost" in caplog.text)
-    assert [told.query_image_id for told in spool.told] == [0, 1, 2]
-    await recorder.close()
+    assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2]
+    await interaction_recorder.close()
 
 
 async def test_what_cannot_be_told_before_the_end_is_said(caplog):
-    spool = FakeSpool()
-    spool.down = True
-    recorder = Recorder(spool)
-    recorder.searched(search(1))
-    await recorder.close(0.05)
+    interaction_queue = FakeInteractionQueue()
+    interaction_queue.down = True
+    interaction_recorder = InteractionRecorder(interaction_queue)
+    interaction_recorder.searched(search(1))
+    await interaction_recorder.close(0.05)
     assert "1 searches are lost" in caplog.text
 
 
 async def test_a_search_is_answered_while_the_spool_is_away_and_a_click_says_so():
     async with Serving() as serving:
         image = await serving.index(jpeg(1))
-        serving.spool.down = True
+        serving.interaction_queue.down = True
         answer = await serving.search(jpeg(1))
         assert answer.status_code == 200
         body = {"user_id": 7, "query_image_id": answer.json()["query_image_id"], "displayed_image_id": image, "rank": 1}
         assert_problem(await serving.client.post("/click", json=body), 503)
-        serving.spool.down = False
+        serving.interaction_queue.down = False
         assert (await serving.client.post("/click", json=body)).status_code == 204
-        assert [type(told) for told in serving.spool.told] == [Search, Click]
+        assert [type(told) for told in serving.interaction_queue.told] == [Search, Click]
 
 
 async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
@@ -127,7 +127,7 @@ async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
         serving.catalog.down = True
         body = {"user_id": 7, "query_image_id": 12, "displayed_image_id": 13, "rank": 1}
         assert (await serving.client.post("/click", json=body)).status_code == 204
-        (click,) = serving.spool.told
+        (click,) = serving.interaction_queue.told
         assert (click.checked, click.user) == (False, hashed_user(KEY, 7))
 
 
@@ -135,13 +135,13 @@ async def test_no_user_is_kept_where_there_is_no_key():
     async with Serving(user_id_key="") as serving:
         await serving.search(jpeg(1), user_id="7")
         await serving.gateway.drain()
-        assert [told.user for told in serving.spool.told] == [None]
+        assert [told.user for told in serving.interaction_queue.told] == [None]
 
 
 async def test_the_spool_is_in_the_metrics():
     async with Serving() as serving:
         await serving.search(jpeg(1))
-        await until(lambda: serving.spool.entries)
+        await until(lambda: serving.interaction_queue.entries)
         assert "visualsearch_interactions_waiting 1.0" in (await serving.client.get("/metrics")).text
 
 
@@ -149,10 +149,16 @@ class Writing:
     """A writer over fakes, at work."""
 
     def __init__(self):
-        self.spool, self.journal, self.stop = FakeSpool(), FakeJournal(), asyncio.Event()
+        self.interaction_queue, self.interaction_repository, self.stop = (
+            FakeInteractionQueue(),
+            FakeInteractions(),
+            asyncio.Event(),
+        )
 
     async def __aenter__(self):
-        self.task = asyncio.create_task(Writer("one", self.spool, self.journal).run(self.stop))
+        self.task = asyncio.create_task(
+            InteractionWriter("one", self.interaction_queue, self.interaction_repository).run(self.stop)
+        )
         return self
 
     async def __aexit__(self, *_):
@@ -162,25 +168,25 @@ class Writing:
 
 async def test_what_is_spooled_is_written_and_taken_off():
     async with Writing() as at:
-        await at.spool.append([search(1), Click(1, 2, 1)])
-        await until(lambda: not at.spool.entries)
-        assert len(at.journal.told) == 2
+        await at.interaction_queue.append([search(1), Click(1, 2, 1)])
+        await until(lambda: not at.interaction_queue.entries)
+        assert len(at.interaction_repository.told) == 2
 
 
 async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back():
     async with Writing() as at:
-        at.journal.down = True
-        await at.spool.append([search(1)])
+        at.interaction_repository.down = True
+        await at.interaction_queue.append([search(1)])
         await asyncio.sleep(0.05)
-        assert len(at.spool.entries) == 1
-        at.journal.down = False
-        await until(lambda: not at.spool.entries)
-        assert len(at.journal.searches) == 1
+        assert len(at.interaction_queue.entries) == 1
+        at.interaction_repository.down = False
+        await until(lambda: not at.interaction_queue.entries)
+        assert len(at.interaction_repository.searches) == 1
 
 
 async def test_what_is_written_but_not_taken_off_is_not_written_again():
     async with Writing() as at:
-        done = at.spool.done
+        done = at.interaction_queue.done
         tries = []
 
         async def unlucky(entry_ids):
@@ -189,54 +195,59 @@ async def test_what_is_written_but_not_taken_off_is_not_written_again():
                 raise Unavailable("Valkey")
             await done(entry_ids)
 
-        at.spool.done = unlucky
-        await at.spool.append([search(1)])
-        await until(lambda: not at.spool.entries)
-        assert len(at.journal.told) == 1
+        at.interaction_queue.done = unlucky
+        await at.interaction_queue.append([search(1)])
+        await until(lambda: not at.interaction_queue.entries)
+        assert len(at.interaction_repository.told) == 1
 
 
 async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
     async with Writing() as at:
-        await at.spool.append([search(1), search(2**63), search(2)])
-        at.spool.entries["x"] = "nothing that is known"
-        await until(lambda: not at.spool.entries)
-        assert [one.query_image_id for one in at.journal.searches] == [1, 2]
-        assert len(at.spool.dead) == 2
+        await at.interaction_queue.append([search(1), search(2**63), search(2)])
+        at.interaction_queue.entries["x"] = "nothing that is known"
+        await until(lambda: not at.interaction_queue.entries)
+        assert [one.query_image_id for one in at.interaction_repository.searches] == [1, 2]
+        assert len(at.interaction_queue.dead) == 2
     assert "put aside" in caplog.text
 
 
 async def test_a_click_on_what_never_was_is_dropped_and_said(caplog):
     async with Writing() as at:
-        at.journal.real = {1, 2}
-        await at.spool.append([Click(1, 2, 1, checked=False), Click(1, 3, 1, checked=False)])
-        await until(lambda: not at.spool.entries)
-        assert len(at.journal.told) == 1
+        at.interaction_repository.real = {1, 2}
+        await at.interaction_queue.append([Click(1, 2, 1, checked=False), Click(1, 3, 1, checked=False)])
+        await until(lambda: not at.interaction_queue.entries)
+        assert len(at.interaction_repository.told) == 1
     assert "1 clicks were dropped" in caplog.text
 
 
 async def test_pictures_of_queries_are_deleted_when_they_are_old(monkeypatch):
-    blobs, journal = FakeBlobs(), FakeJournal()
+    object_store, interaction_repository = FakeObjectStore(), FakeInteractions()
     for key in ("queries/1", "queries/2", "uploads/1"):
-        await blobs.put(key, b"x")
-    walk = blobs.walk
+        await object_store.put(key, b"x")
+    walk = object_store.walk
 
     async def aged(prefix="", after=""):
         async for page in walk(prefix, after):
             old = datetime.now(UTC) - timedelta(days=11)
             yield [
-                BlobInfo(one.key, one.size, one.etag, old if one.key[-1] == "1" else datetime.now(UTC)) for one in page
+                ObjectInfo(one.key, one.size, one.etag, old if one.key[-1] == "1" else datetime.now(UTC))
+                for one in page
             ]
 
-    blobs.walk = aged
-    await Retention("one", FakeEvents(), journal, FakeSpool(), blobs, 10).enforce()
-    assert set(blobs.objects) == {"queries/2", "uploads/1"}
-    assert journal.kept_days == 10
+    object_store.walk = aged
+    await Retention(
+        "one", FakeEventStream(), interaction_repository, FakeInteractionQueue(), object_store, 10
+    ).enforce()
+    assert set(object_store.objects) == {"queries/2", "uploads/1"}
+    assert interaction_repository.kept_days == 10
 
 
 async def test_retention_waits_for_a_server_that_is_away():
-    blobs, journal, stop = FakeBlobs(), FakeJournal(), asyncio.Event()
-    journal.down = True
-    task = asyncio.create_task(Retention("one", FakeEvents(), journal, FakeSpool(), blobs, 10).run(stop))
+    object_store, interaction_repository, stop = FakeObjectStore(), FakeInteractions(), asyncio.Event()
+    interaction_repository.down = True
+    task = asyncio.create_task(
+        Retention("one", FakeEventStream(), interaction_repository, FakeInteractionQueue(), object_store, 10).run(stop)
+    )
     await asyncio.sleep(0.05)
     assert not task.done()
     stop.set()

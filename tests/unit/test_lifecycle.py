@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.releases import NEW, OLD, RAMP, Shop, verdict
-from visualsearch.domain import ReleaseState
-from visualsearch.errors import Conflict, InvalidInput, NotFound
-from visualsearch.lifecycle import Lifecycle
-from visualsearch.standing import Action, Canary, Job
+from visualsearch.domain.errors import Conflict, InvalidInput, NotFound
+from visualsearch.domain.release_state import Action, Canary, Job
+from visualsearch.domain.releases import ReleaseState
+from visualsearch.releases.lifecycle import Lifecycle
 
 THIRD = replace(NEW, name="v3", model_version=3, collection="images_v3")
 
@@ -151,7 +151,7 @@ async def test_of_two_operators_at_once_the_second_is_told_what_the_first_did(sh
     results = await asyncio.gather(
         shop.lifecycle.promote("v2"), other.promote("v3"), other.promote("v2"), return_exceptions=True
     )
-    assert [type(one).__name__ for one in results] == ["Standing", "Conflict", "Conflict"]
+    assert [type(one).__name__ for one in results] == ["ReleaseRecord", "Conflict", "Conflict"]
     assert (await shop.states())["v2"] == "live"
 
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from compose import carriers, runner
-from visualsearch.errors import ConfigurationError
+from compose import runner, server_binaries
+from visualsearch.domain.errors import ConfigurationError
 
 
 def write_state(home, **processes):
@@ -64,7 +64,7 @@ def test_an_unsupported_platform_starts_nothing(tmp_path, monkeypatch):
     def refuse(lite):
         raise ConfigurationError("not here")
 
-    monkeypatch.setattr(carriers, "check_platform", refuse)
+    monkeypatch.setattr(server_binaries, "check_platform", refuse)
     with pytest.raises(ConfigurationError, match="not here"):
         runner.up(tmp_path, detach=True)
     assert runner.status(tmp_path) == {}

@@ -11,7 +11,7 @@ import pytest
 
 from compose import probes, supervisor
 from compose.servers import Service
-from compose.supervisor import Keeper
+from compose.supervisor import ManagedProcess
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -30,10 +30,12 @@ async def keep(tmp_path):
     (tmp_path / "logs").mkdir()
     tasks = []
 
-    def one(code: str = SLEEP, probe=lambda: None, **options) -> Keeper:
-        keeper = Keeper(Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, lambda: None)
-        tasks.append(asyncio.create_task(keeper.keep()))
-        return keeper
+    def one(code: str = SLEEP, probe=lambda: None, **options) -> ManagedProcess:
+        query_image_store = ManagedProcess(
+            Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, lambda: None
+        )
+        tasks.append(asyncio.create_task(query_image_store.keep()))
+        return query_image_store
 
     yield one
     for task in tasks:
@@ -58,9 +60,9 @@ class Probe:
             raise self.error
 
 
-async def pid_of(keeper) -> int:
-    await keeper.ready.wait()
-    return keeper.entry()["pid"]
+async def pid_of(query_image_store) -> int:
+    await query_image_store.ready.wait()
+    return query_image_store.entry()["pid"]
 
 
 def is_gone(pid: int) -> bool:
@@ -68,57 +70,57 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_what_is_killed_is_started_again(keep):
-    keeper = keep()
-    first = await pid_of(keeper)
+    query_image_store = keep()
+    first = await pid_of(query_image_store)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: keeper.restarts == 1)
-    assert await pid_of(keeper) != first
+    await until(lambda: query_image_store.restarts == 1)
+    assert await pid_of(query_image_store) != first
 
 
 async def test_what_ends_at_once_is_tried_again_with_its_end_told(keep):
-    keeper = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
-    await until(lambda: keeper.restarts >= 2)
-    assert "ended with 3" in keeper.health
-    assert not keeper.entry()["ready"]
+    query_image_store = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
+    await until(lambda: query_image_store.restarts >= 2)
+    assert "ended with 3" in query_image_store.health
+    assert not query_image_store.entry()["ready"]
 
 
 async def test_what_cannot_be_prepared_says_why_and_is_tried_again(keep):
     def prepare():
         raise RuntimeError("the disk is full")
 
-    keeper = keep(prepare=prepare)
-    await until(lambda: keeper.restarts >= 2)
-    assert "the disk is full" in keeper.health
+    query_image_store = keep(prepare=prepare)
+    await until(lambda: query_image_store.restarts >= 2)
+    assert "the disk is full" in query_image_store.health
 
 
 async def test_what_lives_but_fails_its_probe_is_killed_and_started_again(keep):
     probe = Probe()
-    keeper = keep(probe=probe, patience_s=0.1)
-    first = await pid_of(keeper)
+    query_image_store = keep(probe=probe, patience_s=0.1)
+    first = await pid_of(query_image_store)
     probe.error = TimeoutError("hangs")
-    await until(lambda: keeper.restarts == 1)
+    await until(lambda: query_image_store.restarts == 1)
     probe.error = None
-    assert await pid_of(keeper) != first
+    assert await pid_of(query_image_store) != first
 
 
 async def test_what_is_broken_for_good_is_not_waited_for(keep):
     probe = Probe()
-    keeper = keep(probe=probe, patience_s=3600)
-    await pid_of(keeper)
+    query_image_store = keep(probe=probe, patience_s=3600)
+    await pid_of(query_image_store)
     probe.error = probes.Broken("the process of the model is dead")
-    await until(lambda: keeper.restarts == 1)
+    await until(lambda: query_image_store.restarts == 1)
 
 
 async def test_what_only_waits_for_others_is_not_ready_and_not_killed(keep):
     probe = Probe()
-    keeper = keep(probe=probe, alive=Probe(), patience_s=0.05)
-    first = await pid_of(keeper)
+    query_image_store = keep(probe=probe, alive=Probe(), patience_s=0.05)
+    first = await pid_of(query_image_store)
     probe.error = OSError("a server behind it is away")
-    await until(lambda: not keeper.entry()["ready"])
+    await until(lambda: not query_image_store.entry()["ready"])
     await asyncio.sleep(0.2)
-    assert "a server behind it is away" in keeper.health
+    assert "a server behind it is away" in query_image_store.health
     probe.error = None
-    assert await pid_of(keeper) == first
+    assert await pid_of(query_image_store) == first
 
 
 async def test_one_failed_probe_does_not_make_it_unready(keep):
@@ -131,24 +133,24 @@ async def test_one_failed_probe_does_not_make_it_unready(keep):
         if answer:
             raise answer
 
-    keeper = keep(probe=probe)
-    await keeper.ready.wait()
+    query_image_store = keep(probe=probe)
+    await query_image_store.ready.wait()
     await until(lambda: len(seen) > 1)
-    assert keeper.entry()["ready"]
+    assert query_image_store.entry()["ready"]
     await until(lambda: len(seen) > 3)
-    assert keeper.restarts == 0
+    assert query_image_store.restarts == 0
 
 
 async def test_stopping_kills_what_does_not_listen(keep):
-    keeper = keep(DEAF, stop_s=0.5)
-    pid = await pid_of(keeper)
-    await keeper.stop()
+    query_image_store = keep(DEAF, stop_s=0.5)
+    pid = await pid_of(query_image_store)
+    await query_image_store.stop()
     assert is_gone(pid)
 
 
 async def test_killing_reaches_children_with_groups_of_their_own(keep):
-    keeper = keep(FAMILY)
-    leader = psutil.Process(await pid_of(keeper))
+    query_image_store = keep(FAMILY)
+    leader = psutil.Process(await pid_of(query_image_store))
     await until(leader.children)
     children = leader.children()
     supervisor.kill_tree(leader.pid)
@@ -164,9 +166,9 @@ async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp
         loop.call_soon_threadsafe(begun.set)
         go_on.wait(10)
 
-    keeper = keep(f"open({str(tmp_path / 'started')!r}, 'w')", prepare=prepare)
+    query_image_store = keep(f"open({str(tmp_path / 'started')!r}, 'w')", prepare=prepare)
     await begun.wait()
-    await keeper.stop()
+    await query_image_store.stop()
     go_on.set()
     await asyncio.sleep(0.3)
     assert not (tmp_path / "started").exists()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from training import metrics
-from training.report import judge
+from evaluation.offline import metrics
+from evaluation.offline.report import judge
 
 KS = (1, 5, 10)
 

@@ -8,8 +8,8 @@ import pytest
 from pymilvus.client import connection_manager
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-from visualsearch.errors import Unavailable
-from visualsearch.vectors import MilvusVectors
+from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.domain.errors import Unavailable
 
 CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
 SOON_S = 5.0

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from tests.unit.serving import RELEASE, Serving, assert_problem
-from visualsearch.domain import Build, Delivery, Event, EventKind, ReleaseState
+from visualsearch.domain.indexing import Delivery, Event, EventKind
+from visualsearch.domain.releases import Build, ReleaseState
 
 TOKEN = "a-token"
 SHOWN = {"authorization": f"Bearer {TOKEN}"}
@@ -47,9 +48,9 @@ async def test_notices_of_aws_and_minio_become_events_with_decoded_keys_and_tags
     answer = await tell(serving, body)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 3, "refused": []})
     assert told(serving) == [
-        Event(EventKind.CREATED, serving.blobs.uri("my folder/ü%.jpg"), etag="abc"),
-        Event(EventKind.DELETED, serving.blobs.uri("b.jpg")),
-        Event(EventKind.CREATED, serving.blobs.uri("c.jpg"), etag="7"),
+        Event(EventKind.CREATED, serving.object_store.uri("my folder/ü%.jpg"), etag="abc"),
+        Event(EventKind.DELETED, serving.object_store.uri("b.jpg")),
+        Event(EventKind.CREATED, serving.object_store.uri("c.jpg"), etag="7"),
     ]
 
 
@@ -120,8 +121,8 @@ async def test_a_stream_that_is_away_makes_the_store_tell_it_again(serving):
 @pytest.fixture
 async def buried(serving):
     for number in range(3):
-        event = Event(EventKind.CREATED, serving.blobs.uri(f"{number}.jpg"))
-        await serving.events.bury(Delivery(f"{number}-1", event, 5), f"reason {number}")
+        event = Event(EventKind.CREATED, serving.object_store.uri(f"{number}.jpg"))
+        await serving.events.dead_letter(Delivery(f"{number}-1", event, 5), f"reason {number}")
     return sorted(serving.events.dead)
 
 

@@ -5,12 +5,12 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from tests.carriers import ROOT
-from visualsearch import plan as figures
-from visualsearch.cli import app
-from visualsearch.errors import InvalidInput
-from visualsearch.plan import Plan, Shape
-from visualsearch.plan_cli import count
+from cli.main import app
+from cli.plan import count
+from tests.server_binaries import ROOT
+from visualsearch import capacity_plan as figures
+from visualsearch.capacity_plan import CapacityPlan, Shape
+from visualsearch.domain.errors import InvalidInput
 
 RESULTS = ROOT / "benchmarks" / "results"
 DECADES = [10**exponent for exponent in range(5, 12)]
@@ -19,7 +19,7 @@ DRIFT = 2.0
 
 
 def test_a_million_images_by_hand():
-    plan = Plan(1_000_000, 100, Shape(node_gb=32, node_cores=8, replicas=2))
+    plan = CapacityPlan(1_000_000, 100, Shape(node_gb=32, node_cores=8, replicas=2))
     assert plan.loaded_gb == pytest.approx(0.125)
     assert plan.segments == 1
     assert plan.codes_compared == pytest.approx(1_000_000 * 64 / 4000)
@@ -31,9 +31,9 @@ def test_a_million_images_by_hand():
 
 
 def test_memory_decides_for_a_large_corpus_and_cpu_for_many_searches():
-    large, busy = Plan(10**10, 1, Shape()), Plan(10**6, 10_000, Shape())
+    large, busy = CapacityPlan(10**10, 1, Shape()), CapacityPlan(10**6, 10_000, Shape())
     assert large.query_nodes == 2 * -(-large.loaded_gb // (32 * 0.9))
-    assert busy.query_nodes > Plan(10**6, 10, Shape()).query_nodes
+    assert busy.query_nodes > CapacityPlan(10**6, 10, Shape()).query_nodes
     assert busy.query_nodes * 8 * figures.BUSY >= 10_000 * busy.search_cpu_ms / 1000
 
 
@@ -51,15 +51,15 @@ def test_memory_decides_for_a_large_corpus_and_cpu_for_many_searches():
     ],
 )
 def test_more_images_or_searches_never_need_less(need):
-    by_images = [getattr(Plan(images, 50, Shape()), need) for images in DECADES]
-    by_load = [getattr(Plan(10**7, qps, Shape()), need) for qps in (1, 10, 100, 1000)]
+    by_images = [getattr(CapacityPlan(images, 50, Shape()), need) for images in DECADES]
+    by_load = [getattr(CapacityPlan(10**7, qps, Shape()), need) for qps in (1, 10, 100, 1000)]
     assert by_images == sorted(by_images)
     assert by_load == sorted(by_load)
 
 
 def test_cards_are_planned_only_by_a_rate_that_was_measured():
-    assert Plan(10**6, 100, Shape()).triton_gpu_pods is None
-    assert Plan(10**6, 1200, Shape(gpu_images_s=1000)).triton_gpu_pods == 3
+    assert CapacityPlan(10**6, 100, Shape()).triton_gpu_pods is None
+    assert CapacityPlan(10**6, 1200, Shape(gpu_images_s=1000)).triton_gpu_pods == 3
 
 
 @pytest.mark.parametrize("text", ["1e6", "1000000", "1_000_000"])

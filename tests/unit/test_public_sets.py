@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.datasets import qt_resources
+from evaluation.datasets.fetch import SOURCES, Source, fetch
+from evaluation.datasets.fetch import main as fetch_command
+from evaluation.offline import edits, public_sets
+from evaluation.offline.splits import bucket, emoji_base, emoji_held_out, held_out, openclipart_held_out
 from tests.pictures import encoded, noise
-from tests.reference import ROOT
-from training import edits, public, rcc
-from training.fetch import SOURCES, Source, fetch
-from training.fetch import main as fetch_command
-from training.splits import bucket, emoji_base, emoji_held_out, held_out, openclipart_held_out
-from visualsearch.errors import ConfigurationError, InvalidInput
+from tests.reference_pictures import ROOT
+from visualsearch.domain.errors import ConfigurationError, InvalidInput
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def emoji_data(tmp_path):
 
 def test_emoji_are_graded_by_identity_variant_subcategory_and_category(emoji_data):
     data, held, free, tone = emoji_data
-    one = public.emoji(data, "google", "twitter")
+    one = public_sets.emoji(data, "google", "twitter")
     assert set(one.queries) == set(held)
     assert set(one.corpus) == {*held, tone}
     assert one.grades[held[0]] == {held[0]: 5, tone: 4, held[1]: 2, held[2]: 1}
@@ -154,11 +155,11 @@ def resource_file(content: bytes) -> bytes:
 def test_pictures_are_read_out_of_qt_resources(tmp_path):
     picture = encoded(noise(1), "PNG")
     (tmp_path / "x.rcc").write_bytes(resource_file(picture))
-    assert dict(rcc.files(resource_file(picture))) == {"a/b.png": picture, "a/c.txt": b"hello"}
-    rcc.unpack(tmp_path / "x.rcc", tmp_path / "x")
+    assert dict(qt_resources.files(resource_file(picture))) == {"a/b.png": picture, "a/c.txt": b"hello"}
+    qt_resources.unpack(tmp_path / "x.rcc", tmp_path / "x")
     assert [file.relative_to(tmp_path / "x").as_posix() for file in (tmp_path / "x").rglob("*.*")] == ["a/b.png"]
     with pytest.raises(InvalidInput, match="no Qt resource file"):
-        dict(rcc.files(b"hello"))
+        dict(qt_resources.files(b"hello"))
 
 
 def test_a_client_that_fails_leaves_nothing_and_is_quoted(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from export.publish import card, publish
-from tests.reference import MODEL
+from tests.reference_pictures import MODEL
 
 ROOT = MODEL.parents[3]
 KILLED_AT = """

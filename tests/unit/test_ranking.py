@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.ranking import rank, without
-from visualsearch.domain import Candidates, NearDuplicates, Ranked
+from gateway.search.ranking import rank, without
+from visualsearch.domain.search import Candidates, NearDuplicates, Ranked
 
 FOLD, KEEP = NearDuplicates.COLLAPSE, NearDuplicates.KEEP
 

@@ -4,34 +4,35 @@ import asyncio
 
 import pytest
 
-import indexer.rebuild
-from indexer.rebuild import Rebuild
-from indexer.reconcile import Reconcile
-from tests.fakes.release_log import FakeReleaseLog
+from indexer.maintenance import rebuild as rebuilding
+from indexer.maintenance.rebuild import Rebuild
+from indexer.maintenance.reconcile import Reconcile
+from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, settled, until, working
-from visualsearch.domain import EventKind, Release, ReleaseState
-from visualsearch.errors import Unavailable
-from visualsearch.lifecycle import Lifecycle
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import EventKind
+from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.releases.lifecycle import Lifecycle
 
 NEW = Release("v1_other", 1, "f" * 64, "images_v1_other", "hnsw")
 
 
 @pytest.fixture
 async def corpus(world, monkeypatch):
-    monkeypatch.setattr(indexer.rebuild, "PAGE", 3)
-    monkeypatch.setattr(indexer.rebuild, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(indexer.rebuild, "MAX_PAUSE_S", 0.02)
-    monkeypatch.setattr("visualsearch.releases.CACHE_S", 0.0)
+    monkeypatch.setattr(rebuilding, "PAGE", 3)
+    monkeypatch.setattr(rebuilding, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(rebuilding, "MAX_PAUSE_S", 0.02)
+    monkeypatch.setattr("visualsearch.releases.active_releases.CACHE_S", 0.0)
     await world.index(*[await world.upload(f"{number}.jpg", jpeg(number)) for number in range(13)])
     return sorted(world.catalog.images)
 
 
 class ABuild(Rebuild):
-    """A build whose release is written down first, as indexer.building does."""
+    """A build whose release is written down first, as indexer.releases.release_build does."""
 
     async def run(self, release, **options):
-        lifecycle = Lifecycle(FakeReleaseLog(self._catalog), "tests")
+        lifecycle = Lifecycle(FakeReleases(self._catalog), "tests")
         await lifecycle.begin(release)
         report = await super().run(release, **options)
         await lifecycle.ready(release.name)
@@ -41,7 +42,7 @@ class ABuild(Rebuild):
 def a_rebuild(world, told=lambda build: None):
     def reconcile():
         return Reconcile(
-            world.blobs, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
+            world.object_store, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
         )
 
     return ABuild(world.catalog, world.vectors, world.ingest, reconcile, told)
@@ -67,8 +68,8 @@ async def test_new_changed_and_deleted_images_during_the_build_end_up_in_both(wo
 
     async def meanwhile():
         """What happens behind the walk's back after its first page."""
-        await world.blobs.put("1.jpg", jpeg(100))
-        await world.blobs.delete("2.jpg")
+        await world.object_store.put("1.jpg", jpeg(100))
+        await world.object_store.delete("2.jpg")
         added = await world.upload("new.jpg", jpeg(101))
         kept.append(added.image_id)
         await world.events.publish([world.bare("1.jpg"), world.bare("2.jpg", EventKind.DELETED), added])
@@ -99,7 +100,7 @@ async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
     assert sorted(world.vectors.rows[NEW.collection]) == corpus
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "blobs"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store"])
 async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
     def trouble(build):
         if build.done == 6:
@@ -111,7 +112,7 @@ async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
 
 
 async def test_a_server_that_stays_away_ends_the_build_with_its_name(world, corpus, monkeypatch):
-    monkeypatch.setattr(indexer.rebuild, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(rebuilding, "PATIENCE_S", 0.05)
     world.encoder.down = True
     with pytest.raises(Unavailable, match="Triton"):
         await a_rebuild(world).run(NEW, heard_after_s=0)
@@ -119,7 +120,7 @@ async def test_a_server_that_stays_away_ends_the_build_with_its_name(world, corp
 
 
 async def test_what_is_no_picture_any_more_does_not_stop_a_build(world, corpus):
-    world.blobs.objects["4.jpg"] = b"no picture"
+    world.object_store.objects["4.jpg"] = b"no picture"
     with pytest.raises(Unavailable, match="still lacks"):
         await a_rebuild(world).run(NEW, heard_after_s=0)
     await world.index(world.bare("4.jpg"))

@@ -5,14 +5,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from gateway.recall import RecallProxy
+from gateway.search.recall_monitor import RecallMonitor
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.recall_log import FakeRecallLog
+from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.vectors import FakeVectors
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving
-from visualsearch.domain import Filter, VectorRow
-from visualsearch.recall import Recall, compared, thorough
+from visualsearch.domain.recall import Recall, compared, thorough
+from visualsearch.domain.search import Filter, VectorRow
 
 
 def unit(seed):
@@ -46,7 +46,7 @@ async def filled():
 
 @pytest.fixture
 def log():
-    return FakeRecallLog(FakeCatalog())
+    return FakeRecallSamples(FakeCatalog())
 
 
 async def until(condition):
@@ -91,7 +91,7 @@ def test_a_thorough_search_looks_into_every_list_of_its_own_kind_of_index():
 
 
 async def test_a_sampled_answer_is_compared_with_a_thorough_one(filled, log):
-    proxy = RecallProxy(filled, log, 1.0, rest=0)
+    proxy = RecallMonitor(filled, log, 1.0, rest=0)
     found = await answered(filled, unit(99), leave_out=3)
     proxy.offer(RELEASE, unit(99), Filter(), found)
     filled.go.set()
@@ -101,7 +101,7 @@ async def test_a_sampled_answer_is_compared_with_a_thorough_one(filled, log):
 
 
 async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
-    proxy = RecallProxy(filled, log, 1.0, rest=0)
+    proxy = RecallMonitor(filled, log, 1.0, rest=0)
     found = await answered(filled, unit(99))
     for _ in range(50):
         proxy.offer(RELEASE, unit(99), Filter(), found)
@@ -113,7 +113,7 @@ async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
 
 
 async def test_nothing_is_looked_at_while_requests_wait(filled, log):
-    proxy = RecallProxy(filled, log, 1.0, busy=lambda: True, rest=0)
+    proxy = RecallMonitor(filled, log, 1.0, busy=lambda: True, rest=0)
     filled.go.set()
     proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
     await asyncio.sleep(0.01)
@@ -122,7 +122,7 @@ async def test_nothing_is_looked_at_while_requests_wait(filled, log):
 
 
 async def test_no_more_than_the_share_is_sampled(filled, log):
-    proxy = RecallProxy(filled, log, 0.0, rest=0)
+    proxy = RecallMonitor(filled, log, 0.0, rest=0)
     for _ in range(50):
         proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
     await asyncio.sleep(0.01)
@@ -145,7 +145,7 @@ async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
         for seed in range(3):
             await serving.index(jpeg(seed))
         await serving.search(jpeg(1), k="2")
-        await until(lambda: serving.recall_log.samples)
+        await until(lambda: serving.recall_repository.samples)
         stats = (await serving.client.get("/stats")).json()
         assert stats["recall"] == [{"release": "v1", "recall": 1.0, "hits": 3, "expected": 3, "queries": 1}]
         text = (await serving.client.get("/metrics")).text
@@ -158,7 +158,7 @@ async def test_a_release_says_itself_how_many_candidates_are_scored_exactly():
     async with Serving() as serving:
         await serving.index(jpeg(1))
         await serving.search(jpeg(1), k="1")
-        await serving.recall_log.search_with(RELEASE.name, {"candidates": 700})
+        await serving.recall_repository.search_with(RELEASE.name, {"candidates": 700})
         serving.gateway.releases._until = 0
         await serving.search(jpeg(1), k="1")
         assert serving.vectors.counts_asked == [200, 700]

@@ -4,11 +4,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from indexer.reconcile import Kind, Reconcile
-from indexer.sorting import sorted_lines
+from indexer.maintenance.external_sort import sorted_lines
+from indexer.maintenance.reconcile import Kind, Reconcile
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, settled, until, working
-from visualsearch.domain import NewImage, Status, VectorRow
+from visualsearch.domain.images import NewImage, Status
+from visualsearch.domain.search import VectorRow
 
 ALL = 7
 
@@ -23,7 +24,7 @@ async def corpus(world):
 
 def a_reconciliation(world, *, repair=False):
     rewrite = world.ingest.rewrite if repair else None
-    return Reconcile(world.blobs, world.catalog, world.vectors, world.events, rewrite=rewrite, pause_s=0)
+    return Reconcile(world.object_store, world.catalog, world.vectors, world.events, rewrite=rewrite, pause_s=0)
 
 
 async def found(world, **values):
@@ -40,15 +41,15 @@ async def repaired(world):
 
 
 async def unknown_object(world, ids):
-    await world.blobs.put("straight/x.jpg", jpeg(50))
+    await world.object_store.put("straight/x.jpg", jpeg(50))
 
 
 async def lost_object(world, ids):
-    await world.blobs.delete("3.jpg")
+    await world.object_store.delete("3.jpg")
 
 
 async def stale_row(world, ids):
-    await world.blobs.put("3.jpg", jpeg(51))
+    await world.object_store.put("3.jpg", jpeg(51))
 
 
 async def missing_vector(world, ids):
@@ -95,7 +96,7 @@ async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus)
     await unknown_object(world, corpus)
     await missing_vector(world, corpus)
     await orphaned_vector(world, corpus)
-    await world.blobs.delete("5.jpg")
+    await world.object_store.delete("5.jpg")
     await found(world, repair=True)
     assert await repaired(world) == {}
     assert len(world.vectors.written) == len(world.catalog.images) == ALL
@@ -119,15 +120,15 @@ async def test_the_search_after_a_repair_finds_what_was_repaired(world, corpus, 
 
 
 async def test_what_is_on_its_way_is_no_difference(world, corpus):
-    await world.catalog.promise(NewImage("s3://images/promised.jpg"))
+    await world.catalog.register(NewImage("s3://images/promised.jpg"))
     refused = await world.upload("text.jpg", b"no picture")
     await world.index(refused)
     assert await found(world) == {}
 
 
 async def test_what_is_ours_in_the_bucket_is_no_picture(world, corpus):
-    await world.blobs.put("queries/17", jpeg(1))
-    await world.blobs.put(".visualsearch/probe", b"probe")
+    await world.object_store.put("queries/17", jpeg(1))
+    await world.object_store.put(".visualsearch/probe", b"probe")
     report = await a_reconciliation(world).run([RELEASE])
     assert (report.agrees, report.objects) == (True, ALL)
 

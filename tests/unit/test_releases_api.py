@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.releases import NEW, Shop
 from tests.unit.serving import RELEASE, Serving, assert_problem
-from visualsearch import releases
-from visualsearch.domain import ReleaseState
+from visualsearch.domain.releases import ReleaseState
+from visualsearch.releases import active_releases
 
 KEYS = ",".join(
     f"{who}:{role}:{hashlib.sha256(who.encode()).hexdigest()}"
@@ -17,10 +17,10 @@ KEYS = ",".join(
 
 @pytest.fixture
 async def serving(monkeypatch):
-    monkeypatch.setattr(releases, "CACHE_S", 0.0)
+    monkeypatch.setattr(active_releases, "CACHE_S", 0.0)
     async with Serving() as serving:
         serving.vectors.rows[NEW.collection] = {}
-        await Shop(serving.release_log).ready(against=RELEASE.name)
+        await Shop(serving.release_repository).ready(against=RELEASE.name)
         yield serving
 
 
@@ -69,10 +69,10 @@ async def test_only_an_administrator_moves_releases():
             assert_problem(await serving.client.get("/releases", headers=shown), status)
             assert_problem(await post(serving, "v1/promote", headers=shown), status)
             assert_problem(await post(serving, "rollback", headers=shown), status)
-        await Shop(serving.release_log).ready(against=RELEASE.name)
+        await Shop(serving.release_repository).ready(against=RELEASE.name)
         answer = await post(serving, "v2/promote", {"reason": "b"}, headers={"authorization": "Bearer ada"})
         assert answer.json()["state"] == ReleaseState.LIVE
-        assert serving.release_log.transitions[-1].actor == "ada"
+        assert serving.release_repository.transitions[-1].actor == "ada"
 
 
 async def test_while_postgres_is_away_nothing_moves_and_the_answer_says_so(serving):

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.search import Wish
+from gateway.search.image_search import SearchOptions
 from tests.pictures import encoded, jpeg, noise
 from tests.unit.serving import RELEASE, Serving
-from visualsearch.domain import Filter, NearDuplicates, Status, Visibility
-from visualsearch.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
+from visualsearch.domain.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
+from visualsearch.domain.images import Status, Visibility
+from visualsearch.domain.search import Filter, NearDuplicates
 
 FOLD, KEEP = NearDuplicates.COLLAPSE, NearDuplicates.KEEP
 
@@ -26,12 +27,12 @@ def ids(answer):
 
 
 async def ask(serving, data, k=10, how=FOLD, where=None):
-    return await serving.gateway.search.by_picture(data, None, Wish(k, how, where or Filter()))
+    return await serving.gateway.search.by_picture(data, None, SearchOptions(k, how, where or Filter()))
 
 
 async def similar(serving, image_id, k=10, how=FOLD):
     image = await serving.catalog.get(image_id)
-    return await serving.gateway.search.by_image(image, Wish(k, how, Filter(), left_out=image_id))
+    return await serving.gateway.search.by_image(image, SearchOptions(k, how, Filter(), left_out=image_id))
 
 
 def copy(seed, side):
@@ -58,13 +59,13 @@ async def test_every_search_has_an_id_of_its_own(serving):
 
 async def test_an_image_without_a_row_is_not_shown_and_takes_no_near_duplicate_along(serving):
     best, twin, other = [await serving.index(data) for data in (jpeg(1), copy(1, 160), jpeg(2))]
-    await serving.catalog.forget(best)
+    await serving.catalog.delete(best)
     assert ids(await ask(serving, jpeg(1))) == [twin, other]
 
 
 async def test_a_near_duplicate_without_a_row_is_not_listed(serving):
     best, twin = [await serving.index(data) for data in (jpeg(1), copy(1, 160))]
-    await serving.catalog.forget(twin)
+    await serving.catalog.delete(twin)
     hit = (await ask(serving, jpeg(1))).results[0]
     assert (hit.id, hit.near_duplicates) == (best, ())
 
@@ -197,7 +198,7 @@ async def test_the_last_known_release_answers_while_the_catalog_hangs(serving):
 
 async def test_a_search_by_embedding_shows_only_what_is_still_there(serving):
     gone, there = await serving.index(jpeg(1)), await serving.index(jpeg(2))
-    await serving.catalog.forget(gone)
+    await serving.catalog.delete(gone)
     vector = np.full(256, 1 / 16, np.float32)
-    found = await serving.gateway.search.by_embedding(vector, RELEASE, Wish(5, KEEP, Filter()))
+    found = await serving.gateway.search.by_embedding(vector, RELEASE, SearchOptions(5, KEEP, Filter()))
     assert [hit.id for hit in found] == [there]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 from visualsearch.settings import Settings
 
 

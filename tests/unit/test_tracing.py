@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.otlp import collecting, connected
+from tests.otlp_collector import collecting, connected
 from tests.pictures import jpeg
 from tests.unit.indexing import settled, until, working
 from tests.unit.serving import Serving
-from visualsearch import tracing
-from visualsearch.loglines import JsonLines
+from visualsearch.observability import tracing
+from visualsearch.observability.log_format import JsonLines
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

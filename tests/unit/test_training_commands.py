@@ -5,8 +5,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from visualsearch.cli import app
-from visualsearch.errors import ConfigurationError
+from cli.main import app
+from visualsearch.domain.errors import ConfigurationError
 
 run = CliRunner()
 

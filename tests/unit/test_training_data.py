@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.pictures import jpeg
-from visualsearch.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError
 
 pytestmark = [
     pytest.mark.torch,
@@ -28,12 +28,12 @@ def folder(tmp_path):
 
 
 def test_unreadable_files_are_left_out_with_a_reason_each(folder):
-    from training import data
+    from training import picture_collection
 
     (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "notes.txt").write_text("no picture, and not named as one")
-    collection, skipped = data.read(folder)
+    collection, skipped = picture_collection.read(folder)
     assert len(collection) == 8
     assert {name.rpartition("/")[2] for name in skipped} == {"damaged.png", "empty.jpg"}
     assert all(skipped.values())
@@ -41,17 +41,17 @@ def test_unreadable_files_are_left_out_with_a_reason_each(folder):
 
 @pytest.mark.parametrize("what", ["nothing", "no folder"])
 def test_a_folder_without_pictures_is_refused_in_one_sentence(tmp_path, what):
-    from training import data
+    from training import picture_collection
 
     with pytest.raises(ConfigurationError, match=r"can be read|no folder") as caught:
-        data.read(tmp_path if what == "nothing" else tmp_path / "missing")
+        picture_collection.read(tmp_path if what == "nothing" else tmp_path / "missing")
     assert "\n" not in str(caught.value)
 
 
 def test_every_picture_comes_once_an_epoch_and_in_another_order_the_next(folder):
-    from training import data
+    from training import picture_collection
 
-    collection, _ = data.read(folder)
+    collection, _ = picture_collection.read(folder)
     rows = np.arange(8)
     first, again, second = (collection.batches(rows, 5, epoch, 4) for epoch in (0, 0, 1))
     assert sorted(np.concatenate(first).tolist()) == list(range(8))
@@ -60,13 +60,13 @@ def test_every_picture_comes_once_an_epoch_and_in_another_order_the_next(folder)
 
 
 def test_what_is_watched_shows_nothing_that_is_trained_on(folder):
-    from training import data
+    from training import picture_collection
 
     with (folder / "pictures.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(
             [("file", "concept", "category"), *((f"{n}.jpg", f"thing {n // 2}", "") for n in range(8))]
         )
-    collection, _ = data.read(folder)
+    collection, _ = picture_collection.read(folder)
     trained, watched = collection.split(0.5, 100, seed=1)
     assert len(trained) == len(watched) == 4
     assert not set(collection.labels[trained]) & set(collection.labels[watched])
@@ -75,7 +75,7 @@ def test_what_is_watched_shows_nothing_that_is_trained_on(folder):
 
 
 def test_clicks_make_up_their_share_of_each_batch_and_keep_to_their_box(folder):
-    from training import data
+    from training import picture_collection
 
     clicks = folder / "clicks"
     clicks.mkdir()
@@ -85,7 +85,7 @@ def test_clicks_make_up_their_share_of_each_batch_and_keep_to_their_box(folder):
     (clicks / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
     for name in ("query.jpg", "positive.jpg"):
         (folder / name).write_bytes(b"")  # not the ones in the folder itself
-    collection, _ = data.read(folder, clicks)
+    collection, _ = picture_collection.read(folder, clicks)
     clicked = np.flatnonzero(collection.clicked)
     boxed = next(collection.pictures[row] for row in clicked if collection.pictures[row].box)
     assert str(boxed.box) == "0,0,40,30"
@@ -93,12 +93,12 @@ def test_clicks_make_up_their_share_of_each_batch_and_keep_to_their_box(folder):
     for batch in collection.batches(np.arange(len(collection)), 0, 0, 4, click_ratio=0.5):
         assert collection.clicked[batch].sum() == 2
     with pytest.raises(ConfigurationError, match=r"training\.clicks"):
-        data.read(folder, folder)
+        picture_collection.read(folder, folder)
 
 
 def test_a_view_is_made_of_the_box_alone_and_the_same_for_the_same_chance():
     from training import augment
-    from visualsearch.domain import Box
+    from visualsearch.domain.images import Box
 
     file = jpeg(3, 320, 240)
     one, same, other = (augment.view(file, np.random.default_rng(seed)) for seed in (1, 1, 2))

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from indexer.tuning import TRIAL, Measured, Tuning, choose, nlist_for, settings
-from indexer.tuning_show import tune
+from cli.tune import tune
+from indexer.releases.search_tuning import TRIAL, Measured, Tuning, choose, nlist_for, settings
 from tests.fakes.catalog import FakeCatalog
-from tests.fakes.recall_log import FakeRecallLog
+from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.vectors import FakeVectors
-from visualsearch.domain import Candidates, Release, ReleaseState, VectorRow
-from visualsearch.errors import InvalidInput
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.domain.search import Candidates, VectorRow
 
 ROWS = 1200
 LIVE = Release("v1", 1, "f" * 64, "images_v1", "ivf_pq", {"nprobe": 8})
@@ -51,7 +52,7 @@ async def stores(rows):
     vectors, catalog = CoarseVectors(LIVE.collection), FakeCatalog()
     await vectors.upsert(LIVE.collection, rows)
     await catalog.add_release(LIVE, ReleaseState.LIVE)
-    return SimpleNamespace(vectors=vectors, catalog=catalog, recall_log=FakeRecallLog(catalog))
+    return SimpleNamespace(vectors=vectors, catalog=catalog, recall_repository=FakeRecallSamples(catalog))
 
 
 async def tuned(stores, recall=0.98, queries=4, nlists=(), plot=None, dry_run=False):

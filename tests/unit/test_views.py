@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.offline import exact_ranking, query_views
+from evaluation.offline.sets import EvaluationSet
 from export.variants import Verdict
 from tests.pictures import encoded, jpeg, noise
-from training import ranking, views
-from training.sets import EvaluationSet
-from visualsearch.errors import InvalidInput
+from visualsearch.domain.errors import InvalidInput
 
 
 def whole(pixels):
@@ -23,7 +23,7 @@ def pixels():
 
 
 def test_an_averaged_embedding_has_unit_length_and_does_not_change_with_a_mirror(pixels):
-    embed = views.averaged(whole, [views.mirrored])
+    embed = query_views.averaged(whole, [query_views.mirrored])
     np.testing.assert_allclose(np.linalg.norm(embed(pixels), axis=1), 1, rtol=1e-5)
     sides = pixels.reshape(3, 224, 224, 3)[:, :, ::-1].reshape(pixels.shape)
     assert not np.allclose(whole(pixels), whole(sides), atol=1e-4)
@@ -33,7 +33,7 @@ def test_an_averaged_embedding_has_unit_length_and_does_not_change_with_a_mirror
 
 
 def test_the_centre_is_enlarged(pixels):
-    enlarged = views.centred(pixels)
+    enlarged = query_views.centred(pixels)
     assert enlarged.shape == pixels.shape
     size = (224, 224)
     wanted = Image.fromarray(pixels[0]).crop((22, 22, 202, 202)).resize(size, Image.Resampling.BICUBIC)
@@ -42,7 +42,7 @@ def test_the_centre_is_enlarged(pixels):
 
 def test_a_letterbox_adds_white_and_a_square_crop_cuts():
     wide = encoded(noise(1, 400, 200), "PNG")
-    boxed, cut = views.letterboxed(wide), views.cropped(wide)
+    boxed, cut = query_views.letterboxed(wide), query_views.cropped(wide)
     assert boxed.shape == cut.shape == (224, 224, 3)
     assert (boxed[:50] == 255).all()
     assert (boxed[-50:] == 255).all()
@@ -50,7 +50,7 @@ def test_a_letterbox_adds_white_and_a_square_crop_cuts():
     centre = np.asarray(noise(1, 400, 200).crop((100, 0, 300, 200)).resize((224, 224)))
     assert np.abs(cut.astype(int) - centre).mean() < 3
     with pytest.raises(InvalidInput):
-        views.letterboxed(b"no picture")
+        query_views.letterboxed(b"no picture")
 
 
 def test_queries_may_be_embedded_in_another_way_than_the_corpus(tmp_path):
@@ -65,7 +65,7 @@ def test_queries_may_be_embedded_in_another_way_than_the_corpus(tmp_path):
         seen.append(len(pixels))
         return whole(pixels)
 
-    ranking.exact(one, whole, embed_query=watched)
+    exact_ranking.exact(one, whole, embed_query=watched)
     assert seen == [3]
 
 

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from indexer.sweeper import Sweeper
+from indexer.pipeline.sweeper import Sweeper
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, a_worker, settled, status, until, working
-from visualsearch.domain import Event, EventKind, NewImage, Status
-from visualsearch.releases import Releases
+from visualsearch.domain.images import NewImage, Status
+from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.releases.active_releases import Releases
 
 
 async def test_events_are_indexed_and_acknowledged(world):
@@ -38,7 +39,7 @@ async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(wor
     assert all(letter.reason for letter in world.events.dead.values())
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "blobs", "events"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store", "events"])
 async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliveries(world, server):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(6)]
     await world.events.publish(events)
@@ -97,14 +98,14 @@ async def test_a_worker_told_to_stop_finishes_what_it_has_in_hand(world):
 async def test_a_worker_that_is_cut_off_leaves_its_events_to_others(world):
     await world.events.publish([await world.upload("a", jpeg(1))])
     slow = asyncio.Event()
-    world.blobs.fetch = lambda *_: slow.wait()
+    world.object_store.fetch = lambda *_: slow.wait()
     task = asyncio.create_task(a_worker(world).run(asyncio.Event()))
     await until(lambda: world.events.entries["1-0"].deliveries)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not settled(world)
-    del world.blobs.fetch
+    del world.object_store.fetch
     async with working(world):
         await until(lambda: settled(world))
 
@@ -112,13 +113,13 @@ async def test_a_worker_that_is_cut_off_leaves_its_events_to_others(world):
 async def test_a_worker_that_is_cut_off_hands_back_at_once_what_it_holds(world):
     await world.events.publish([await world.upload("a", jpeg(1))])
     slow = asyncio.Event()
-    world.blobs.fetch = lambda *_: slow.wait()
+    world.object_store.fetch = lambda *_: slow.wait()
     task = asyncio.create_task(a_worker(world, stale_after_s=3600).run(asyncio.Event()))
     await until(lambda: world.events.entries["1-0"].deliveries)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    del world.blobs.fetch
+    del world.object_store.fetch
     async with working(world, stale_after_s=3600):
         await until(lambda: settled(world))
 
@@ -130,7 +131,7 @@ class Killed(BaseException):
 async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_neighbours_are_not(world):
     good, killer = [await world.upload(name, jpeg(number)) for number, name in enumerate("ab")]
     await world.events.publish([good, killer])
-    fetch = world.blobs.fetch
+    fetch = world.object_store.fetch
 
     async def fetch_or_die(key, max_bytes):
         if key == "b":
@@ -140,8 +141,8 @@ async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_
     async def say_nothing(*_):
         """A killed process neither counts nor hands back."""
 
-    world.blobs.fetch = fetch_or_die
-    world.events.end_again = world.events.hand_back = say_nothing
+    world.object_store.fetch = fetch_or_die
+    world.events.end_attempt = world.events.release = say_nothing
     for _ in range(3):
         with pytest.raises(Killed):
             await a_worker(world).run(asyncio.Event())
@@ -153,7 +154,7 @@ async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_
 
 
 def a_sweeper(world, after_s=0.0):
-    return Sweeper(world.events, world.catalog, world.vectors, world.blobs, Releases(world.catalog), after_s)
+    return Sweeper(world.events, world.catalog, world.vectors, world.object_store, Releases(world.catalog), after_s)
 
 
 async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
@@ -167,23 +168,23 @@ async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
 async def test_unfinished_deletions_are_finished(world):
     event = await world.upload("a", jpeg(1))
     await world.ingest.batch([event], [RELEASE])
-    await world.catalog.forget(event.image_id)
+    await world.catalog.delete(event.image_id)
     await a_sweeper(world).sweep()
     assert not world.vectors.searchable
-    assert not world.blobs.objects
-    assert await world.catalog.unfinished_forgetting(0, 10) == []
+    assert not world.object_store.objects
+    assert await world.catalog.unfinished_deletions(0, 10) == []
 
 
 async def test_a_deletion_finished_late_keeps_the_object_of_a_new_image(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.forget(event.image_id)
+    await world.catalog.delete(event.image_id)
     await world.upload("a", jpeg(2))
     await a_sweeper(world).sweep()
-    assert "a" in world.blobs.objects
+    assert "a" in world.object_store.objects
 
 
 async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
-    monkeypatch.setattr("indexer.sweeper.EVERY_S", 0.01)
+    monkeypatch.setattr("indexer.pipeline.sweeper.EVERY_S", 0.01)
     event = await world.upload("a", jpeg(1))
     stop = asyncio.Event()
     world.catalog.down = True
@@ -196,8 +197,8 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
 
 
 async def test_a_promise_is_kept_after_the_stream_was_lost(world):
-    await world.blobs.put("a", jpeg(1))
-    image = await world.catalog.promise(NewImage(world.blobs.uri("a")))
+    await world.object_store.put("a", jpeg(1))
+    image = await world.catalog.register(NewImage(world.object_store.uri("a")))
     await a_sweeper(world).sweep()
     async with working(world):
         await until(lambda: settled(world))

@@ -3,24 +3,24 @@
 Every method may raise ``errors.Unavailable`` when its server does not answer within the adapter's own timeout.
 """
 
-from visualsearch.ports.corpus import Blobs, Catalog, Changes, Events
-from visualsearch.ports.interactions import Journal, Spool, Trials
-from visualsearch.ports.releases import Counts, Models, ReleaseBook, ReleaseLog
-from visualsearch.ports.search import Encoder, RecallLog, Vectors
+from visualsearch.ports.corpus import Catalog, ChangeFeed, EventStream, ObjectStore
+from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
+from visualsearch.ports.releases import ModelControl, ReleaseCounters, ReleaseRepository, ReleaseTransaction
+from visualsearch.ports.search import Encoder, RecallRepository, Vectors
 
 __all__ = [
-    "Blobs",
     "Catalog",
-    "Changes",
-    "Counts",
+    "ChangeFeed",
     "Encoder",
-    "Events",
-    "Journal",
-    "Models",
-    "RecallLog",
-    "ReleaseBook",
-    "ReleaseLog",
-    "Spool",
-    "Trials",
+    "EventStream",
+    "ExperimentRepository",
+    "InteractionQueue",
+    "InteractionRepository",
+    "ModelControl",
+    "ObjectStore",
+    "RecallRepository",
+    "ReleaseCounters",
+    "ReleaseRepository",
+    "ReleaseTransaction",
     "Vectors",
 ]

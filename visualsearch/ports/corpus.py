@@ -8,35 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from visualsearch.domain import (
-        BlobInfo,
-        Build,
-        Change,
-        DeadLetter,
-        Delivery,
-        Described,
-        Event,
-        Image,
-        NewImage,
-        Release,
-        ReleaseState,
-        Shown,
-        Status,
-        StreamState,
-    )
+    from visualsearch.domain.images import Image, ImageMetadata, ImageSummary, NewImage, Status
+    from visualsearch.domain.indexing import Change, DeadLetter, Delivery, Event, ObjectInfo, StreamState
+    from visualsearch.domain.releases import Build, Release, ReleaseState
 
 
 class Catalog(Protocol):
     """Metadata, promises and interactions."""
 
-    async def promise(self, new: NewImage) -> Image:
+    async def register(self, new: NewImage) -> Image:
         """Write a pending row, or return the row that the uri has already (set back to pending if content differs).
 
         A uri keeps its id for ever. The row speaks of the object with the new entity tag from now on, if one is told.
         """
         ...
 
-    async def promise_all(self, new: Sequence[NewImage]) -> list[Image]:
+    async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
         """Promise images of different uris in one step; return their rows in the same order."""
         ...
 
@@ -56,7 +43,7 @@ class Catalog(Protocol):
         """Return images by id, for those that are there."""
         ...
 
-    async def describe(self, described: Sequence[Described]) -> None:
+    async def describe(self, described: Sequence[ImageMetadata]) -> None:
         """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
         ...
 
@@ -87,26 +74,26 @@ class Catalog(Protocol):
         """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
-    async def forget(self, image_id: int) -> str:
+    async def delete(self, image_id: int) -> str:
         """Delete an image's rows, leave a tombstone, return its uri. Raises ``NotFound``.
 
-        Where an earlier deletion of the same id is unfinished (see ``finish_forgetting``), its uri is returned.
+        Where an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned.
         """
         ...
 
-    async def finish_forgetting(self, image_id: int) -> None:
+    async def finish_deletion(self, image_id: int) -> None:
         """Say that vector and object of a forgotten image are gone too."""
         ...
 
-    async def unfinished_forgetting(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
+    async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
         """List (id, uri) of deletions whose vector or object may still be there."""
         ...
 
-    async def is_being_forgotten(self, uri: str) -> bool:
+    async def is_being_deleted(self, uri: str) -> bool:
         """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
         ...
 
-    async def is_forgotten(self, uri: str) -> bool:
+    async def is_deleted(self, uri: str) -> bool:
         """Say whether the uri's last image was deleted."""
         ...
 
@@ -132,7 +119,7 @@ class Catalog(Protocol):
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[set[tuple[int, int]], dict[int, Shown]]:
+    ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         """What is marked as no duplicates among candidates, as (lower id, higher id); by id the wanted, if indexed."""
         ...
 
@@ -144,7 +131,7 @@ class Catalog(Protocol):
         """Take back what was said of two images; say whether there was anything."""
         ...
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         """Keep a dead letter where a person can query it."""
         ...
 
@@ -197,7 +184,7 @@ class Catalog(Protocol):
         ...
 
 
-class Events(Protocol):
+class EventStream(Protocol):
     """The stream of indexing events."""
 
     async def ensure_group(self) -> None:
@@ -215,15 +202,15 @@ class Events(Protocol):
         """
         ...
 
-    async def begin_again(self, entry_ids: Sequence[str]) -> dict[str, int]:
+    async def begin_attempt(self, entry_ids: Sequence[str]) -> dict[str, int]:
         """Count that work on redelivered entries begins; return how often it has begun without an end before."""
         ...
 
-    async def end_again(self, entry_ids: Sequence[str]) -> None:
+    async def end_attempt(self, entry_ids: Sequence[str]) -> None:
         """Say that work on redelivered entries has come to an end, whatever came of it."""
         ...
 
-    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> None:
+    async def release(self, consumer: str, entry_ids: Sequence[str]) -> None:
         """Let other consumers have entries at once, without counting it as a delivery."""
         ...
 
@@ -235,7 +222,7 @@ class Events(Protocol):
         """Say that entries are done with."""
         ...
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Move an entry to the dead-letter stream and acknowledge it, in one step."""
         ...
 
@@ -243,7 +230,7 @@ class Events(Protocol):
         """The newest dead letters first."""
         ...
 
-    async def revive(self, entry_ids: Sequence[str]) -> int:
+    async def requeue(self, entry_ids: Sequence[str]) -> int:
         """Put dead letters back on the stream (all of them where none is named); return how many."""
         ...
 
@@ -264,7 +251,7 @@ class Events(Protocol):
         ...
 
 
-class Blobs(Protocol):
+class ObjectStore(Protocol):
     """The object store. Keys are relative to one bucket; a uri is ``s3://<bucket>/<key>``."""
 
     bucket: str
@@ -293,7 +280,7 @@ class Blobs(Protocol):
         """Remove an object; no-op where there is none."""
         ...
 
-    def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[BlobInfo]]:
+    def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Every object under a prefix whose key sorts after ``after``, in pages, in the store's own order."""
         ...
 
@@ -314,7 +301,7 @@ class Blobs(Protocol):
         ...
 
 
-class Changes(Protocol):
+class ChangeFeed(Protocol):
     """The object store's own log of what was written and removed."""
 
     def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:

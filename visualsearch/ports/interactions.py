@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from visualsearch.experiments import Experiment
-    from visualsearch.interactions import KeptQuery, Spooled, Told, Written
+    from visualsearch.domain.experiments import Experiment
+    from visualsearch.domain.interactions import Interaction, QueuedInteraction, StoredQuery, WriteResult
 
 
-class Spool(Protocol):
+class InteractionQueue(Protocol):
     """Interactions that wait until the catalog has them."""
 
-    async def append(self, told: Sequence[Told]) -> None:
+    async def append(self, told: Sequence[Interaction]) -> None:
         """Append in order, all or an error; after an error the same may be appended again, for ids count once.
 
         Raises ``Overloaded`` when as much waits as may.
         """
         ...
 
-    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Spooled]:
+    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
         """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
 
         Waits up to ``block_s`` for new ones.
@@ -32,7 +32,7 @@ class Spool(Protocol):
         """Say that entries are written; the spool forgets them."""
         ...
 
-    async def bury(self, entry: Spooled, reason: str) -> None:
+    async def dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
         """Put an entry that can never be written aside, with the reason."""
         ...
 
@@ -40,7 +40,7 @@ class Spool(Protocol):
         """Count the entries that wait."""
         ...
 
-    async def forget_readers(self) -> None:
+    async def remove_idle_consumers(self) -> None:
         """Drop readers that are gone."""
         ...
 
@@ -49,10 +49,10 @@ class Spool(Protocol):
         ...
 
 
-class Journal(Protocol):
+class InteractionRepository(Protocol):
     """Interactions and queries, written once each and kept for a time."""
 
-    async def write(self, told: Sequence[Told]) -> Written:
+    async def write(self, told: Sequence[Interaction]) -> WriteResult:
         """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
 
         A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
@@ -60,7 +60,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def query(self, query_image_id: int) -> KeptQuery | None:
+    async def query(self, query_image_id: int) -> StoredQuery | None:
         """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
         ...
 
@@ -72,7 +72,7 @@ class Journal(Protocol):
         ...
 
 
-class Trials(Protocol):
+class ExperimentRepository(Protocol):
     """The definitions of experiments."""
 
     async def create(self, experiment: Experiment) -> None:

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from visualsearch.standing import Standing, Transition
+    from visualsearch.domain.release_state import ReleaseRecord, Transition
 
 
-class ReleaseBook(Protocol):
+class ReleaseTransaction(Protocol):
     """The releases while nobody else can move one. What is written becomes true all together, or not at all."""
 
-    async def standings(self) -> list[Standing]:
+    async def records(self) -> list[ReleaseRecord]:
         """Return every release, the newest first."""
         ...
 
@@ -23,7 +23,7 @@ class ReleaseBook(Protocol):
         """Return what became live, oldest first."""
         ...
 
-    async def put(self, standing: Standing) -> None:
+    async def put(self, standing: ReleaseRecord) -> None:
         """Write a release as it stands from now on."""
         ...
 
@@ -32,17 +32,17 @@ class ReleaseBook(Protocol):
         ...
 
 
-class ReleaseLog(Protocol):
+class ReleaseRepository(Protocol):
     """Where the releases stand, and what was done to them."""
 
-    def switching(self) -> AbstractAsyncContextManager[ReleaseBook]:
+    def switching(self) -> AbstractAsyncContextManager[ReleaseTransaction]:
         """Move releases while the block runs, alone; an error in it undoes all of it.
 
         Raises ``Conflict`` when somebody else is at it for too long.
         """
         ...
 
-    async def standings(self) -> list[Standing]:
+    async def records(self) -> list[ReleaseRecord]:
         """Return every release, the newest first."""
         ...
 
@@ -55,7 +55,7 @@ class ReleaseLog(Protocol):
         ...
 
 
-class Counts(Protocol):
+class ReleaseCounters(Protocol):
     """What all processes have counted by release."""
 
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
@@ -79,7 +79,7 @@ class Counts(Protocol):
         ...
 
 
-class Models(Protocol):
+class ModelControl(Protocol):
     """What the model server has loaded."""
 
     async def served(self) -> set[int]:

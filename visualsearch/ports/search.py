@@ -10,12 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from visualsearch.domain import (
-        Candidates,
-        Filter,
-        VectorRow,
-    )
-    from visualsearch.recall import Recall
+    from visualsearch.domain.recall import Recall
+    from visualsearch.domain.search import Candidates, Filter, VectorRow
 
 
 class Encoder(Protocol):
@@ -138,7 +134,7 @@ class Vectors(Protocol):
         ...
 
 
-class RecallLog(Protocol):
+class RecallRepository(Protocol):
     """Recall of live queries by release, and the parameters that releases search with."""
 
     async def record(self, release: str, recall: Recall) -> None:

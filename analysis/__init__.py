@@ -1,1 +1,0 @@
-"""The statistics of experiments. Nothing that serves imports this."""

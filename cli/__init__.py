@@ -1,0 +1,1 @@
+"""The `visualsearch` command, one module per noun."""

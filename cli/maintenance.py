@@ -1,0 +1,110 @@
+"""Reconciliation, backup and restore as a person at a terminal starts and sees them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from indexer.maintenance.backup import Backup
+from indexer.maintenance.backup_archive import Places
+from indexer.maintenance.reconcile import Reconcile
+from indexer.maintenance.restore import Restore
+from indexer.pipeline.ingest import Ingest
+from visualsearch.releases.active_releases import Releases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from indexer.maintenance.backup_archive import Manifest
+    from indexer.maintenance.reconcile import Report
+    from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
+    from visualsearch.composition import Stores
+
+
+@contextmanager
+def _counting(console: Console) -> Iterator[Callable[[str, int], None]]:
+    """Show how much of each thing is done: for work whose end nobody knows beforehand."""
+    tasks: dict[str, TaskID] = {}
+    with Progress(TextColumn("{task.description}: {task.completed}"), console=console) as bar:
+
+        def show(what: str, number: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=None)
+            bar.update(tasks[what], completed=number)
+
+        yield show
+
+
+async def backup_with_counts(
+    stores: Stores, dump: PostgresTableCopy, model_folder: Path, console: Console, folder: Path, *, with_objects: bool
+) -> Manifest:
+    """Write a backup into a new folder; show counts on the way."""
+    with _counting(console) as show:
+        places = Places(dump, stores.catalog, stores.vectors, stores.object_store, model_folder, show)
+        manifest = await Backup(places).run(folder, with_objects=with_objects)
+    _print_manifest(manifest, console)
+    return manifest
+
+
+async def restore_with_counts(
+    stores: Stores, dump: PostgresTableCopy, model_folder: Path, console: Console, folder: Path
+) -> Manifest:
+    """Bring a backup into an empty stack; show counts on the way."""
+    with _counting(console) as show:
+        places = Places(dump, stores.catalog, stores.vectors, stores.object_store, model_folder, show)
+        manifest = await Restore(places).run(folder)
+    _print_manifest(manifest, console)
+    return manifest
+
+
+def _print_manifest(manifest: Manifest, console: Console) -> None:
+    vectors = ", ".join(f"{number} vectors of {name}" for name, number in manifest.vectors.items()) or "no vectors"
+    objects = f"{manifest.objects} objects ({manifest.object_bytes / 1e6:.1f} MB)"
+    if not manifest.with_objects:
+        objects += ", listed only"
+    if manifest.left_out:
+        objects += f", {len(manifest.left_out)} left out (manifest.json says why)"
+    console.print(
+        f"Of {manifest.made_at}: {manifest.rows.get('images', 0)} images, {vectors}, {objects}, "
+        f"{len(manifest.models)} model version(s).",
+        highlight=False,
+    )
+
+
+async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> Report:
+    """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, _counting(console) as show:
+        ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
+        report = await Reconcile(
+            stores.object_store,
+            stores.catalog,
+            stores.vectors,
+            stores.events,
+            rewrite=ingest.rewrite if repair else None,
+            on_progress=show,
+        ).run(await Releases(stores.catalog).written())
+    _print(report, console, repair=repair)
+    return report
+
+
+def _print(report: Report, console: Console, *, repair: bool) -> None:
+    vectors = ", ".join(f"{number} vectors of {name}" for name, number in report.vectors.items()) or "no vectors"
+    console.print(f"{report.objects} objects, {report.rows} rows, {vectors}.", highlight=False)
+    if report.agrees:
+        console.print("They agree.")
+        return
+    table = Table("release", "what differs", "number", "such as")
+    for (release, kind), number in report.counts.items():
+        table.add_row(release or "-", kind.value, str(number), "\n".join(report.examples[release, kind][:5]))
+    console.print(table)
+    console.print(
+        "Repaired, or told to the indexers." if repair else "`visualsearch reconcile --repair` puts it right."
+    )

@@ -1,0 +1,257 @@
+"""`visualsearch release`: which model version and which collection answer, and how that is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+from visualsearch.domain.errors import InvalidInput, NotFound
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rich.progress import TaskID
+
+    from visualsearch.composition import Stores
+    from visualsearch.domain.release_state import Evaluation, ReleaseRecord
+    from visualsearch.domain.releases import Release
+    from visualsearch.releases.lifecycle import Lifecycle
+
+PIPE_WIDTH = 200
+TIMEOUT_S = 30.0
+"""A command can wait longer for a server than a request can."""
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
+
+T = TypeVar("T")
+Name = Annotated[str, typer.Argument(help="The release's name; `release list` shows them.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+Force = Annotated[bool, typer.Option("--force", help="Whatever the gate says; needs --reason.")]
+
+
+def _with_releases(work: Callable[[Stores, Lifecycle], Awaitable[T]]) -> T:
+    """Run work on the stores that the settings name, in the name of whoever runs the command."""
+    from visualsearch.composition import open_stores
+    from visualsearch.domain.search import Priority
+    from visualsearch.releases.lifecycle import Lifecycle
+
+    async def run() -> T:
+        async with open_stores(Settings.load(), TIMEOUT_S, Priority.INDEXING) as stores:
+            actor = f"{getpass.getuser()}@{socket.gethostname()}"
+            return await work(stores, Lifecycle(stores.release_repository, actor))
+
+    return asyncio.run(run())
+
+
+async def _follow(stores: Stores) -> None:
+    """Bring aliases and models into line now; an indexer does it within seconds where this fails."""
+    from visualsearch.domain.errors import VisualSearchError
+    from visualsearch.releases.release_reconciler import follow
+
+    try:
+        for sentence in await follow(await stores.release_repository.records(), stores.vectors, stores.models):
+            out.print(sentence, highlight=False)
+    except VisualSearchError as error:
+        out.print(f"[yellow]What follows is left to the indexers:[/] {error}", highlight=False)
+
+
+async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> Evaluation:
+    """Evaluate a release with a bar, and show the verdict."""
+    from rich.progress import Progress
+
+    from cli.release_tables import checks_table
+    from indexer.releases.release_gate import Gate, Limits
+
+    settings = Settings.load()
+    limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
+    gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
+    with Progress(console=out) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        evaluation = await gate.evaluate(release, lifecycle, tell)
+    out.print(checks_table(evaluation))
+    return evaluation
+
+
+async def _standing(stores: Stores, name: str) -> ReleaseRecord:
+    for one in await stores.release_repository.records():
+        if one.release.name == name:
+            return one
+    raise NotFound(f"There is no release {name!r}; `visualsearch release list` names those that there are.")
+
+
+async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
+    """Evaluate a release where its last evaluation does not count any more."""
+    from visualsearch.releases.lifecycle import unproved
+
+    one = await _standing(stores, name)
+    if one.state in {"ready", "canary"} and unproved(one, await stores.release_repository.records()):
+        await _evaluate(stores, lifecycle, one.release)
+
+
+def _forced(force: bool, reason: str) -> str:
+    if force and not reason.strip():
+        raise InvalidInput("--force needs --reason: the history should tell why the gate was passed by.")
+    return f"forced: {reason}" if force else ""
+
+
+@app.command("list")
+def list_releases() -> None:
+    """List releases, the newest first, with why each stands where it does."""
+    from cli.release_tables import standings_table
+
+    out.print(standings_table(_with_releases(lambda stores, _: stores.release_repository.records())))
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(help="One release; all of them when left out.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 50,
+) -> None:
+    """Show what was done to releases: when, by whom, and why."""
+    from cli.release_tables import history_table
+
+    out.print(history_table(_with_releases(lambda stores, _: stores.release_repository.history(name, limit))))
+
+
+@app.command()
+def build(
+    model_version: Annotated[int | None, typer.Option(min=1, help="The live release's when left out.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Index profile; the live release's when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
+) -> None:
+    """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
+    from cli.release_progress import build_with_bar
+    from visualsearch.releases.active_releases import wanted
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        release = await wanted(stores.release_repository, stores.encoder, stores.vectors, model_version, profile, name)
+        await build_with_bar(stores, out, lifecycle, release)
+        out.print(f"Release {release.name} is ready: collection {release.collection}.", highlight=False)
+        await _follow(stores)
+        await _evaluate(stores, lifecycle, release)
+
+    _with_releases(work)
+
+
+@app.command()
+def evaluate(name: Name) -> None:
+    """Hold a release against the gate; exit with 1 when it does not pass."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> bool:
+        return (await _evaluate(stores, lifecycle, (await _standing(stores, name)).release)).passed
+
+    raise typer.Exit(0 if _with_releases(work) else 1)
+
+
+@app.command()
+def promote(name: Name, *, reason: Reason = "", force: Force = False) -> None:
+    """Make a release live, in one step; the one that was live stays ready for a rollback."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        if not force:
+            await _prove(stores, lifecycle, name)
+        await lifecycle.promote(name, reason="" if force else reason, force=_forced(force, reason))
+        out.print(f"Release {name} is live.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def canary(
+    name: Name,
+    steps: Annotated[str, typer.Option(help="Percent of the traffic, step by step.")] = "1,2,5",
+    step_s: Annotated[float, typer.Option(min=1, help="Seconds that each step lasts.")] = 600,
+    min_requests: Annotated[int, typer.Option(min=1, help="Before it has answered so many, nothing is judged.")] = 200,
+    *,
+    reason: Reason = "",
+    force: Force = False,
+) -> None:
+    """Show a release to some users, more of them step by step; doing worse than the live one, it is rolled back."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        from visualsearch.domain.release_state import Canary
+
+        if not force:
+            await _prove(stores, lifecycle, name)
+        await lifecycle.canary(name, Canary(_numbers(steps), step_s, min_requests), force=_forced(force, reason))
+        out.print(f"Release {name} is the canary, at {steps.split(',')[0]}% of the traffic.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def shadow(name: Name, share: Annotated[float, typer.Option(help="Percent of the queries; 0 ends it.")] = 10) -> None:
+    """Run a share of the queries on a release too, out of everybody's sight; `release watch` compares."""
+
+    async def work(_: Stores, lifecycle: Lifecycle) -> None:
+        await lifecycle.shadow(name, share)
+        out.print(f"{share:g}% of the queries run on release {name} too.", highlight=False)
+
+    _with_releases(work)
+
+
+@app.command()
+def watch() -> None:
+    """Show how the canary and the shadow do beside the live release, as the gateway tells."""
+    from cli.release_tables import canary_table, shadow_table
+    from visualsearch.client import connect
+
+    with connect() as client:
+        stats = client.stats()
+    tables = [canary_table(stats["canary"])] if stats["canary"] else []
+    tables += [shadow_table(stats["shadow"])] if stats["shadow"] else []
+    for table in tables:
+        out.print(table)
+    if not tables:
+        out.print("There is neither a canary nor a shadow.")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"{text!r} are no steps: give percents with commas between them, such as 1,2,5.") from None
+
+
+@app.command()
+def rollback(*, reason: Reason = "") -> None:
+    """End the canary; where there is none, go back to the release that the live one replaced."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        live = await lifecycle.roll_back(reason)
+        out.print(f"Release {live.release.name} is live, and answers alone.", highlight=False)
+        await _follow(stores)
+
+    _with_releases(work)
+
+
+@app.command()
+def retire(name: Name, *, reason: Reason = "") -> None:
+    """Let a release go, with its collection and its model, once no request can be using it any more."""
+
+    async def work(stores: Stores, lifecycle: Lifecycle) -> None:
+        from visualsearch.releases.release_reconciler import GRACE
+
+        await lifecycle.retire(name, reason)
+        out.print(f"Release {name} is retired.", highlight=False)
+        await asyncio.sleep(GRACE.total_seconds())
+        await _follow(stores)
+
+    _with_releases(work)

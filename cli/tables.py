@@ -1,0 +1,82 @@
+"""What the command prints: tables, and the contact sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from visualsearch.imaging.contact_sheet import TILE, Tile, contact_sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from visualsearch.client import Client
+    from visualsearch.domain.images import Box
+    from visualsearch.domain.indexing import DeadLetter
+
+NOT_SET = {"name", "weight", "search_params"}
+NUMBERS = {"rank", "score", "id", "size"}
+
+
+def _table(*headings: str, caption: str = "") -> Table:
+    table = Table(caption=caption or None)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left", overflow="fold")
+    return table
+
+
+def results_table(answer: dict[str, Any]) -> Table:
+    """Show the answer of a search."""
+    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
+    caption = f"{answer['latency_ms']:.1f} ms ({timings}) by release {answer['release']}"
+    table = _table("rank", "score", "id", "uri", "size", "near-duplicates", caption=caption)
+    for hit in answer["results"]:
+        table.add_row(
+            str(hit["rank"]),
+            f"{hit['score']:.4f}",
+            str(hit["id"]),
+            hit["uri"],
+            f"{hit['width']}x{hit['height']}",
+            " ".join(map(str, hit["near_duplicates"])),
+        )
+    return table
+
+
+def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
+    """Show what was given up on, and why."""
+    table = _table("entry", "died", "deliveries", "uri", "reason")
+    for letter in letters:
+        died = f"{letter.died_at:%F %T}"
+        table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
+    return table
+
+
+def experiments_table(experiments: Sequence[dict[str, Any]]) -> Table:
+    """Show experiments as the gateway tells them: state, part of the layer, what each variant sets."""
+    table = _table("name", "state", "layer", "share", "variants", "started", "stopped")
+    for one in experiments:
+        times = [(one[name] or "")[:19].replace("T", " ") for name in ("started_at", "stopped_at")]
+        variants = "\n".join(map(_variant, one["variants"]))
+        table.add_row(one["name"], one["state"], one["layer"], f"{one['share']:.0%}", variants, *times)
+    return table
+
+
+def _variant(variant: dict[str, Any]) -> str:
+    """Show a variant as the command takes it."""
+    values = {**variant, **variant["search_params"]}
+    sets = [f"{key}={value}" for key, value in values.items() if key not in NOT_SET and value is not None]
+    weight = "" if variant["weight"] == 1 else f"@{variant['weight']}"
+    return f"{variant['name']}{weight}" + (f":{','.join(sets)}" if sets else "")
+
+
+def write_sheet(client: Client, file: Path, box: Box | None, answer: dict[str, Any], sheet: Path) -> None:
+    """Draw a search's answer as a contact sheet into a PNG file."""
+    tiles = [
+        Tile(client.content(hit["id"], TILE), hit["rank"], hit["score"], len(hit["near_duplicates"]))
+        for hit in answer["results"]
+    ]
+    title = f"{file.name}: {len(tiles)} most similar, {answer['latency_ms']:.0f} ms, release {answer['release']}"
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(file, box, tiles, title).save(sheet)

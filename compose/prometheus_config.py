@@ -1,0 +1,39 @@
+"""A Prometheus configuration for a running local stack: compose/observability's, with this stack's addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from compose import runner
+from visualsearch.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path(__file__).parent / "observability"
+ALERTMANAGER = "127.0.0.1:9093"
+"""Where Debian's Alertmanager listens."""
+
+
+def local_config(home: Path) -> str:
+    """Return the configuration as YAML. Raises ``Unavailable`` where no stack runs."""
+    processes = runner.status(home)
+    if not processes:
+        raise Unavailable("The local stack", "`visualsearch up --detach` starts it")
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["rule_files"] = [str(FOLDER / "alerts.yml")]
+    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [ALERTMANAGER]}]}]
+    jobs = [_job(one["job_name"], processes) for one in config["scrape_configs"]]
+    config["scrape_configs"] = [job for job in jobs if job is not None]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _job(name: str, processes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    address = urlsplit(processes.get(name, {}).get("metrics", ""))
+    if not address.netloc:
+        return None
+    return {"job_name": name, "metrics_path": address.path, "static_configs": [{"targets": [address.netloc]}]}

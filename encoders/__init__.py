@@ -1,0 +1,1 @@
+"""What training and export share: backbones, projection, checkpoint format. Needs torch."""

@@ -1,0 +1,1 @@
+"""Public pictures out of packages: fetching and reading them."""

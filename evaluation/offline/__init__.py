@@ -1,0 +1,1 @@
+"""Ranking quality against judgements: sets, metrics, reports."""

@@ -1,0 +1,99 @@
+"""Who may call what, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.process.rate_limits import RateLimit
+
+
+class Role(IntEnum):
+    """What a key opens; each role includes the ones before it."""
+
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who calls. ``owner`` is empty for a caller without a key, who owns nothing."""
+
+    owner: str
+    role: Role
+
+
+OPERATOR = Caller("", Role.ADMIN)
+"""Anybody, where no keys are configured: the gateway is bound to this machine then."""
+
+
+class AccessControl:
+    """Checks keys and rates. ``keys`` is ``owner:role:sha256-of-key`` separated by commas; empty lets anybody in.
+
+    ``rates`` counts each caller's requests; None is no limit. Raises ``ConfigurationError`` for keys of another form.
+    """
+
+    def __init__(self, keys: str, rates: RateLimit | None, limit_loopback: bool) -> None:
+        self._callers = dict(_parse(entry) for entry in keys.split(",") if entry.strip())
+        self._rates = rates
+        self._limit_loopback = limit_loopback
+
+    @property
+    def guarded(self) -> bool:
+        """Say whether keys are in use."""
+        return bool(self._callers)
+
+    def caller(self, headers: Mapping[str, str], needs: Role) -> Caller:
+        """Say who calls; raises ``Unauthenticated`` and ``Forbidden``."""
+        if not self._callers:
+            return OPERATOR
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not key:
+            raise Unauthenticated("This call needs an API key: send the header 'Authorization: Bearer KEY'.")
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        known = [caller for known, caller in self._callers.items() if hmac.compare_digest(known, digest)]
+        if not known:
+            raise Unauthenticated("This API key is not known. Ask the operator for one.")
+        if known[0].role < needs:
+            raise Forbidden(f"This API key may not do that: it needs the role {needs.name.lower()}.")
+        return known[0]
+
+    async def limit(self, caller: Caller, address: str) -> None:
+        """Take one request out of the allowance of a key's owner, or of an address; raises ``RateLimited``."""
+        if self._rates is None or (_is_loopback(address) and not self._limit_loopback):
+            return
+        wait_s = await self._rates.take(f"owner {caller.owner}" if caller.owner else address)
+        if wait_s:
+            raise RateLimited(f"You ask more often than you may: ask again in {wait_s:.1f} s.", wait_s)
+
+
+def _parse(entry: str) -> tuple[str, Caller]:
+    parts = entry.strip().split(":")
+    try:
+        owner, role, digest = parts
+        caller = Caller(owner, Role[role.upper()])
+    except (ValueError, KeyError):
+        raise ConfigurationError(
+            "VISUALSEARCH_API_KEYS must be owner:role:sha256-of-key, separated by commas; roles are read, write, admin."
+        ) from None
+    if len(digest) != hashlib.sha256().digest_size * 2 or not owner:
+        raise ConfigurationError(f"The key of {owner or 'nobody'} must be given as its SHA-256 in hex (64 characters).")
+    return digest.lower(), caller
+
+
+def _is_loopback(who: str) -> bool:
+    try:
+        return ipaddress.ip_address(who).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""What people say of results: that two images are no duplicates of each other."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.api.authentication import Caller
+from gateway.api.dependencies import Writer, gateway_of
+from gateway.api.problem_details import failures
+from gateway.api.schemas import MAX_ID
+from visualsearch.domain.errors import InvalidInput, NotFound
+
+router = APIRouter()
+
+
+class Pair(BaseModel):
+    """Two images, in any order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image_ids": [42, 57]}]})
+
+    image_ids: Annotated[
+        list[Annotated[int, Field(strict=True, ge=-MAX_ID, le=MAX_ID)]], Field(min_length=2, max_length=2)
+    ]
+
+
+async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]:
+    """Return two different ids of images that the caller may see."""
+    one, other = pair.image_ids
+    if one == other:
+        raise InvalidInput(f"image_ids names image {one} twice: name two different images.")
+    gateway = gateway_of(request)
+    for image_id in (one, other):
+        await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    return one, other
+
+
+@router.post(
+    "/not-duplicates",
+    status_code=204,
+    summary="Say that two images are no duplicates of each other",
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
+async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
+    """Keep two images from ever being folded into each other again; the very next search knows. Twice is no harm."""
+    await gateway_of(request).catalog.mark_not_duplicates(*await _pair(request, caller, pair), caller.owner)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/not-duplicates",
+    status_code=204,
+    summary="Take back that two images are no duplicates",
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
+async def unmark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
+    """Let two images be folded again."""
+    one, other = await _pair(request, caller, pair)
+    if not await gateway_of(request).catalog.unmark_not_duplicates(one, other):
+        raise NotFound(f"Images {one} and {other} are not marked as no duplicates: there is nothing to take back.")
+    return Response(status_code=204)

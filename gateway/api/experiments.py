@@ -1,0 +1,105 @@
+"""What operators call to define, start and stop experiments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.problem_details import failures
+from visualsearch.domain import experiments
+
+router = APIRouter()
+
+Name = Annotated[str, Field(max_length=50)]
+NameInPath = Annotated[str, Path(max_length=50)]
+MAX_CANDIDATES = 16_384
+"""Milvus gives no more rows in one answer."""
+
+
+class Variant(BaseModel):
+    """What differs for those who are in it; what is not given stays as it is for everybody."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    name: Name
+    weight: Annotated[int, Field(ge=1, le=1000, description="Its part of the experiment's users.")] = 1
+    release: Annotated[str | None, Field(max_length=200, description="Another release answers.")] = None
+    search_params: Annotated[
+        dict[Literal["nprobe", "ef"], Annotated[int, Field(ge=1, le=65_536)]],
+        Field(description="How the index is searched."),
+    ] = {}
+    candidates: Annotated[
+        int | None, Field(ge=10, le=MAX_CANDIDATES, description="At least so many are scored exactly.")
+    ] = None
+    keep_near_duplicates: Annotated[bool | None, Field(description="List them where they would be folded.")] = None
+    near_duplicate_distance: Annotated[int | None, Field(ge=0, le=64, description="Bits up to which they fold.")] = None
+    min_side: Annotated[
+        int | None, Field(ge=0, le=10_000, description="Smaller pictures, in pixels, are not shown.")
+    ] = None
+
+
+class NewExperiment(BaseModel):
+    """An experiment to be; the first variant is the control."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    layer: Annotated[Name, Field(description="Experiments of one layer never meet in one user.")] = "default"
+    variants: Annotated[list[Variant], Field(max_length=10)]
+    share: Annotated[float, Field(gt=0, le=1, description="Part of the layer's users.")] = 1.0
+    expected_lift: Annotated[float, Field(gt=0, le=10, description="Relative change of CTR to be sensitive to.")] = 0.05
+
+
+class Experiment(BaseModel):
+    """An experiment and where it stands; buckets ``first_bucket`` to before ``end_bucket`` of its layer are its own."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    layer: str
+    variants: list[Variant]
+    share: float
+    expected_lift: float
+    state: Literal["draft", "running", "stopped"]
+    first_bucket: int
+    end_bucket: int
+    started_at: datetime | None
+    stopped_at: datetime | None
+
+
+@router.post(
+    "/experiments", status_code=201, summary="Define an experiment", responses=failures(401, 403, 422, 429, 503)
+)
+async def create(request: Request, _caller: AdminCaller, wanted: NewExperiment) -> Experiment:
+    """Write a draft down; nobody sees it until it is started, and it cannot be changed afterwards."""
+    given = wanted.model_dump()
+    variants = tuple(experiments.Variant(**variant) for variant in given.pop("variants"))
+    draft = experiments.Experiment(variants=variants, **given)
+    experiments.check(draft)
+    experiment_repository = gateway_of(request).experiment_repository
+    await experiment_repository.create(draft)
+    return Experiment.model_validate(await experiment_repository.get(draft.name))
+
+
+@router.get("/experiments", summary="All experiments, the newest first", responses=failures(401, 403, 429, 503))
+async def everything(request: Request, _caller: AdminCaller) -> list[Experiment]:
+    """List drafts, what runs, and what has been stopped."""
+    return [Experiment.model_validate(one) for one in await gateway_of(request).experiment_repository.everything()]
+
+
+@router.post(
+    "/experiments/{name}/start", summary="Let an experiment run", responses=failures(401, 403, 404, 422, 429, 503)
+)
+async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
+    """Give it a free part of its layer; every process of the gateway knows within about a second."""
+    return Experiment.model_validate(await gateway_of(request).experiments.start(name))
+
+
+@router.post("/experiments/{name}/stop", summary="End an experiment", responses=failures(401, 403, 404, 422, 429, 503))
+async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
+    """End it for everybody; what was written down stays."""
+    return Experiment.model_validate(await gateway_of(request).experiments.stop(name))

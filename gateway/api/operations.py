@@ -1,0 +1,96 @@
+"""What operators and object stores call: notices of the store, and dead letters."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Query, Request
+
+from gateway.api import schemas
+from gateway.api.authentication import Role
+from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.problem_details import failures
+from gateway.api.s3_notifications import read_notice
+from visualsearch.domain.errors import InvalidInput, Unauthenticated
+from visualsearch.observability.metrics import NOTICES
+
+router = APIRouter()
+
+
+def _authenticate(request: Request) -> None:
+    """Let in whoever has the webhook's own token, or a key that may write; raises ``Unauthenticated``."""
+    gateway = gateway_of(request)
+    # MinIO sends its token as it was configured, so with or without the word.
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    if gateway.webhook_token and hmac.compare_digest(given.encode(), gateway.webhook_token.encode()):
+        return
+    if gateway.access.guarded:
+        gateway.access.caller(request.headers, Role.WRITE)
+        return
+    raise Unauthenticated(
+        "A store must show the token: send 'Authorization: Bearer TOKEN' with the value of VISUALSEARCH_WEBHOOK_TOKEN."
+    )
+
+
+@router.post(
+    "/events/s3",
+    status_code=202,
+    summary="An object store tells what happened in the bucket",
+    responses=failures(401, 403, 413, 422, 503),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schemas.S3Notice.model_json_schema()}},
+        }
+    },
+)
+async def store_events(request: Request) -> schemas.NoticeAnswer:
+    """Take notices in the form of AWS S3 and MinIO; keys are URL-decoded, and telling twice does no harm.
+
+    Records that are no news of a picture of ours are refused one by one, with the reason; no need to repeat them.
+    """
+    _authenticate(request)
+    gateway = gateway_of(request)
+    try:
+        body = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"The body is no JSON: {error}.") from None
+    notice = read_notice(body, gateway.object_store)
+    await gateway.events.publish(notice.events)
+    NOTICES.labels("accepted").inc(len(notice.events))
+    NOTICES.labels("refused").inc(len(notice.refused))
+    refused = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in notice.refused]
+    return schemas.NoticeAnswer(accepted=len(notice.events), refused=refused)
+
+
+@router.get("/dead-letters", summary="Events that were given up on", responses=failures(401, 403, 422, 429, 503))
+async def dead_letters(
+    request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[schemas.DeadLetter]:
+    """List dead letters, the newest first, each with its reason."""
+    letters = await gateway_of(request).events.dead_letters(limit)
+    return [
+        schemas.DeadLetter(
+            entry=letter.entry_id,
+            kind=letter.event.kind,
+            uri=letter.event.uri,
+            reason=letter.reason,
+            deliveries=letter.deliveries,
+            died_at=letter.died_at,
+        )
+        for letter in letters
+    ]
+
+
+@router.post(
+    "/dead-letters/retry",
+    summary="Put dead letters back on the stream",
+    responses=failures(401, 403, 422, 429, 503),
+)
+async def retry_dead_letters(
+    request: Request, _caller: AdminCaller, wanted: Annotated[schemas.Retry, Body()]
+) -> dict[str, Any]:
+    """Put the named dead letters back on the stream, or all of them; answer how many."""
+    return {"retried": await gateway_of(request).events.requeue(wanted.entries)}

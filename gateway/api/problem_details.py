@@ -1,0 +1,134 @@
+"""Errors as problem documents (RFC 9457): the only place that knows which error is which status."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gateway.api import schemas
+from visualsearch.domain import errors
+from visualsearch.observability.log_format import request_id
+from visualsearch.observability.metrics import count_error
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+RETRY_AFTER_S = 1
+
+STATUSES: dict[type[errors.VisualSearchError], int] = {
+    errors.UnsupportedImage: 415,
+    errors.ImageTooLarge: 413,
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.RateLimited: 429,
+    errors.Overloaded: 503,
+    errors.Unavailable: 503,
+    errors.FingerprintMismatch: 503,
+    errors.Unsupported: 501,
+    errors.VisualSearchError: 500,
+}
+HINTS = {
+    404: "There is nothing at this address; /docs lists the calls.",
+    405: "This address does not take that method; /docs lists the calls.",
+    500: "The gateway made a mistake; its log tells more under this request's id.",
+}
+
+MEANINGS = {
+    401: "An API key that is known is needed.",
+    403: "The API key may not do this.",
+    404: "Nothing has that id.",
+    409: "It does not fit how things stand now; the detail says what does.",
+    413: "The file is over 20 MB, or the picture over 50 megapixels.",
+    415: "By its content the file is no JPEG, PNG or WebP picture.",
+    422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
+    429: "The caller asks more often than it may; Retry-After says when to ask again.",
+    501: "This installation lacks what the call needs; the detail says what.",
+    503: "A server behind the gateway is away or has too much to do; Retry-After says when to ask again.",
+}
+
+
+class Problem(JSONResponse):
+    """A problem document."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> None:
+        body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+        body |= {"detail": detail, "request_id": request_id.get(), **more}
+        extra = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else {}
+        super().__init__(body, status, extra | (headers or {}))
+
+
+def status_of(error: errors.VisualSearchError) -> int:
+    """Return the HTTP status of an error: that of the nearest class which has one."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe these statuses for the OpenAPI document."""
+    content = {Problem.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of an app become a problem document, and its OpenAPI document tell so."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        known = document["components"]["schemas"]
+        known["Problem"] = schemas.Problem.model_json_schema()
+        # The framework's own form of a validation error is never sent.
+        for name in ("HTTPValidationError", "ValidationError"):
+            known.pop(name, None)
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.add_exception_handler(errors.VisualSearchError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _known(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, errors.VisualSearchError)
+    status = status_of(error)
+    headers = {}
+    if isinstance(error, errors.RateLimited):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    count_error(error)
+    return Problem(status, str(error), headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, RequestValidationError)
+    sentences = []
+    for one in error.errors():
+        where, *rest = (str(part) for part in one["loc"])
+        name = ".".join(rest) or where
+        sentences.append(f"{name}: {one['msg']}")
+    # An id in the path that is none, or beyond every id, is simply not there.
+    in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in error.errors())
+    status = 404 if in_path else 422
+    lead = "There is no such image" if in_path else "The request does not fit"
+    return Problem(status, f"{lead}: {'; '.join(sentences)}. See /docs for what this call takes.")
+
+
+async def _http(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form or JSON that cannot be read
+        what = str(error.detail).rstrip(".")
+        return Problem(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
+    headers = dict(error.headers or {})
+    return Problem(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)

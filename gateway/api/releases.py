@@ -1,0 +1,241 @@
+"""Releases over REST, for the role admin. ``visualsearch.releases.lifecycle`` holds the rules."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.api import schemas
+from gateway.api.authentication import Caller
+from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.problem_details import failures
+from visualsearch.domain.errors import InvalidInput, NotFound
+from visualsearch.domain.release_state import Canary as RampedCanary
+from visualsearch.domain.release_state import Job, ReleaseRecord
+from visualsearch.releases.active_releases import wanted
+from visualsearch.releases.lifecycle import Lifecycle
+
+router = APIRouter(prefix="/releases", tags=["releases"])
+REFUSALS = failures(401, 403, 404, 409, 422, 429, 503)
+Name = Annotated[str, Path(max_length=200, description="The release's name.")]
+Reason = Annotated[str, Field(max_length=2000, description="Why; kept in the history.")]
+
+
+class Check(BaseModel):
+    """One condition of the gate."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    value: float
+    limit: str
+    passed: bool
+    detail: str
+
+
+class Evaluation(BaseModel):
+    """What the gate found out, held against the release that was live then."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    against: str
+    passed: bool
+    checks: list[Check]
+
+
+class Canary(BaseModel):
+    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    steps: list[float]
+    step_s: float
+    min_requests: int
+    step: int
+    since: datetime
+    share: float
+
+
+class ReleaseStanding(schemas.Release):
+    """Where a release stands, and why; ``shadow`` is in percent of the queries."""
+
+    state: str
+    since: datetime
+    note: str
+    job: str
+    shadow: float
+    canary: Canary | None
+    evaluation: Evaluation | None
+
+
+class HistoryEntry(BaseModel):
+    """What somebody did to a release."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    release: str
+    actor: str
+    action: str
+    from_state: str
+    to_state: str
+    reason: str
+    replaced: str
+    evaluation: Evaluation | None
+
+
+class Wish(BaseModel):
+    """A release to build: what is left out is the live one's, and the name is made of the rest."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    profile: Annotated[str | None, Field(max_length=100)] = None
+    name: Annotated[str | None, Field(max_length=100)] = None
+
+
+class Why(BaseModel):
+    """A move and its reason."""
+
+    reason: Reason = ""
+
+
+class Promotion(Why):
+    """A promotion; ``force`` passes by what the gate says, and needs a reason."""
+
+    force: bool = False
+
+
+class CanaryWish(Promotion):
+    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds and ``min_requests``."""
+
+    steps: Annotated[list[float], Field(min_length=1, max_length=20)] = [1.0, 2.0, 5.0]
+    step_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
+    min_requests: Annotated[int, Field(ge=1, le=10**9)] = 200
+
+
+class ShadowWish(BaseModel):
+    """Percent of the queries that also run on the release; 0 ends it."""
+
+    share: Annotated[float, Field(ge=0, le=100)]
+
+
+def standing_of(one: ReleaseRecord) -> ReleaseStanding:
+    """Return a standing in the form of the interface."""
+    release = one.release
+    return ReleaseStanding(
+        name=release.name,
+        model_version=release.model_version,
+        fingerprint=release.fingerprint,
+        collection=release.collection,
+        profile=release.profile,
+        search_params=dict(release.search_params),
+        state=one.state,
+        since=one.since,
+        note=one.note,
+        job=one.job,
+        shadow=one.shadow,
+        canary=Canary.model_validate(one.canary) if one.canary else None,
+        evaluation=Evaluation.model_validate(one.evaluation) if one.evaluation else None,
+    )
+
+
+def _lifecycle(request: Request, caller: Caller) -> Lifecycle:
+    return Lifecycle(gateway_of(request).release_repository, caller.owner or "api")
+
+
+async def _standing(request: Request, name: str) -> ReleaseStanding:
+    for one in await gateway_of(request).release_repository.records():
+        if one.release.name == name:
+            return standing_of(one)
+    raise NotFound(f"There is no release {name!r}; GET /releases names those that there are.")
+
+
+def _forced(force: bool, reason: str) -> str:
+    if force and not reason.strip():
+        raise InvalidInput("'force' needs a 'reason': the history should tell why the gate was passed by.")
+    return f"forced: {reason}" if force else ""
+
+
+@router.get("", summary="Where the releases stand", responses=failures(401, 403, 429, 503))
+async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseStanding]:
+    """List releases, the newest first."""
+    return [standing_of(one) for one in await gateway_of(request).release_repository.records()]
+
+
+@router.get("/history", summary="What was done to releases", responses=failures(401, 403, 422, 429, 503))
+async def history(
+    request: Request,
+    _caller: AdminCaller,
+    release: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[HistoryEntry]:
+    """Tell when, by whom and why each move was made, the newest first."""
+    found = await gateway_of(request).release_repository.history(release, limit)
+    return [HistoryEntry.model_validate(one) for one in found]
+
+
+@router.post("", status_code=202, summary="Build a release", responses=REFUSALS)
+async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseStanding:
+    """Have an indexer build a release beside what is live, and evaluate it; /stats tells how far it is."""
+    gateway = gateway_of(request)
+    release = await wanted(
+        gateway.release_repository, gateway.encoder, gateway.vectors, wish.model_version, wish.profile, wish.name
+    )
+    await _lifecycle(request, caller).begin(release, Job.BUILD)
+    return await _standing(request, release.name)
+
+
+@router.post("/rollback", summary="Go back", responses=REFUSALS)
+async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str, Any]:
+    """End the canary; where there is none, make the release live that the live one replaced. Answers what is live."""
+    live = await _lifecycle(request, caller).roll_back(why.reason)
+    return {"live": live.release.name}
+
+
+@router.get("/{name}", summary="Where one release stands", responses=REFUSALS)
+async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
+    """Tell a release's state, what the gate said, and why it stands there."""
+    return await _standing(request, name)
+
+
+@router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
+async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
+    """Have an indexer evaluate a release; GET /releases/{name} tells the verdict once its ``job`` is empty."""
+    await _lifecycle(request, caller).ask(name, Job.EVALUATE)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
+async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryWish) -> ReleaseStanding:
+    """Let a release answer for a small share of the users; doing worse than the live one rolls it back."""
+    force = _forced(how.force, how.reason)
+    ramp = RampedCanary(tuple(how.steps), how.step_s, how.min_requests)
+    await _lifecycle(request, caller).canary(name, ramp, force=force)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
+async def shadow(request: Request, caller: AdminCaller, name: Name, wish: ShadowWish) -> ReleaseStanding:
+    """Run a share of the queries on a release too, after the answer; /stats tells how alike its answers are."""
+    await _lifecycle(request, caller).shadow(name, wish.share)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/promote", summary="Make a release live", responses=REFUSALS)
+async def promote(request: Request, caller: AdminCaller, name: Name, how: Promotion) -> ReleaseStanding:
+    """Make a release live in one step; the one that was live stays ready for a rollback."""
+    force = _forced(how.force, how.reason)
+    await _lifecycle(request, caller).promote(name, reason="" if force else how.reason, force=force)
+    return await _standing(request, name)
+
+
+@router.post("/{name}/retire", status_code=202, summary="Let a release go", responses=REFUSALS)
+async def retire(request: Request, caller: AdminCaller, name: Name, why: Why) -> ReleaseStanding:
+    """Retire a release; an indexer drops its collection and unloads its model once no request can be using them."""
+    await _lifecycle(request, caller).retire(name, why.reason)
+    return await _standing(request, name)

@@ -1,0 +1,124 @@
+"""Pictures coming in, being shown, and going. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from gateway.api.authentication import Caller, Role
+from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
+from visualsearch.domain.indexing import Event, EventKind, simple_etag
+from visualsearch.imaging.preprocessing import content_type, thumbnail
+from visualsearch.observability import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.search.image_search import ImageSearch
+    from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""How often a pending image is looked at for somebody who waits."""
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+
+class ImageService:
+    """The pictures. ``deadline_s`` bounds what the servers behind one call may take together."""
+
+    def __init__(
+        self,
+        search: ImageSearch,
+        vectors: Vectors,
+        catalog: Catalog,
+        events: EventStream,
+        object_store: ObjectStore,
+        deadline_s: float,
+    ) -> None:
+        self._search = search
+        self._vectors = vectors
+        self._catalog = catalog
+        self._events = events
+        self._object_store = object_store
+        self._undoing: set[asyncio.Task[None]] = set()
+        self._deadline_s = deadline_s
+
+    async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
+        """Promise to index a picture: its row, its object and its event are there when this returns.
+
+        Raises what ``images.decode`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
+        """
+        with tracing.span("decode"):
+            await self._search.decode(data)
+        kind = content_type(data)
+        key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
+        content_hash = hashlib.sha256(data).digest()
+        new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, simple_etag(data))
+        image: Image | None = None
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                image = await self._catalog.register(new)
+                await self._object_store.put(key, data, kind)
+                event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
+                await self._events.publish([event])
+        except (TimeoutError, Unavailable) as error:
+            if image is not None:
+                task = asyncio.create_task(self._undo(image, key))
+                self._undoing.add(task)
+                task.add_done_callback(self._undoing.discard)
+            if isinstance(error, Unavailable):
+                raise
+            raise Unavailable("A server behind the gateway", "no answer in time") from None
+        return image
+
+    async def _undo(self, image: Image, key: str) -> None:
+        """Take a promise back that could not be kept; the sweeper finishes what fails here."""
+        try:
+            await self._catalog.delete(image.id)
+            await self._object_store.delete(key)
+            await self._catalog.finish_deletion(image.id)
+        except (Unavailable, NotFound) as error:
+            log.warning("image %d is not fully taken back: %s", image.id, error)
+
+    async def get(self, image_id: int, caller: Caller, guarded: bool) -> Image:
+        """Return an image that the caller may see; raises ``NotFound``. ``guarded`` says that keys are in use."""
+        image = await self._catalog.get(image_id)
+        hidden = image.visibility is Visibility.PRIVATE and guarded and image.owner != caller.owner
+        if hidden:
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+        return image
+
+    async def settled(self, image_id: int, caller: Caller, guarded: bool, wait_s: float) -> Image:
+        """Return an image as ``get`` does, once it is pending no more or ``wait_s`` seconds are over."""
+        end = time.monotonic() + wait_s
+        while True:
+            image = await self.get(image_id, caller, guarded)
+            if image.status is not Status.PENDING or time.monotonic() >= end:
+                return image
+            await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
+
+    async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
+        """Return a picture's file, or a thumbnail of it, and its content type."""
+        data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
+        if size is not None:
+            data = await self._search.in_thread(thumbnail, data, size)
+        return data, content_type(data)
+
+    async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
+        """Remove an image from search, catalog and object store.
+
+        Raises ``NotFound``, and ``Forbidden`` unless it is the caller's own or the caller is an administrator.
+        """
+        if caller.role < Role.ADMIN and (await self.get(image_id, caller, guarded=True)).owner != caller.owner:
+            raise Forbidden("Only its owner or an administrator may delete this image.")
+        uri = await self._catalog.delete(image_id)
+        for collection in collections:
+            await self._vectors.delete(collection, [image_id])
+        await self._object_store.delete(self._object_store.key(uri))
+        await self._catalog.finish_deletion(image_id)

@@ -1,0 +1,1 @@
+"""What is recorded of searches and clicks, off the path of the request."""

@@ -1,0 +1,102 @@
+"""Tells the spool what was shown and clicked, off the request's path. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import Overloaded, Unavailable
+from visualsearch.observability.metrics import INTERACTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain.interactions import Click, Interaction, Search
+    from visualsearch.ports import InteractionQueue
+
+log = logging.getLogger(__name__)
+
+MAX_HELD = 10_000
+"""Searches, about 1 kB each, that wait in this process while the spool is away; what comes beyond is lost, and said."""
+AT_ONCE = 500
+GATHER_S = 0.2
+"""Searches of so long a time are spooled together: a search alone costs the spool and the catalog as much as ten."""
+PAUSE_S = 0.5
+CLICK_S = 1.2
+"""How long a click waits to be spooled, behind searches that wait too: its caller must hear within 2 s."""
+
+
+class InteractionRecorder:
+    """Spools in the order in which things happened: a click comes after the search that it belongs to."""
+
+    def __init__(self, interaction_queue: InteractionQueue, max_held: int = MAX_HELD) -> None:
+        self._interaction_queue = interaction_queue
+        self._max_held = max_held
+        self._held: deque[Search] = deque()
+        self._sending = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._lost = 0
+
+    def searched(self, search: Search) -> None:
+        """Take a search down; returns at once."""
+        if len(self._held) >= self._max_held:
+            INTERACTIONS.labels("search", "lost").inc()
+            self._lost += 1
+            return
+        self._held.append(search)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send_held())
+
+    async def clicked(self, click: Click) -> None:
+        """Take a click down; it is spooled when this returns.
+
+        Raises ``Unavailable`` and ``Overloaded`` when it cannot be, and then nothing is written.
+        """
+        try:
+            async with asyncio.timeout(CLICK_S):
+                await self._send([click])
+        except TimeoutError:
+            raise Unavailable("The spool", "no answer in time") from None
+
+    async def waiting(self) -> int:
+        """Count what is spooled and not written yet."""
+        return await self._interaction_queue.length()
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Send what is held; what cannot be sent in time is lost with this process, and said."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=timeout_s)
+            self._task.cancel()
+        if self._held:
+            INTERACTIONS.labels("search", "lost").inc(len(self._held))
+            log.error("%d searches are lost: the spool was away until the end", len(self._held))
+
+    async def _send_held(self) -> None:
+        troubled = False
+        await asyncio.sleep(GATHER_S)
+        while self._held:
+            try:
+                await self._send()
+            except (Unavailable, Overloaded) as error:
+                if not troubled:
+                    log.warning("searches are held back, up to %d of them: %s", self._max_held, error)
+                troubled = True
+                await asyncio.sleep(PAUSE_S)
+        if self._lost:
+            log.error("%d searches are lost: more happened than could be held while the spool was away", self._lost)
+            self._lost = 0
+
+    async def _send(self, clicks: Sequence[Click] = ()) -> None:
+        """Spool what is held, and the clicks after it."""
+        async with self._sending:
+            searches = [self._held[place] for place in range(min(AT_ONCE, len(self._held)))]
+            told: list[Interaction] = [*searches, *clicks]
+            if not told:
+                return
+            await self._interaction_queue.append(told)
+            for _ in searches:
+                self._held.popleft()
+        INTERACTIONS.labels("search", "spooled").inc(len(searches))
+        INTERACTIONS.labels("click", "spooled").inc(len(clicks))

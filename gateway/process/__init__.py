@@ -1,0 +1,1 @@
+"""The worker processes of the gateway: supervision, middleware, limits, metrics."""

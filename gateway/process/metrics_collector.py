@@ -1,0 +1,102 @@
+"""What only the moment of a scrape can tell: servers up, images, stream, rows, builds, differences, releases.
+
+No process keeps these: each scrape counts them anew, so that any number of processes tell the same, and none of them
+something old. What cannot be counted now is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.process.release_metrics import family, release_facts
+from visualsearch.observability.metrics import SERVERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gateway.service import Gateway
+
+STREAM = {
+    "lag": ("visualsearch_stream_lag_events", "Events that no indexer has taken yet."),
+    "pending": ("visualsearch_stream_pending_events", "Events that an indexer has taken and not finished."),
+    "dead_letters": ("visualsearch_dead_letters", "Events that were given up on."),
+    "oldest_pending_s": ("visualsearch_stream_oldest_age_seconds", "Age of the oldest event that is not finished."),
+}
+
+
+class MetricsCollector(Collector):
+    """The facts of one scrape.
+
+    ``stats`` is what ``Gateway.stats`` gives, ``trouble`` what ``Gateway.not_ready``, ``releases`` what
+    ``release_facts``.
+    """
+
+    def __init__(
+        self, stats: Mapping[str, Any], trouble: Mapping[str, str], releases: Iterable[GaugeMetricFamily]
+    ) -> None:
+        self._stats = stats
+        self._trouble = trouble
+        self._releases = releases
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give every family of which there is anything to tell."""
+        stats = self._stats
+        yield family(
+            "server_up",
+            "Whether a server does a little real work when asked to (1) or not (0).",
+            ["server"],
+            (((server,), server not in self._trouble) for server in SERVERS),
+        )
+        if images := stats["images"]:
+            counts = {status: number for status, number in images.items() if status != "total"}
+            yield family("images", "Images by status.", ["status"], (((name,), n) for name, n in counts.items()))
+        for key, (name, text) in STREAM.items():
+            if stats["stream"] and stats["stream"][key] is not None:
+                yield GaugeMetricFamily(name, text, stats["stream"][key])
+        if stats["interactions_waiting"] is not None:
+            text = "Searches and clicks that are spooled and not written yet."
+            yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
+        yield from self._index()
+        yield from self._releases
+
+    def _index(self) -> Iterator[GaugeMetricFamily]:
+        rows = self._stats["collections"] or {}
+        counted = (((name,), n) for name, n in rows.items() if n is not None)
+        yield family("index_rows", "Rows of a collection.", ["collection"], counted)
+        builds = self._stats["builds"] or []
+        parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
+        yield family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
+        recalls = [one for one in self._stats["recall"] or [] if one["recall"] is not None]
+        yield family(
+            "recall_proxy",
+            "Recall@10 of the sampled queries of the last ten minutes.",
+            ["release"],
+            (((one["release"],), one["recall"]) for one in recalls),
+        )
+        shadow = self._stats["shadow"] or {}
+        alike = [(name, shadow[name]) for name in ("overlap", "rbo", "same_first") if shadow.get(name) is not None]
+        yield family(
+            "shadow_agreement_ratio",
+            "How alike a shadow's answers are to the live ones, means over its queries.",
+            ["release", "measure"],
+            (((shadow["release"], name), value) for name, value in alike),
+        )
+        found = self._stats["differences"] or []
+        yield family(
+            "differences",
+            "What the last reconciliation found; release is empty for the object store.",
+            ["release", "kind"],
+            (((one["release"], one["kind"]), one["number"]) for one in found),
+        )
+
+
+async def facts(gateway: Gateway) -> MetricsCollector:
+    """Ask everything at once; takes as long as the slowest server is given to answer."""
+    stats, trouble, moves = await asyncio.gather(
+        gateway.stats(), gateway.not_ready(), release_facts(gateway.release_repository)
+    )
+    return MetricsCollector(stats, trouble, moves)

@@ -1,0 +1,35 @@
+"""What GET /metrics shows: every process' metrics added up, and the facts of that moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway.process.metrics_collector import facts
+from gateway.process.process_metrics import ProcessMetrics
+from gateway.process.worker_group import FOLDER
+
+if TYPE_CHECKING:
+    from gateway.service import Gateway
+
+
+async def scrape(gateway: Gateway) -> bytes:
+    """Write everything in Prometheus' text format."""
+    moment = CollectorRegistry(auto_describe=False)
+    moment.register(await facts(gateway))
+    # In a thread: every process' files are read.
+    return await asyncio.to_thread(lambda: generate_latest(_measured()) + generate_latest(moment))
+
+
+def _measured() -> CollectorRegistry:
+    """Return what this process measures, or all of them where they share a folder."""
+    if FOLDER not in os.environ:
+        return REGISTRY
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    together.register(ProcessMetrics())
+    return together

@@ -1,0 +1,79 @@
+"""Where releases stand, for a scrape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import GaugeMetricFamily
+
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.release_state import Action
+from visualsearch.domain.releases import ReleaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from visualsearch.domain.release_state import ReleaseRecord, Transition
+    from visualsearch.ports import ReleaseRepository
+
+WAIT_S = 1.5
+MOVES = 100
+"""So many of the last moves are looked through for a canary that was rolled back."""
+
+
+def family(
+    name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    """Make a family of gauges; a sample is its labels' values and its own."""
+    made = GaugeMetricFamily(f"visualsearch_{name}", text, labels=labels)
+    for values, number in samples:
+        made.add_metric(list(values), number)
+    return made
+
+
+async def release_facts(log: ReleaseRepository) -> list[GaugeMetricFamily]:
+    """Say where releases stand, the retired left out, and when a canary was taken back; nothing if nobody knows."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            records, moves = await asyncio.gather(log.records(), log.history(None, MOVES))
+    except (TimeoutError, VisualSearchError):
+        return []
+    return _families([one for one in records if one.state is not ReleaseState.RETIRED], moves)
+
+
+def _families(records: Sequence[ReleaseRecord], moves: Sequence[Transition]) -> list[GaugeMetricFamily]:
+    described = (
+        ((one.release.name, one.state.value, str(one.release.model_version), one.release.profile), 1) for one in records
+    )
+    parameters = (
+        ((one.release.name, name), value) for one in records for name, value in one.release.search_params.items()
+    )
+    canaries = [one for one in records if one.canary is not None and one.state is ReleaseState.CANARY]
+    back = {
+        move.release: move.at.timestamp()
+        for move in sorted(moves, key=lambda move: move.at)
+        if move.action is Action.ROLLBACK and move.from_state == ReleaseState.CANARY
+    }
+    return [
+        family("release_info", "A release.", ["release", "state", "model_version", "profile"], described),
+        family("search_parameter", "nprobe or ef in force.", ["release", "parameter"], parameters),
+        family(
+            "canary_ratio",
+            "Share of the searches that a canary answers.",
+            ["release"],
+            (((one.release.name,), one.canary.share / 100) for one in canaries if one.canary),
+        ),
+        family(
+            "shadow_ratio",
+            "Share of the searches that also run on a release, unseen.",
+            ["release"],
+            (((one.release.name,), one.shadow / 100) for one in records if one.shadow),
+        ),
+        family(
+            "canary_rollback_timestamp_seconds",
+            "When a release was last taken back as a canary.",
+            ["release"],
+            (((name,), at) for name, at in back.items()),
+        ),
+    ]

@@ -1,0 +1,118 @@
+"""The gateway's processes behind one port: gunicorn forks them, restarts what dies or hangs, and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from prometheus_client.multiprocess import mark_process_dead
+from uvicorn import Server
+from uvicorn_worker import UvicornWorker
+
+from gateway.main import SHUTDOWN_S, create_app, with_servers
+from gateway.process.worker_group import WorkerGroup, cores
+from visualsearch.observability.metrics import configure_logging
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from gunicorn.config import Config
+
+    from visualsearch.settings import Settings
+
+HANGS_S = 30
+"""A process whose event loop has not turned for this long is killed."""
+MORE_S = 4
+"""Beyond what requests have to finish in, for closing connections and writing down what was put off."""
+KEEP_ALIVE_S = 65
+"""Longer than the idle time of usual proxies, so that it is they who close a connection, never we under a request."""
+ON_ITS_WAY_S = 0.3
+"""The first bytes of a request follow its connection by less; uvicorn would close such a connection at once."""
+BACKLOG = 512
+"""Connections that may wait to be accepted while every process is at work."""
+
+
+class Log(Logger):
+    """Lets gunicorn's log, and uvicorn's with it, go where ours goes."""
+
+    def setup(self, cfg: Config) -> None:
+        """Take the root logger's handlers in place of gunicorn's own."""
+        super().setup(cfg)
+        self.error_log.handlers = logging.getLogger().handlers
+        self.error_log.setLevel(logging.WARNING)
+
+
+class Draining(Server):
+    """A server that, told to stop, still reads requests whose connections were taken a moment ago."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, wait for what is on its way on those that there are, then shut down."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(ON_ITS_WAY_S)
+        await super().shutdown(sockets)
+
+
+class Worker(UvicornWorker):  # type: ignore[misc]
+    """One process: uvicorn on uvloop, with ``SHUTDOWN_S`` for requests in flight when it is told to stop."""
+
+    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as the class above has it
+        "access_log": False,
+        "timeout_graceful_shutdown": SHUTDOWN_S,
+    }
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = Draining(self.config)
+        self._install_sigquit_handler()
+        await server.serve(self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+class Workers(BaseApplication):
+    """The parent. It imports the app before it forks, so that the processes share the memory of what is imported."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings = settings
+        self._worker_group = WorkerGroup(folder, settings.gateway_workers or cores())
+        configure_logging(settings.log_level, settings.log_format)
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand our settings to gunicorn."""
+        options = {
+            "bind": f"{self._settings.gateway_host}:{self._settings.gateway_port}",
+            "workers": self._worker_group.size,
+            "worker_class": f"{__name__}.Worker",
+            "logger_class": Log,
+            "preload_app": True,
+            "timeout": HANGS_S,
+            "graceful_timeout": SHUTDOWN_S + MORE_S,
+            "keepalive": KEEP_ALIVE_S,
+            "backlog": BACKLOG,
+            "control_socket_disable": True,
+            "child_exit": self._bury,
+            "on_exit": self._clean,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> FastAPI:
+        """Build the app; each process connects to the servers by itself, after the fork."""
+        return create_app(with_servers(self._settings, self._worker_group))
+
+    def _bury(self, _parent: Arbiter, worker: Worker) -> None:
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        self._worker_group.leave(worker.pid)
+
+    def _clean(self, _parent: Arbiter) -> None:
+        shutil.rmtree(self._worker_group.folder, ignore_errors=True)

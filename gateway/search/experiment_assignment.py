@@ -1,0 +1,116 @@
+"""Which experiments a search is in, and what that changes. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import InvalidInput, Unavailable
+from visualsearch.domain.experiments import assign, check_start, free_run, unit_of
+from visualsearch.domain.releases import ReleaseState
+from visualsearch.domain.search import NearDuplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.search.image_search import SearchOptions
+    from visualsearch.domain.experiments import Experiment, Variant
+    from visualsearch.domain.releases import Release
+    from visualsearch.ports import Catalog, ExperimentRepository
+
+CACHE_S = 1.0
+"""How long definitions may be used before they are asked for again; every process of the gateway asks for itself."""
+REFRESH_S = 0.3
+"""How long a search waits for newer definitions: what was known is good enough while the catalog hangs."""
+ANSWERS = {ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentAssignment:
+    """How one search is to be answered. ``release`` is None where no experiment chooses one."""
+
+    wish: SearchOptions
+    release: Release | None = None
+    search_params: Mapping[str, int] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Which variant of each experiment answers."""
+
+    def on(self, release: Release) -> Release:
+        """Return a release with the parameters that it is to be searched with."""
+        return replace(release, search_params={**release.search_params, **self.search_params})
+
+
+class ExperimentAssigner:
+    """The experiments that run, and the releases that they may use, as of a second ago at most."""
+
+    def __init__(self, experiment_repository: ExperimentRepository, catalog: Catalog) -> None:
+        self._experiment_repository = experiment_repository
+        self._catalog = catalog
+        self._running: list[Experiment] = []
+        self._usable: dict[str, Release] = {}
+        self._until = 0.0
+
+    async def plan(self, wish: SearchOptions, query_image_id: int) -> ExperimentAssignment:
+        """Say how a search is answered; an experiment that names a release which is gone is as good as stopped."""
+        await self._refresh()
+        unit, plan = unit_of(wish.user_id, query_image_id), ExperimentAssignment(wish)
+        for experiment in self._running:
+            # For all of its variants: else those who see the others would be compared with nobody.
+            if experiment.releases <= self._usable.keys() and (variant := assign(experiment, unit)):
+                plan = self._with(plan, experiment, variant)
+        return plan
+
+    async def start(self, name: str) -> Experiment:
+        """Let a draft run; raises ``NotFound``, and ``InvalidInput`` where it cannot."""
+        experiment, running = await self._experiment_repository.get(name), await self._experiment_repository.running()
+        releases = await self._catalog.releases()
+        usable = {release.name: release.search_params for release, state, _ in releases if state in ANSWERS}
+        live = [release for release, state, _ in releases if state == ReleaseState.LIVE]
+        usable[""] = live[0].search_params if live else {}
+        check_start(experiment, running, usable)
+        if not await self._experiment_repository.start(name, *free_run(running, experiment.layer, experiment.share)):
+            now = await self._experiment_repository.get(name)
+            raise InvalidInput(f"Experiment {name} is {now.state} and cannot start; if it is a draft, try again.")
+        return await self._experiment_repository.get(name)
+
+    async def stop(self, name: str) -> Experiment:
+        """End an experiment; raises ``NotFound``, and ``InvalidInput`` where it does not run."""
+        if not await self._experiment_repository.stop(name):
+            state = (await self._experiment_repository.get(name)).state
+            raise InvalidInput(f"Experiment {name} is {state}: only a running one can stop.")
+        return await self._experiment_repository.get(name)
+
+    async def _refresh(self) -> None:
+        if time.monotonic() < self._until:
+            return
+        self._until = time.monotonic() + CACHE_S
+        try:
+            async with asyncio.timeout(REFRESH_S):
+                running = await self._experiment_repository.running()
+                releases = await self._catalog.releases() if any(one.releases for one in running) else []
+        except (Unavailable, TimeoutError):
+            return
+        self._running = running
+        self._usable = {release.name: release for release, state, _ in releases if state in ANSWERS}
+
+    def _with(self, plan: ExperimentAssignment, experiment: Experiment, variant: Variant) -> ExperimentAssignment:
+        candidates = {} if variant.candidates is None else {"candidates": variant.candidates}
+        return ExperimentAssignment(
+            _wished(plan.wish, variant),
+            self._usable[variant.release] if variant.release else plan.release,
+            {**plan.search_params, **variant.search_params, **candidates},
+            {**plan.variants, experiment.name: variant.name},
+        )
+
+
+def _wished(wish: SearchOptions, variant: Variant) -> SearchOptions:
+    """Apply a variant's ranking policy to what a caller wants."""
+    if variant.keep_near_duplicates:
+        wish = replace(wish, near_duplicates=NearDuplicates.KEEP)
+    if variant.near_duplicate_distance is not None:
+        wish = replace(wish, near_duplicate_distance=variant.near_duplicate_distance)
+    if variant.min_side is not None:
+        wish = replace(wish, where=replace(wish.where, min_side=max(wish.where.min_side, variant.min_side)))
+    return wish

@@ -1,0 +1,147 @@
+"""Why a picture was found: its regions that agree with the query's. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gateway.search.similarity_heatmap import SimilarityHeatmap, agreement, drawn
+from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.images import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Decoded, Status
+from visualsearch.domain.query_images import PACK_BYTES, part_named
+from visualsearch.imaging.preprocessing import parse_box
+
+if TYPE_CHECKING:
+    from gateway.api.authentication import Caller
+    from gateway.image_service import ImageService
+    from gateway.search.image_search import ImageSearch
+    from visualsearch.domain.interactions import StoredQuery
+    from visualsearch.ports import Catalog, Encoder, InteractionRepository, ObjectStore
+    from visualsearch.releases.active_releases import Releases
+
+PATIENCE_S = 1.0
+"""How long a query that was just answered is waited for: it is written down after its answer has gone."""
+POLL_S = 0.1
+WHITE = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 255, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A picture, and the box of it that counts."""
+
+    data: bytes
+    decoded: Decoded
+    box: Box
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole upright picture, in pixels."""
+        return self.decoded.width, self.decoded.height
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where query and image agree, and what to draw it on."""
+
+    query: Asked
+    image: Asked
+    heats: tuple[SimilarityHeatmap, SimilarityHeatmap]
+    release: str
+
+
+class Explainer:
+    """Explains results. ``deadline_s`` bounds what the servers behind one call may take together."""
+
+    def __init__(
+        self,
+        search: ImageSearch,
+        corpus: ImageService,
+        encoder: Encoder,
+        catalog: Catalog,
+        interaction_repository: InteractionRepository,
+        object_store: ObjectStore,
+        releases: Releases,
+        deadline_s: float,
+    ) -> None:
+        self._search = search
+        self._corpus = corpus
+        self._encoder = encoder
+        self._catalog = catalog
+        self._interaction_repository = interaction_repository
+        self._object_store = object_store
+        self._releases = releases
+        self._deadline_s = deadline_s
+
+    async def explain(self, query_image_id: int, image_id: int, caller: Caller, guarded: bool) -> Explanation:
+        """Compare a query with an image, by the encoder of the live release.
+
+        The query is an image of the corpus or a past search's. Raises ``NotFound`` where either is not there (any
+        more) or not the caller's to see, ``Unsupported`` where the encoder gives no feature map, ``Overloaded`` and
+        ``Unavailable``.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s + PATIENCE_S):
+                release = await self._releases.live()
+                query = await self._query(query_image_id, caller, guarded)
+                image = await self._of_corpus(image_id, caller, guarded)
+                pixels = np.stack([query.decoded.pixels, image.decoded.pixels, WHITE])
+                *maps, blank = await self._encoder.feature_map(pixels, release.model_version)
+        except TimeoutError:
+            raise Unavailable("A server behind the gateway", "no answer in time") from None
+        one, other = agreement(np.stack(maps), blank)
+        return Explanation(
+            query, image, (SimilarityHeatmap(one, query.box), SimilarityHeatmap(other, image.box)), release.name
+        )
+
+    async def draw(self, explanation: Explanation) -> bytes:
+        """Draw an explanation as a PNG file."""
+        query, image = explanation.query, explanation.image
+        pictures, sizes = (query.data, image.data), (query.size, image.size)
+        return await self._search.in_thread(drawn, pictures, explanation.heats, sizes)
+
+    async def _query(self, query_image_id: int, caller: Caller, guarded: bool) -> Asked:
+        try:
+            return await self._of_corpus(query_image_id, caller, guarded)
+        except NotFound:
+            return await self._of_search(query_image_id, caller, guarded)
+
+    async def _of_corpus(self, image_id: int, caller: Caller, guarded: bool) -> Asked:
+        image = await self._corpus.get(image_id, caller, guarded)
+        if image.status is not Status.INDEXED:
+            raise NotFound(f"Image {image_id} is {image.status}, not indexed; GET /images/{image_id} tells more.")
+        data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
+        return await self._asked(data, "")
+
+    async def _of_search(self, query_image_id: int, caller: Caller, guarded: bool) -> Asked:
+        """Find the picture of a past search; somebody else's is as if there were none."""
+        missing = NotFound(
+            f"There is no picture of query {query_image_id}: no such search was made with your key, or its picture is "
+            "not kept (any more)."
+        )
+        if not await self._catalog.was_issued(query_image_id):
+            raise missing
+        for _ in range(round(PATIENCE_S / POLL_S)):
+            kept = await self._interaction_repository.query(query_image_id)
+            if kept and (not kept.blob_key or (guarded and kept.owner != caller.owner)):
+                break
+            if kept and (picture := await self._kept(kept)):
+                return picture
+            await asyncio.sleep(POLL_S)
+        raise missing
+
+    async def _kept(self, query: StoredQuery) -> Asked | None:
+        """Return a query's picture; None while it is not stored, which happens after the answer, too."""
+        try:
+            part = part_named(query.blob_key)
+            pack = await self._object_store.get(part.key, PACK_BYTES + MAX_UPLOAD_BYTES)
+        except NotFound:
+            return None
+        return await self._asked(part.of(pack), query.box)
+
+    async def _asked(self, data: bytes, box: str) -> Asked:
+        part = parse_box(box) if box else None
+        decoded = await self._search.decode(data, part)
+        return Asked(data, decoded, part or Box(0, 0, decoded.width, decoded.height))

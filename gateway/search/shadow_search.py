@@ -1,0 +1,112 @@
+"""A share of the queries also runs on a candidate, after the answer has gone, and the two rankings are compared.
+
+Bounded and shed first: a process has two such searches in hand at most, and none while requests wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.ranking_metrics import overlap, rank_biased_overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from visualsearch.domain.releases import Release
+    from visualsearch.domain.search import SearchAnswer
+    from visualsearch.ports import ReleaseCounters, ReleaseRepository
+    from visualsearch.releases.active_releases import Releases
+
+    Ask = Callable[[Release], Awaitable[SearchAnswer]]
+
+log = logging.getLogger(__name__)
+
+IN_HAND = 2
+PARTS = 1_000_000
+"""Measures are added up in millionths, since the store adds whole numbers."""
+PATIENCE_S = 10.0
+
+
+class ShadowSearch:
+    """The shadow of one process; ``busy`` says that there is no time for it."""
+
+    def __init__(self, releases: Releases, counts: ReleaseCounters, busy: Callable[[], bool] = lambda: False) -> None:
+        self._releases = releases
+        self._counts = counts
+        self._busy = busy
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def offer(self, answer: SearchAnswer, ask: Ask) -> None:
+        """Take a query that was answered by the live release, or let it go; returns at once."""
+        one = self._releases.shadow()
+        if one is None or random.random() * 100 >= one.shadow:  # noqa: S311 - no secret
+            return
+        shed = len(self._tasks) >= IN_HAND or self._busy()
+        work = self._count(one.release, {"shed": 1}) if shed else self._compare(one.release, answer, ask)
+        task = asyncio.create_task(work)
+        if not shed:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _compare(self, release: Release, answer: SearchAnswer, ask: Ask) -> None:
+        live = [hit.id for hit in answer.results]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                other = [hit.id for hit in (await ask(release)).results]
+        except (VisualSearchError, TimeoutError) as error:
+            log.info("the shadow %s failed: %s", release.name, error)
+            await self._count(release, {"errors": 1})
+            return
+        await self._count(
+            release,
+            {
+                "queries": 1,
+                "overlap": round(overlap(live, other) * PARTS),
+                "rbo": round(rank_biased_overlap(live, other) * PARTS),
+                "same_first": int(live[:1] == other[:1]),
+            },
+        )
+
+    async def _count(self, release: Release, counters: dict[str, int]) -> None:
+        try:
+            await self._counts.add_total(series(release.name), counters)
+        except VisualSearchError as error:
+            log.info("a shadow's count is lost: %s", error)
+
+    async def close(self) -> None:
+        """Give up what is in hand."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[str, Any] | None:
+    """Tell how alike the shadow's answers are to the live ones, means over its queries; None without a shadow."""
+    one = next((one for one in await log.records() if one.shadow), None)
+    if one is None:
+        return None
+    sums = await counts.total(series(one.release.name))
+    queries = sums["queries"]
+
+    def mean(name: str, scale: int) -> float | None:
+        return round(sums[name] / queries / scale, 4) if queries else None
+
+    return {
+        "release": one.release.name,
+        "share": one.shadow,
+        "queries": queries,
+        "errors": sums["errors"],
+        "shed": sums["shed"],
+        "overlap": mean("overlap", PARTS),
+        "rbo": mean("rbo", PARTS),
+        "same_first": mean("same_first", 1),
+    }
+
+
+def series(release: str) -> str:
+    """Return the name under which a shadow's figures are added up."""
+    return f"shadow:{release}"

@@ -1,0 +1,177 @@
+"""A backup on disk: one folder that is complete once it has its name.
+
+manifest.json            what there is, counted, with SHA-256 of every other file
+postgres/TABLE.copy.gz   rows in COPY's text format
+vectors/COLLECTION/N.npz pages of rows: ids, embeddings, pHashes, filters
+models/VERSION/          model.onnx and card.json of each version that a release needs
+objects/list.jsonl.gz    key, size and entity tag of every object
+objects/N.tar            the objects themselves, where they were asked for
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visualsearch.domain.errors import ConfigurationError, InvalidInput
+from visualsearch.domain.images import EMBEDDING_DIM, Visibility
+from visualsearch.domain.search import VectorRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
+    from visualsearch.ports import Catalog, ObjectStore, Vectors
+
+FORMAT = 1
+BLOCK = 1 << 20
+
+
+@dataclass(slots=True)
+class Manifest:
+    """What a backup holds."""
+
+    made_at: str
+    schema: str
+    """Revision of the Postgres schema."""
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    """Columns by table, each table after those that it refers to."""
+    sequences: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    collections: dict[str, str] = field(default_factory=dict)
+    """Index profile by collection."""
+    vectors: dict[str, int] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    """Fingerprint by model version."""
+    objects: int = 0
+    object_bytes: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Objects that were listed and not copied, with the reason."""
+    with_objects: bool = True
+    bucket: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything lies that a backup holds; ``on_progress`` is told of what has been handled, and how much."""
+
+    dump: PostgresTableCopy
+    catalog: Catalog
+    vectors: Vectors
+    object_store: ObjectStore
+    model_folder: Path
+    """The encoder's folder in the model repository."""
+    on_progress: Callable[[str, int], None] = lambda _what, _number: None
+
+
+class Archive:
+    """A backup's folder. While it is written its name ends in ``.writing``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def begin(cls, final: Path) -> Archive:
+        """Begin to write anew, whatever an interrupted backup left; raises ``InvalidInput`` where the name is taken."""
+        if final.exists():
+            raise InvalidInput(f"{final} exists already: a backup is never written over; choose another name.")
+        folder = final.with_name(final.name + ".writing")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> tuple[Archive, Manifest]:
+        """Open a whole backup and check every file of it; raises ``InvalidInput`` naming what is wrong."""
+        try:
+            manifest = Manifest(**json.loads((folder / "manifest.json").read_text()))
+        except (OSError, TypeError, ValueError):
+            raise InvalidInput(f"{folder} is no backup: it has no manifest.json that can be read.") from None
+        if manifest.format != FORMAT:
+            raise InvalidInput(f"{folder} has format {manifest.format}; this version reads {FORMAT}.")
+        for name, digest in manifest.files.items():
+            file = folder / name
+            if not file.is_file() or _digest(file) != digest:
+                raise InvalidInput(f"{file} is missing or damaged: this backup cannot be restored; take another.")
+        return cls(folder), manifest
+
+    def file(self, *parts: str) -> Path:
+        """Return the path of a part, with its folder there."""
+        path = self.folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def finish(self, manifest: Manifest, final: Path) -> None:
+        """Write the manifest, and give the folder its name."""
+        files = sorted(file for file in self.folder.rglob("*") if file.is_file())
+        manifest.files = {str(file.relative_to(self.folder)): _digest(file) for file in files}
+        self.file("manifest.json").write_text(json.dumps(asdict(manifest), indent=1))
+        self.folder.rename(final)
+        self.folder = final
+
+    def table(self, name: str) -> Path:
+        """Return the file of a table's rows."""
+        return self.file("postgres", f"{name}.copy.gz")
+
+    def write_vectors(self, collection: str, number: int, rows: Sequence[VectorRow]) -> None:
+        """Write one page of rows."""
+        np.savez(
+            self.file("vectors", collection, f"{number:06}.npz"),
+            ids=np.array([row.image_id for row in rows], np.int64),
+            embeddings=np.array([row.embedding for row in rows], np.float32).reshape(-1, EMBEDDING_DIM),
+            phashes=np.array([(row.phash, row.phash_mirrored) for row in rows], np.uint64).reshape(-1, 2),
+            texts=np.array([(row.source, row.owner) for row in rows], np.str_).reshape(-1, 2),
+            private=np.array([row.visibility is Visibility.PRIVATE for row in rows], np.bool_),
+            min_sides=np.array([row.min_side for row in rows], np.int32),
+        )
+
+    def read_vectors(self, collection: str) -> Iterator[list[VectorRow]]:
+        """Read a collection's rows, page by page."""
+        for file in sorted(self.folder.joinpath("vectors", collection).glob("*.npz")):
+            with np.load(file) as page:
+                columns = {name: page[name] for name in page.files}
+            yield [
+                VectorRow(
+                    int(columns["ids"][i]),
+                    columns["embeddings"][i],
+                    int(columns["phashes"][i][0]),
+                    int(columns["phashes"][i][1]),
+                    str(columns["texts"][i][0]),
+                    str(columns["texts"][i][1]),
+                    Visibility.PRIVATE if columns["private"][i] else Visibility.PUBLIC,
+                    int(columns["min_sides"][i]),
+                )
+                for i in range(len(columns["ids"]))
+            ]
+
+    def read_object_list(self) -> Iterator[tuple[str, int, str]]:
+        """Read (key, size, entity tag) of every object."""
+        with gzip.open(self.folder / "objects" / "list.jsonl.gz", "rt") as lines:
+            for line in lines:
+                key, size, etag = json.loads(line)
+                yield key, size, etag
+
+    def take_model(self, repository: Path, version: int) -> str:
+        """Copy a model version into the backup; return its fingerprint."""
+        source = repository / str(version)
+        if not (source / "card.json").is_file():
+            raise ConfigurationError(f"{source} is missing, and a release needs it: put the model version back first.")
+        shutil.copytree(source, self.file("models", str(version)))
+        return str(json.loads((source / "card.json").read_text())["fingerprint"])
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""Builds a release's collection out of the stored objects, while search and indexing go on.
+
+From the moment the release is written down, indexers write what is new, changed or deleted to it too. So the walk only
+has to bring what was indexed before; it remembers how far it is, and goes on from there after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from visualsearch.domain.errors import NotFound, Overloaded, Unavailable
+from visualsearch.domain.releases import Build, Release
+from visualsearch.releases.active_releases import CACHE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from indexer.maintenance.reconcile import Reconcile, Report
+    from indexer.pipeline.ingest import Ingest
+    from visualsearch.domain.images import Image
+    from visualsearch.ports import Catalog, Vectors
+
+PAGE = 64
+IN_FLIGHT = 2
+"""Pages at a time: the next is decoded while this one is embedded and written."""
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0
+PATIENCE_S = 600.0
+"""A server that is away for longer ends the build, which can be taken up again."""
+ROUNDS = 5
+"""So often what was missed is looked for and written, before giving up on a release that never agrees."""
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Rebuild:
+    """One build. ``reconcile`` makes a comparison that repairs, for the end."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        vectors: Vectors,
+        ingest: Ingest,
+        reconcile: Callable[[], Reconcile],
+        on_progress: Callable[[Build], None],
+    ) -> None:
+        self._catalog = catalog
+        self._vectors = vectors
+        self._ingest = ingest
+        self._reconcile = reconcile
+        self._on_progress = on_progress
+
+    async def run(self, release: Release, *, heard_after_s: float = 2 * CACHE_S) -> Report:
+        """Fill the collection of a release that is being built, or go on with it; it is complete when this returns.
+
+        Raises ``Unavailable`` when a server stays away, or the collection still lacks images after several rounds.
+        """
+        await self._patiently(lambda: self._vectors.create(release.collection, release.profile))
+        await asyncio.sleep(heard_after_s)  # by then every indexer knows it
+        await self._walk(release)
+        report = await self._complete(release)
+        await self._patiently(lambda: self._vectors.seal(release.collection))
+        return report
+
+    async def _walk(self, release: Release) -> None:
+        """Bring what was indexed before, page by page in the order of ids."""
+        builds = await self._catalog.builds()
+        build = next(build for build in builds if build.release == release.name)
+        total = sum((await self._catalog.counts()).values())
+        while pages := await self._pages(build.up_to):
+            await asyncio.gather(*(self._write(page, release) for page in pages))
+            done = build.done + sum(map(len, pages))
+            build = Build(release.name, pages[-1][-1].id, done, max(done, total))
+            await self._patiently(lambda build=build: self._catalog.record_build(build))  # type: ignore[misc]
+            self._on_progress(build)
+
+    async def _pages(self, after: int) -> list[list[Image]]:
+        images = await self._patiently(lambda: self._catalog.after_id(after, PAGE * IN_FLIGHT))
+        return [images[begin : begin + PAGE] for begin in range(0, len(images), PAGE)]
+
+    async def _write(self, page: Sequence[Image], release: Release) -> None:
+        await self._patiently(lambda: self._ingest.rewrite(page, release))
+
+    async def _complete(self, release: Release) -> Report:
+        """Compare the collection with the catalog, and write what it lacks, until they agree."""
+        for _ in range(ROUNDS):
+            report = await self._patiently(lambda: self._reconcile().collection(release))
+            if report.agrees:
+                return report
+        raise Unavailable(
+            f"Release {release.name}", f"it still lacks images after {ROUNDS} rounds: {dict(report.counts)}"
+        )
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work that may be done twice; while a server is away, try again, each time after a longer pause."""
+        pause, end = FIRST_PAUSE_S, time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await work()
+            except (Unavailable, Overloaded, NotFound) as error:
+                if time.monotonic() > end:
+                    raise
+                log.warning("the build waits: %s", error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            pause = min(pause * 2, MAX_PAUSE_S)

@@ -1,0 +1,82 @@
+"""Keeps what people did for as long as it may be kept: days are made ahead, old ones dropped, old pictures deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.query_images import PREFIX
+
+if TYPE_CHECKING:
+    from visualsearch.ports import EventStream, InteractionQueue, InteractionRepository, ObjectStore
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 3600.0
+RETRY_S = 30.0
+DELETED_AT_ONCE = 16
+
+
+class Retention:
+    """Of any number of indexers one does it, once an hour."""
+
+    def __init__(
+        self,
+        name: str,
+        events: EventStream,
+        interaction_repository: InteractionRepository,
+        interaction_queue: InteractionQueue,
+        object_store: ObjectStore,
+        days: int,
+    ) -> None:
+        self._name = name
+        self._events = events
+        self._interaction_repository = interaction_repository
+        self._interaction_queue = interaction_queue
+        self._object_store = object_store
+        self._days = days
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look after it at the start and every hour, until told to stop."""
+        due = 0.0
+        while not stop.is_set():
+            if time.monotonic() >= due:
+                due = time.monotonic() + await self._turn()
+            try:
+                await asyncio.wait_for(stop.wait(), 1.0)
+            except TimeoutError:
+                continue
+
+    async def _turn(self) -> float:
+        """Do it if nobody else does; return in how many seconds to look again."""
+        try:
+            if await self._events.lease("retention", self._name, RETRY_S):
+                await self.enforce()
+        except VisualSearchError as error:
+            log.warning("retention is put off: %s", error)
+            return RETRY_S
+        return EVERY_S
+
+    async def enforce(self) -> None:
+        """Make the days to come, and let go of what is older than may be kept."""
+        dropped = await self._interaction_repository.keep(self._days)
+        if dropped:
+            log.info("older than %d days and dropped: %s", self._days, ", ".join(dropped))
+        deleted = await self._delete_pictures(datetime.now(UTC) - timedelta(days=self._days))
+        if deleted:
+            log.info("%d pictures of queries were older than %d days and are deleted", deleted, self._days)
+        await self._interaction_queue.remove_idle_consumers()
+
+    async def _delete_pictures(self, before: datetime) -> int:
+        """Delete pictures of queries by their own age, so that none is left whose row was never written."""
+        deleted = 0
+        async for page in self._object_store.walk(PREFIX):
+            old = [one.key for one in page if one.last_modified < before]
+            for begin in range(0, len(old), DELETED_AT_ONCE):
+                await asyncio.gather(*map(self._object_store.delete, old[begin : begin + DELETED_AT_ONCE]))
+            deleted += len(old)
+        return deleted

@@ -1,0 +1,283 @@
+"""The work behind indexing events: what to do with each, told as one outcome per event. Knows no stream."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visualsearch.domain.errors import InvalidInput, NotFound, Overloaded, Unavailable
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageMetadata, NewImage, Prepared, Status, stack_pixels
+from visualsearch.domain.indexing import Event, EventKind, Indexed, Outcome, Rejected, Retry
+from visualsearch.domain.releases import Release
+from visualsearch.domain.search import VectorRow
+from visualsearch.imaging.preprocessing import prepare
+from visualsearch.observability.metrics import index_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from visualsearch.ports import Catalog, Encoder, ObjectStore, Vectors
+
+log = logging.getLogger(__name__)
+
+UNIT = 1e-3
+"""An embedding whose length differs from 1 by more than this is none."""
+ENCODING = 2
+"""Batches that one indexer lets the encoder hold at a time: one at work, one next; searches come in between."""
+FIRST_PAUSE_S, TRIES = 0.2, 7
+"""An encoder that sheds load is asked again after this pause, then twice as long each time: for 25 s altogether."""
+ATTEMPTS = 5
+"""So often an image that keeps changing is written anew before its next event is trusted to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An image that is decoded and waits for its embedding."""
+
+    image: Image
+    prepared: Prepared
+    content_hash: bytes
+    etag: str
+
+
+class Ingest:
+    """Turns events into searchable images; decoding runs in ``pool``."""
+
+    def __init__(
+        self, encoder: Encoder, vectors: Vectors, catalog: Catalog, object_store: ObjectStore, pool: Executor
+    ) -> None:
+        self._encoder = encoder
+        self._vectors = vectors
+        self._catalog = catalog
+        self._object_store = object_store
+        self._pool = pool
+        self._encoding = asyncio.Semaphore(ENCODING)
+
+    async def batch(self, events: Sequence[Event], releases: Sequence[Release]) -> list[Outcome]:
+        """Do what the events ask for; one outcome each, in their order. Never raises for what an event contains.
+
+        Of several events of one uri the last stands for all: what counts is whether the object is there now. Vectors
+        are written to every release; the first is the live one, by which an image counts as indexed.
+        """
+        last = {event.uri: event for event in events}
+        try:
+            known = await self._catalog.by_uris(list(last))
+        except Unavailable as error:
+            return [Retry(str(error))] * len(events)
+        with index_stage("load"):
+            results = await asyncio.gather(*(self._begin(e, known.get(e.uri), releases) for e in last.values()))
+        outcomes: dict[str, Outcome] = {}
+        ready: dict[str, Ready] = {}
+        for uri, result in zip(last, results, strict=True):
+            if isinstance(result, Ready):
+                ready[uri] = result
+            else:
+                outcomes[uri] = result
+        outcomes |= await self._finish(ready, releases)
+        return [outcomes[event.uri] for event in events]
+
+    async def rewrite(self, images: Sequence[Image], release: Release) -> None:
+        """Write indexed images into one more release out of their objects; what is no picture any more is left out.
+
+        Safe beside ``batch``: whoever describes an image later also writes its vector later, so an image that was
+        described anew meanwhile is done again, and one that was deleted is taken out. Raises ``Unavailable``.
+        """
+        for _ in range(ATTEMPTS):
+            results = await asyncio.gather(*map(self._read, images))
+            ready = [one for one in results if one is not None]
+            if not ready:
+                return
+            pixels = stack_pixels([one.prepared for one in ready])
+            embeddings = await self._encode(pixels, release.model_version)
+            await self._vectors.upsert(release.collection, list(map(_row, ready, embeddings)))
+            now = await self._catalog.by_ids([one.image.id for one in ready])
+            gone = [one.image.id for one in ready if one.image.id not in now]
+            await self._vectors.delete(release.collection, gone)
+            images = [now[i] for one in ready if (i := one.image.id) in now and now[i].content_hash != one.content_hash]
+
+    async def _read(self, image: Image) -> Ready | None:
+        try:
+            data, etag = await self._object_store.fetch(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
+        except (NotFound, InvalidInput) as error:
+            log.warning("image %d is left out: %s", image.id, error)
+            return None
+        return Ready(image, prepared, hashlib.sha256(data).digest(), etag)
+
+    async def healthy(self, releases: Sequence[Release]) -> bool:
+        """Say whether every server works, so that what still fails must be an event's own fault."""
+        checks = [self._catalog.check(), self._object_store.check()]
+        for release in releases:
+            checks += [self._encoder.check(release.model_version), self._vectors.check(release.collection)]
+        return not any(await asyncio.gather(*checks, return_exceptions=True))
+
+    async def _begin(self, event: Event, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
+        """Bring one event as far as a decoded picture, or to its end."""
+        try:
+            key = self._object_store.key(event.uri)
+            if image is None and (event.kind is EventKind.DELETED or event.image_id is not None):
+                return Indexed(event.image_id or 0)  # deleted meanwhile
+            if image is not None and _tells_nothing_new(event, image):
+                return Indexed(image.id)
+            if image is None and await self._catalog.is_being_deleted(event.uri):
+                return Retry("the image that had this uri before is being deleted")
+            return await self._load(event, key, image, releases)
+        except InvalidInput as error:
+            return Rejected(str(error))
+        except Unavailable as error:
+            return Retry(str(error))
+        except Exception as error:
+            log.exception("%s met an unexpected error", event.uri)
+            return Retry(f"unexpected: {error!r}")
+
+    async def _load(self, event: Event, key: str, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
+        """Get and decode an object. One that is there has a row from now on, which tells what became of it."""
+        etag = event.etag
+        try:
+            data, etag = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
+            image = image or await self._promise(event.uri, key)
+            content_hash = hashlib.sha256(data).digest()
+            if image.status is Status.INDEXED and image.content_hash == content_hash:
+                if image.etag != etag:
+                    await self._catalog.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
+                return Indexed(image.id)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
+            return Ready(image, prepared, content_hash, etag)
+        except NotFound as error:
+            return await self._missing(event, image, releases, str(error))
+        except InvalidInput as error:
+            return await self._reject(image or await self._promise(event.uri, key), releases, str(error), etag)
+
+    async def _promise(self, uri: str, key: str) -> Image:
+        """Write the row of an object that somebody put straight into the bucket; its folder is its source."""
+        folder, _, _ = key.rpartition("/")
+        return await self._catalog.register(NewImage(uri, source=folder.split("/")[0]))
+
+    async def _missing(self, event: Event, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
+        """Settle an event whose object is not there: a deletion takes the image out, a creation was in vain."""
+        if image is None:
+            return Indexed(0) if await self._catalog.is_deleted(event.uri) else Rejected(reason)
+        if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
+            return await self._reject(image, releases, reason)
+        await self._catalog.delete(image.id)
+        for release in releases:
+            await self._vectors.delete(release.collection, [image.id])
+        await self._catalog.finish_deletion(image.id)
+        return Indexed(image.id)
+
+    async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:
+        """Say why an image is not searchable; what was searchable under its id before is no more."""
+        try:
+            await self._catalog.mark_rejected(image.id, reason, etag)
+            if image.width is not None:
+                for release in releases:
+                    await self._vectors.delete(release.collection, [image.id])
+        except Unavailable as error:
+            return Retry(str(error))
+        return Rejected(reason, image.id)
+
+    async def _finish(self, ready: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
+        """Embed what is decoded and make it searchable; one by one where together they meet an unexpected error."""
+        if not ready:
+            return {}
+        try:
+            return await self._embed(ready, releases)
+        except (Unavailable, Overloaded, NotFound) as error:
+            return dict.fromkeys(ready, Retry(str(error)))
+        except Exception as error:
+            if len(ready) == 1:
+                log.exception("%s met an unexpected error", *ready)
+                return dict.fromkeys(ready, Retry(f"unexpected: {error!r}"))
+        outcomes: dict[str, Outcome] = {}
+        for uri, one in ready.items():
+            outcomes |= await self._finish({uri: one}, releases)
+        return outcomes
+
+    async def _embed(self, ready: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
+        pixels = stack_pixels([one.prepared for one in ready.values()])
+        versions = {release.model_version for release in releases}
+        with index_stage("embed"):
+            embeddings = await asyncio.gather(*(self._encode(pixels, version) for version in versions))
+        embedded = dict(zip(versions, embeddings, strict=True))
+        outcomes: dict[str, Outcome] = {}
+        sound: dict[str, Ready] = {}
+        is_sound = np.all([abs(np.linalg.norm(each, axis=1) - 1) < UNIT for each in embedded.values()], axis=0)
+        for (uri, one), fine in zip(ready.items(), is_sound, strict=True):
+            if fine:
+                sound[uri] = one
+            else:
+                reason = "The encoder gave no usable embedding for it."
+                outcomes[uri] = await self._reject(one.image, releases, reason, one.etag)
+        if sound:
+            with index_stage("write"):
+                await self._catalog.describe([_described(one) for one in sound.values()])
+                for release in releases:
+                    rows = map(_row, sound.values(), embedded[release.model_version][is_sound])
+                    await self._vectors.upsert(release.collection, list(rows))
+            with index_stage("confirm"):
+                outcomes |= await self._confirm(sound, releases)
+        return outcomes
+
+    async def _encode(self, pixels: NDArray[np.uint8], version: int) -> NDArray[np.float32]:
+        """Embed a batch; while the encoder has too much to do, wait, for what is decoded is not to be lost."""
+        async with self._encoding:
+            pause = FIRST_PAUSE_S
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._encoder.encode(pixels, version)
+                except Overloaded:
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                    pause *= 2
+            return await self._encoder.encode(pixels, version)
+
+    async def _confirm(self, written: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
+        """Call images indexed once the next search will find them; rows were there before, so each can be shown."""
+        live = releases[0]
+        await self._vectors.settle(live.collection)
+        contents = {one.image.id: one.content_hash for one in written.values()}
+        marked = set(await self._catalog.mark_indexed(contents, live.name))
+        left = [image_id for image_id in contents if image_id not in marked]
+        there: dict[int, Image] = {}
+        if left:
+            # Deleted while we worked: the vectors that we have just written must go too. Changed while we worked:
+            # ours may have replaced newer ones, so that one of us must do it again.
+            there = {image.id: image for image in await self._catalog.mark_pending(left)}
+            for release in releases:
+                await self._vectors.delete(release.collection, [i for i in left if i not in there])
+        return {
+            uri: Retry("it changed meanwhile") if one.image.id in there else Indexed(one.image.id)
+            for uri, one in written.items()
+        }
+
+
+def _tells_nothing_new(event: Event, image: Image) -> bool:
+    """Say whether an event speaks of the very object that is indexed already."""
+    return image.status is Status.INDEXED and event.kind is EventKind.CREATED and "" != event.etag == image.etag
+
+
+def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:
+    image, prepared = one.image, one.prepared
+    return VectorRow(
+        image.id,
+        embedding,
+        prepared.phash,
+        prepared.phash_mirrored,
+        image.source,
+        image.owner,
+        image.visibility,
+        min(prepared.width, prepared.height),
+    )
+
+
+def _described(one: Ready) -> ImageMetadata:
+    prepared = one.prepared
+    return ImageMetadata(one.image.id, prepared.width, prepared.height, prepared.phash, one.content_hash, one.etag)

@@ -1,0 +1,78 @@
+"""Writes spooled interactions into the catalog, in batches, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import InvalidInput, Unavailable
+from visualsearch.observability.metrics import INTERACTIONS
+
+if TYPE_CHECKING:
+    from visualsearch.domain.interactions import QueuedInteraction
+    from visualsearch.ports import InteractionQueue, InteractionRepository
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+"""Entries at a time; a search of 50 results is 50 rows."""
+BLOCK_S = 1.0
+STALE_AFTER_S = 10.0
+"""After this long another writer takes over what a dead one has read."""
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 2.0
+
+
+class InteractionWriter:
+    """One reader of the spool; any number may work beside each other."""
+
+    def __init__(
+        self, name: str, interaction_queue: InteractionQueue, interaction_repository: InteractionRepository
+    ) -> None:
+        self._name = name
+        self._interaction_queue = interaction_queue
+        self._interaction_repository = interaction_repository
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until told to stop; what is read stays spooled until it is written."""
+        pause = FIRST_PAUSE_S
+        mine: list[QueuedInteraction] = []
+        while not stop.is_set():
+            try:
+                mine = mine or await self._interaction_queue.read(self._name, BATCH, BLOCK_S, STALE_AFTER_S)
+                await self._write(mine)
+                mine, pause = [], FIRST_PAUSE_S
+            except Unavailable as error:
+                log.warning("%d interactions wait: %s", len(mine), error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
+                pause = min(2 * pause, MAX_PAUSE_S)
+
+    async def _write(self, entries: list[QueuedInteraction]) -> None:
+        """Write entries and take them off the spool, in this order: whoever ends in between does no harm."""
+        for entry in entries:
+            if entry.told is None:
+                await self._bury(entry, "it has no form that is known")
+        known = [entry for entry in entries if entry.told is not None]
+        try:
+            written = await self._interaction_repository.write(
+                [entry.told for entry in known if entry.told is not None]
+            )
+        except InvalidInput as error:
+            if len(known) > 1:  # one of them spoils the batch
+                for entry in known:
+                    await self._write([entry])
+                return
+            await self._bury(known[0], str(error))
+            return
+        INTERACTIONS.labels("entry", "written").inc(written.new - written.unfounded)
+        INTERACTIONS.labels("click", "unfounded").inc(written.unfounded)
+        if written.unfounded:
+            log.warning("%d clicks were dropped: nobody was ever shown that", written.unfounded)
+        await self._interaction_queue.done([entry.entry_id for entry in known])
+
+    async def _bury(self, entry: QueuedInteraction, reason: str) -> None:
+        INTERACTIONS.labels("entry", "buried").inc()
+        log.error("an interaction cannot be written and is put aside: %s", reason)
+        await self._interaction_queue.dead_letter(entry, reason)

@@ -1,0 +1,73 @@
+"""Keeps promises that the stream has forgotten: pending rows and unfinished deletions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.indexing import Event, EventKind
+
+if TYPE_CHECKING:
+    from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
+    from visualsearch.releases.active_releases import Releases
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+LIMIT = 500
+PATIENCE_S = 600.0
+"""Longest that a stream which is behind is trusted to come to a promise."""
+
+
+class Sweeper:
+    """Looks every few seconds; any number may run beside each other."""
+
+    def __init__(
+        self,
+        events: EventStream,
+        catalog: Catalog,
+        vectors: Vectors,
+        object_store: ObjectStore,
+        releases: Releases,
+        sweep_after_s: float,
+    ) -> None:
+        self._events = events
+        self._catalog = catalog
+        self._vectors = vectors
+        self._object_store = object_store
+        self._releases = releases
+        self._sweep_after_s = sweep_after_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep until told to stop."""
+        while not stop.is_set():
+            try:
+                await self.sweep()
+            except VisualSearchError as error:
+                log.warning("sweep put off: %s", error)
+            try:
+                await asyncio.wait_for(stop.wait(), EVERY_S)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> None:
+        """Put late promises on the stream again, finish deletions, drop what the stream no longer needs."""
+        # What was promised since the oldest event that waits was added is most likely on the stream itself.
+        behind_s = (await self._events.state()).oldest_pending_s
+        late = await self._catalog.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
+        if late:
+            log.info("%d images have waited for %.0f s and are put on the stream again", len(late), self._sweep_after_s)
+            await self._events.publish([Event(EventKind.CREATED, image.uri, image.id) for image in late])
+        for image_id, uri in await self._catalog.unfinished_deletions(self._sweep_after_s, LIMIT):
+            await self._finish_forgetting(image_id, uri)
+        await self._events.trim()
+
+    async def _finish_forgetting(self, image_id: int, uri: str) -> None:
+        for release in await self._releases.written():
+            await self._vectors.delete(release.collection, [image_id])
+        # The object may be another image's by now: a uri that was used again keeps it.
+        if await self._catalog.by_uri(uri) is None:
+            await self._object_store.delete(self._object_store.key(uri))
+        await self._catalog.finish_deletion(image_id)

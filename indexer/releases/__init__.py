@@ -1,0 +1,1 @@
+"""Building, evaluating and tuning releases in the background."""

@@ -1,0 +1,73 @@
+"""Build a release: load and check its model, then fill its collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.maintenance.rebuild import Rebuild
+from indexer.maintenance.reconcile import Reconcile
+from indexer.pipeline.ingest import Ingest
+from visualsearch.domain.errors import ConfigurationError, Unavailable, VisualSearchError
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.release_state import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from visualsearch.composition import Stores
+    from visualsearch.domain.releases import Build, Release
+    from visualsearch.releases.lifecycle import Lifecycle
+
+UNIT = 1e-3
+"""An embedding whose length differs from 1 by more than this is none."""
+
+
+async def build(
+    stores: Stores,
+    release: Release,
+    lifecycle: Lifecycle,
+    pool: Executor,
+    on_progress: Callable[[Build], None],
+    job: Job = Job.NONE,
+) -> None:
+    """Build a release, or go on with one that was begun; it is ready when this returns.
+
+    What fails is kept in the history with its reason. Raises ``ConfigurationError`` for a model that does not work,
+    before indexers know of the release, and ``Unavailable`` when a server stays away.
+    """
+    ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
+
+    def reconcile() -> Reconcile:
+        return Reconcile(stores.object_store, stores.catalog, stores.vectors, stores.events, rewrite=ingest.rewrite)
+
+    try:
+        await load(stores, release)
+        await lifecycle.begin(release, job)
+        await Rebuild(stores.catalog, stores.vectors, ingest, reconcile, on_progress).run(release)
+        await lifecycle.ready(release.name)
+    except VisualSearchError as error:
+        await lifecycle.failed(release, str(error), again=isinstance(error, Unavailable))
+        raise
+
+
+async def load(stores: Stores, release: Release) -> None:
+    """Have a release's model loaded beside those that answer, and see that it is an encoder of ours.
+
+    Raises ``ConfigurationError`` with what is wrong; what was loaded before answers on in any case.
+    """
+    before = await stores.models.served()
+    await stores.models.serve(before | {release.model_version})
+    pixels = np.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
+    pixels[1] = 255
+    embeddings = await stores.encoder.encode(pixels, release.model_version)
+    trouble = ""
+    if embeddings.shape != (len(pixels), EMBEDDING_DIM):
+        trouble = f"gives embeddings of {embeddings.shape[-1]} numbers, and {EMBEDDING_DIM} are needed"
+    elif not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=UNIT):
+        trouble = "gives embeddings that are not of unit length"
+    if trouble:
+        await stores.models.serve(before)
+        raise ConfigurationError(f"Model version {release.model_version} {trouble}.")

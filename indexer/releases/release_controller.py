@@ -1,0 +1,84 @@
+"""Does what was asked of releases in the background, and brings into line what follows from where they stand.
+
+Of any number of indexers the holder of a lease does it. A job that is cut off is begun again by the next holder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from indexer.releases.release_build import build
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.release_state import Job
+from visualsearch.releases.lifecycle import Lifecycle
+from visualsearch.releases.release_reconciler import follow
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from indexer.releases.release_gate import Gate
+    from visualsearch.composition import Stores
+    from visualsearch.domain.release_state import ReleaseRecord
+
+LEASE = "releases"
+LEASE_S = 15.0
+TURN_S = 3.0
+log = logging.getLogger(__name__)
+
+
+class ReleaseController:
+    """One indexer's caretaker; ``name`` is the process' own."""
+
+    def __init__(self, name: str, stores: Stores, gate: Gate, pool: Executor) -> None:
+        self._name = name
+        self._stores = stores
+        self._gate = gate
+        self._pool = pool
+        self._job: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take turns until told to stop; a job in hand is left, to be taken up by the next holder."""
+        while not stop.is_set():
+            await self._turn()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TURN_S)
+        await self._drop_job()
+
+    async def _turn(self) -> None:
+        try:
+            if not await self._stores.events.lease(LEASE, self._name, LEASE_S):
+                await self._drop_job()
+                return
+            records = await self._stores.release_repository.records()
+            if self._job is None or self._job.done():
+                asked = next((one for one in records if one.job is not Job.NONE), None)
+                self._job = asyncio.create_task(self._do(asked)) if asked else None
+            for sentence in await follow(records, self._stores.vectors, self._stores.models):
+                log.info("%s", sentence)
+        except VisualSearchError as error:
+            log.warning("releases: %s", error)
+        except Exception:
+            log.exception("releases: an unexpected error")
+
+    async def _do(self, one: ReleaseRecord) -> None:
+        """Do the job of a release, beside the turns; what cannot be done now is begun again at a later one."""
+        lifecycle = Lifecycle(self._stores.release_repository, self._name)
+        try:
+            if one.job is not Job.EVALUATE:
+                await build(self._stores, one.release, lifecycle, self._pool, lambda _: None, Job.RESUME)
+            await self._gate.evaluate(one.release, lifecycle)
+        except VisualSearchError as error:
+            log.warning("release %s: %s", one.release.name, error)
+        except Exception as error:
+            log.exception("release %s: an unexpected error", one.release.name)
+            await lifecycle.failed(one.release, f"unexpected: {error!r}")
+
+    async def _drop_job(self) -> None:
+        """Let go of a job, which another indexer may take up."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)
+            self._job = None

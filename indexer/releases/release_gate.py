@@ -1,0 +1,133 @@
+"""The gate: what a release must show before anybody sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.releases import release_evaluation
+from visualsearch.domain.errors import VisualSearchError
+from visualsearch.domain.release_state import Check, Evaluation
+from visualsearch.releases.active_releases import Releases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from visualsearch.composition import Stores
+    from visualsearch.domain.releases import Release
+    from visualsearch.releases.lifecycle import Lifecycle
+
+PARITY = 0.999
+"""Lowest cosine of what is served and what ONNX Runtime makes of the file; half precision on a GPU stays above it."""
+SLOWER = 1.5
+"""On a machine so busy that the live release is over the budget too, a release may take so many times as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What must hold. ``margin`` is how far nDCG may be below the live release's."""
+
+    margin: float
+    recall: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a release, and nDCG of the live one."""
+
+    same_file: bool
+    cosine: float
+    ndcg: float
+    live_ndcg: float
+    recall: float | None
+    p95_ms: float
+    live_p95_ms: float
+    live: str
+
+
+def judge(found: Measured, limits: Limits) -> tuple[Check, ...]:
+    """Hold what was measured against the limits."""
+    lowest = found.live_ndcg - limits.margin
+    slowest = max(limits.p95_ms, SLOWER * found.live_p95_ms)
+    recall = 1.0 if found.recall is None else found.recall
+    return (
+        Check("fingerprint", float(found.same_file), "= 1", found.same_file, "card, release and file are the same"),
+        Check("parity", found.cosine, f">= {PARITY}", found.cosine >= PARITY, "lowest cosine with ONNX Runtime"),
+        Check(
+            "ndcg@10",
+            found.ndcg,
+            f">= {lowest:.4f}",
+            found.ndcg >= lowest,
+            f"{found.live} has {found.live_ndcg:.4f}, the margin is {limits.margin:g}",
+        ),
+        Check("recall@10", recall, f">= {limits.recall:g}", recall >= limits.recall, "of the index, against exact"),
+        Check(
+            "p95",
+            found.p95_ms,
+            f"<= {slowest:.0f}",
+            found.p95_ms <= slowest,
+            f"ms to embed and search, {found.live} takes {found.live_p95_ms:.0f}",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Evaluates releases on the pictures of one folder; ``model`` is the encoder's folder in the model repository."""
+
+    stores: Stores
+    folder: Path
+    model: Path
+    limits: Limits
+
+    async def evaluate(
+        self, release: Release, lifecycle: Lifecycle, tell: Callable[[str, int, int], None] = lambda *_: None
+    ) -> Evaluation:
+        """Measure a release, judge it, and keep the verdict; one that cannot be measured is kept as failed.
+
+        ``tell`` hears what is done, and how many pictures of how many.
+        """
+        try:
+            found = await self._measure(release, tell)
+        except VisualSearchError as error:
+            await lifecycle.failed(release, f"the evaluation failed: {error}")
+            raise
+        evaluation = Evaluation(datetime.now(UTC), found.live, judge(found, self.limits))
+        await lifecycle.evaluated(release.name, evaluation)
+        return evaluation
+
+    async def _measure(self, release: Release, tell: Callable[[str, int, int], None]) -> Measured:
+        encoder, vectors = self.stores.encoder, self.stores.vectors
+        live = await Releases(self.stores.catalog).live()
+        chosen = release_evaluation.evaluation_set(self.folder)
+        mine = await self._embed(release, chosen, tell)
+        theirs = mine if live.fingerprint == release.fingerprint else await self._embed(live, chosen, tell)
+        same, cosine = await release_evaluation.faithful(release, self.model, chosen.pixels, mine)
+        tell("recall and time", 0, 1)
+        return Measured(
+            same,
+            cosine,
+            release_evaluation.quality(mine, chosen.categories),
+            release_evaluation.quality(theirs, chosen.categories),
+            await release_evaluation.recalled(vectors, release, mine),
+            await release_evaluation.p95_ms(encoder, vectors, release, chosen.pixels),
+            await release_evaluation.p95_ms(encoder, vectors, live, chosen.pixels),
+            live.name,
+        )
+
+    async def _embed(
+        self, release: Release, chosen: release_evaluation.EvaluationSet, tell: Callable[[str, int, int], None]
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        done, total = 0, len(chosen.pixels)
+
+        def more(number: int) -> None:
+            nonlocal done
+            done += number
+            tell(f"evaluating {release.name}", done, total)
+
+        return await release_evaluation.embedded(self.stores.encoder, release, chosen.pixels, more)

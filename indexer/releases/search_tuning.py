@@ -1,0 +1,184 @@
+"""Chooses what a release is searched with, by measuring: recall against exact answers, and time, at many settings.
+
+Queries are embeddings drawn from the corpus, each left out of its own answers. Exact answers come from every row's raw
+vector, read once in pages, so that memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.recall import TOP, Recall, compared
+from visualsearch.domain.search import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from visualsearch.domain.search import Candidates, VectorRow
+    from visualsearch.ports import Vectors
+
+LEAST_ROWS = 1000
+"""A corpus of fewer rows is searched in full whatever the settings: there is nothing to choose."""
+PAGE = 2000
+CANDIDATES = (100, 200, 400, 800)
+LEAST_NPROBE, EFS = 4, (64, 128, 256, 512, 1024)
+WARM = 3
+NOISE = 1.15
+"""Medians that differ by less are the same: a machine that does other things too gives no better."""
+TRIAL = "tuning_trial"
+EVERYBODY = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A row of the corpus, and what an exact search finds for it beside itself: float32 scores, best first."""
+
+    image_id: int
+    embedding: NDArray[np.float32]
+    exact: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A setting and what it gives. ``profile`` is the index' own, ``params`` are those of the search."""
+
+    profile: str
+    params: Mapping[str, int]
+    recall: float
+    median_ms: float
+
+
+def settings(index_params: Mapping[str, int], search_params: Mapping[str, int]) -> list[dict[str, int]]:
+    """List what is worth trying: nprobe by twos up to every list, or ef; each with several numbers of candidates."""
+    if "nprobe" in search_params:
+        nlist, nprobes = index_params["nlist"], [LEAST_NPROBE]
+        while nprobes[-1] < nlist:
+            nprobes.append(min(2 * nprobes[-1], nlist))
+        return [{"nprobe": nprobe, "candidates": count} for nprobe in nprobes for count in CANDIDATES]
+    return [{"ef": ef, "candidates": count} for ef in EFS for count in CANDIDATES if count <= ef]
+
+
+def choose(measured: Sequence[Measured], recall: float) -> Measured | None:
+    """Return the setting with at least this recall that does the least work, of those as fast as the fastest.
+
+    None where none has it.
+    """
+    good = [one for one in measured if one.recall >= recall]
+    fastest = min((one.median_ms for one in good), default=0.0)
+    equals = [one for one in good if one.median_ms <= NOISE * fastest]
+    return min(
+        equals, key=lambda one: (one.params.get("nprobe", one.params.get("ef")), one.params["candidates"]), default=None
+    )
+
+
+def nlist_for(rows: int, shards: int) -> int:
+    """Return Milvus' own rule, four times the square root of a segment's rows, as a power of two."""
+    return int(2 ** np.round(np.log2(4 * np.sqrt(max(1, rows / shards)))))
+
+
+class Tuning:
+    """Measures one collection. ``on_progress`` is told what is done, how much of it and of how much."""
+
+    def __init__(self, vectors: Vectors, collection: str, on_progress: Callable[[str, int, int], None]) -> None:
+        self._vectors = vectors
+        self._collection = collection
+        self._on_progress = on_progress
+
+    async def queries(self, count: int, seed: int = 0) -> list[Query]:
+        """Draw queries from the corpus and answer them exactly.
+
+        Raises ``InvalidInput`` where the corpus is empty or too small to be tuned.
+        """
+        rows = await self._vectors.count(self._collection)
+        if rows == 0:
+            raise InvalidInput("The corpus is empty: index pictures first, then tune.")
+        if rows < LEAST_ROWS:
+            raise InvalidInput(
+                f"The corpus has {rows} pictures: below {LEAST_ROWS} every search compares all of them, and recall is "
+                "1 whatever the settings."
+            )
+        # What is not indexed yet is compared in full, whatever the settings: they would all look perfect.
+        self._on_progress("waiting for the index", 0, 0)
+        await self._vectors.seal(self._collection)
+        drawn = await self._drawn(min(count, rows // 2), seed)
+        ids, asked = np.array(list(drawn), np.int64), np.stack(list(drawn.values()))
+        best = np.full((len(ids), TOP), -2, np.float32)
+        done = 0
+        async for page in self._pages():
+            block = np.stack([row.embedding for row in page])
+            scores = asked @ block.T
+            scores[ids[:, None] == np.array([row.image_id for row in page])] = -2
+            best = -np.sort(-np.concatenate([best, scores], axis=1))[:, :TOP]
+            done += len(page)
+            self._on_progress("exact answers", done, max(done, rows))
+        return [Query(int(i), e, b[b > -2]) for i, e, b in zip(ids, asked, best, strict=True)]
+
+    async def _drawn(self, count: int, seed: int) -> dict[int, NDArray[np.float32]]:
+        """Draw rows evenly out of all, knowing neither their number nor their ids before."""
+        chance, seen = np.random.default_rng(seed), 0
+        kept: list[int] = []
+        async for page in self._vectors.hashes(self._collection):
+            for image_id, _ in page:
+                seen += 1
+                if len(kept) < count:
+                    kept.append(image_id)
+                elif (place := int(chance.integers(seen))) < count:
+                    kept[place] = image_id
+        return await self._vectors.fetch(self._collection, sorted(kept))
+
+    async def _pages(self) -> AsyncIterator[list[VectorRow]]:
+        last = -1
+        while page := await self._vectors.page(self._collection, last, PAGE):
+            last = page[-1].image_id
+            yield page
+
+    async def measure(
+        self, collection: str, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]
+    ) -> list[Measured]:
+        """Measure settings on a collection, all of them taking turns at each query."""
+        sums = [Recall() for _ in tried]
+        spent: list[list[float]] = [[] for _ in tried]
+        for number, query in enumerate(queries):
+            for place, params in enumerate(tried):
+                begin = time.perf_counter()
+                found = await self._vectors.nearest(
+                    collection, query.embedding, params["candidates"], params, EVERYBODY
+                )
+                if number >= min(WARM, len(queries) - 1):
+                    spent[place].append(time.perf_counter() - begin)
+                sums[place] += compared(_others(found, query.image_id), query.exact)
+            self._on_progress(f"trying {profile}", number + 1, len(queries))
+        return [
+            Measured(profile, params, recall.value or 0.0, float(np.median(times)) * 1000)
+            for params, recall, times in zip(tried, sums, spent, strict=True)
+        ]
+
+    async def trial(self, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]) -> list[Measured]:
+        """Measure settings on a copy of the collection with another index, which is removed again."""
+        await self._vectors.drop(TRIAL)
+        try:
+            await self._vectors.create(TRIAL, profile)
+            rows, done = await self._vectors.count(self._collection), 0
+            async for page in self._pages():
+                await self._vectors.upsert(TRIAL, page)
+                done += len(page)
+                self._on_progress(f"copying for {profile}", done, max(done, rows))
+            await self._vectors.settle(TRIAL)
+            self._on_progress(f"indexing {profile}", 0, 0)
+            await self._vectors.seal(TRIAL)
+            return await self.measure(TRIAL, profile, tried, queries)
+        finally:
+            await self._vectors.drop(TRIAL)
+
+
+def _others(found: Candidates, image_id: int) -> NDArray[np.float32]:
+    """Return the scores of what was found beside the query itself."""
+    scores: NDArray[np.float32] = found.scores[found.ids != image_id]
+    return scores

@@ -1,0 +1,209 @@
+"""Indexes many pictures: each into the object store and onto the stream, then waits until each is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import InvalidInput, Unavailable
+from visualsearch.domain.images import Image, NewImage, Status
+from visualsearch.domain.indexing import Event, EventKind, simple_etag
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from indexer.sources.picture_sources import Item, Source
+    from visualsearch.ports import Catalog, EventStream, ObjectStore
+
+CHUNK = 64
+CHUNK_BYTES = 64 * 2**20
+"""Pictures that are read, promised and stored together, and how large they may be together: this bounds memory."""
+MAX_WAITING = 1024
+"""Pictures that may wait for the indexer before the next are sent."""
+LOOKED_AT = 256
+"""Of those that wait, so many are asked after at a time, the oldest first."""
+LOOK_EVERY_S = 0.2
+PATIENCE_S = 120.0
+
+
+@dataclass(slots=True)
+class IndexingCounts:
+    """How far the work is. ``total`` grows while the source is still being looked through."""
+
+    total: int = 0
+    indexed: int = 0
+    skipped: int = 0
+    rejected: int = 0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What came of it: counts, each reject with its reason, and the time it took in seconds."""
+
+    indexed: int = 0
+    skipped: int = 0
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A picture that is to be sent. ``data`` is None where the object lies in place."""
+
+    item: Item
+    new: NewImage
+    data: bytes | None = None
+
+
+class Bulk:
+    """One run over one source."""
+
+    def __init__(
+        self,
+        source: Source,
+        object_store: ObjectStore,
+        catalog: Catalog,
+        events: EventStream,
+        on_progress: Callable[[IndexingCounts], None],
+    ) -> None:
+        self._source = source
+        self._object_store = object_store
+        self._catalog = catalog
+        self._events = events
+        self._on_progress = on_progress
+        self._counts = IndexingCounts()
+        self._summary = Summary()
+        self._waiting: dict[int, str] = {}
+        self._last_change = 0.0
+
+    async def run(self) -> Summary:
+        """Index everything. Raises ``Unavailable`` when the indexer settles nothing for two minutes."""
+        begin = self._last_change = time.monotonic()
+        counting = asyncio.create_task(self._count())
+        try:
+            async for chunk in self._chunks():
+                await self._send(chunk)
+                await self._look()
+                while len(self._waiting) > MAX_WAITING:
+                    await self._look_again()
+            await counting
+            while self._waiting:
+                await self._look_again()
+        finally:
+            counting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await counting
+        self._summary.seconds = time.monotonic() - begin
+        return self._summary
+
+    async def _count(self) -> None:
+        async for page in self._source.pages():
+            self._counts.total += len(page)
+            self._on_progress(self._counts)
+
+    async def _chunks(self) -> AsyncIterator[list[Item]]:
+        chunk: list[Item] = []
+        size = 0
+        async for page in self._source.pages():
+            for item in page:
+                if chunk and (len(chunk) == CHUNK or size + item.size > CHUNK_BYTES):
+                    yield chunk
+                    chunk, size = [], 0
+                chunk.append(item)
+                size += item.size
+        if chunk:
+            yield chunk
+
+    async def _send(self, chunk: list[Item]) -> None:
+        """Promise what is new or changed, store it, and put it onto the stream, in this order."""
+        read = await asyncio.gather(*map(self._load, chunk))
+        loaded = [one for one in read if one is not None]
+        known = await self._catalog.by_uris([one.new.uri for one in loaded])
+        wanted = [one for one in loaded if not _is_unchanged(one.new, known.get(one.new.uri))]
+        self._summary.skipped += len(loaded) - len(wanted)
+        self._counts.skipped = self._summary.skipped
+        images = await self._catalog.register_all([one.new for one in wanted])
+        await asyncio.gather(*map(self._store, wanted))
+        # What was indexed already under the same content is settled; what is not waits for the indexer.
+        await self._events.publish(
+            [Event(EventKind.CREATED, image.uri, image.id) for image in images if image.status is Status.PENDING]
+        )
+        self._waiting |= {image.id: one.item.name for image, one in zip(images, wanted, strict=True)}
+        self._on_progress(self._counts)
+
+    async def _load(self, item: Item) -> Loaded | None:
+        """Read an item as far as needed; None if it cannot be used."""
+        try:
+            uri = self._object_store.uri(item.key)
+            if self._source.in_place:
+                return Loaded(item, NewImage(uri, source=item.source, etag=item.etag))
+            data = await self._source.read(item)
+        except InvalidInput as error:
+            self._reject(item.name, str(error))
+            return None
+        content_hash, etag = await asyncio.to_thread(lambda: (hashlib.sha256(data).digest(), simple_etag(data)))
+        return Loaded(item, NewImage(uri, source=item.source, content_hash=content_hash, etag=etag), data)
+
+    async def _store(self, one: Loaded) -> None:
+        if one.data is not None:
+            await self._object_store.put(one.item.key, one.data)
+
+    async def _look_again(self) -> None:
+        if not await self._look():
+            await asyncio.sleep(LOOK_EVERY_S)
+            if time.monotonic() - self._last_change > PATIENCE_S:
+                number = len(self._waiting)
+                raise Unavailable("The indexer", f"{number} images have waited for {PATIENCE_S:.0f} s; is it up?")
+
+    async def _look(self) -> bool:
+        """Ask after the images that have waited longest; say whether any of them is indexed or rejected now."""
+        asked = list(islice(self._waiting, LOOKED_AT))
+        found = await self._catalog.by_ids(asked)
+        settled = [i for i in asked if i not in found or found[i].status is not Status.PENDING]
+        for image_id in settled:
+            self._settle(self._waiting.pop(image_id), found.get(image_id))
+        if settled:
+            self._last_change = time.monotonic()
+            self._on_progress(self._counts)
+        return bool(settled)
+
+    def _settle(self, name: str, image: Image | None) -> None:
+        if image is not None and image.status is Status.INDEXED:
+            self._counts.indexed += 1
+            self._summary.indexed += 1
+        else:
+            reason = image.reason if image else "It was deleted meanwhile."
+            self._reject(name, reason or "It was rejected.")
+
+    def _reject(self, name: str, reason: str) -> None:
+        self._counts.rejected += 1
+        self._summary.rejected.append((name, reason))
+
+
+def _is_unchanged(new: NewImage, known: Image | None) -> bool:
+    """Say whether an image is indexed with this very content, by its hash or, where nobody has read it, its tag."""
+    if known is None or known.status is not Status.INDEXED:
+        return False
+    if new.content_hash is not None:
+        return known.content_hash == new.content_hash
+    return "" != new.etag == known.etag
+
+
+async def index_all(
+    source: Source,
+    object_store: ObjectStore,
+    catalog: Catalog,
+    events: EventStream,
+    *,
+    on_progress: Callable[[IndexingCounts], None],
+) -> Summary:
+    """Index a source's pictures; what is unchanged since the last run is skipped.
+
+    Keys depend on the source alone, so a second run, or one after an interruption, finds the same images.
+    """
+    return await Bulk(source, object_store, catalog, events, on_progress).run()

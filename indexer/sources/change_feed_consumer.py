@@ -1,0 +1,154 @@
+"""Brings the object store's own news to the stream: its change log, and now and then a look at the whole bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from visualsearch.domain.errors import InvalidInput, VisualSearchError
+from visualsearch.domain.indexing import RESERVED_PREFIXES, Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain.indexing import Change, ObjectInfo
+    from visualsearch.ports import Catalog, ChangeFeed, EventStream, ObjectStore
+
+log = logging.getLogger(__name__)
+
+LOG = "bucket"
+LEASE_S = 5.0
+WAIT_S = 1.0
+REMEMBER_EVERY_S = 1.0
+OVERLAP_NS = 2_000_000_000
+"""Read again when following is taken up anew, since clocks and the last page before a kill may differ a little."""
+
+
+class ChangeFeedConsumer:
+    """Follows the change log; of any number of indexers one does, and another takes over when it is gone."""
+
+    def __init__(
+        self, name: str, changes: ChangeFeed, events: EventStream, catalog: Catalog, object_store: ObjectStore
+    ) -> None:
+        self._name = name
+        self._changes = changes
+        self._events = events
+        self._catalog = catalog
+        self._object_store = object_store
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until told to stop; a server that is away is waited for."""
+        while not stop.is_set():
+            try:
+                if await self._events.lease(LOG, self._name, LEASE_S):
+                    await self._follow(stop)
+            except VisualSearchError as error:
+                log.warning("the change log is not followed now: %s", error)
+            try:
+                await asyncio.wait_for(stop.wait(), WAIT_S)
+            except TimeoutError:
+                continue
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """Publish what happens for as long as the lease is ours; at first from now on, for the sweep knows the rest."""
+        position = await self._catalog.position(LOG)
+        if position is None:
+            position = time.time_ns()
+            await self._catalog.set_position(LOG, position)
+        remembered, remember = time.monotonic(), position
+        async with aclosing(self._changes.follow(position - OVERLAP_NS)) as log_pages:
+            async for changes in log_pages:
+                if changes:
+                    await self._events.publish(await self._news(changes))
+                    position = max(position, changes[-1].at_ns)
+                if time.monotonic() - remembered <= REMEMBER_EVERY_S:
+                    continue
+                remembered = time.monotonic()
+                if position != remember:
+                    # After the events are on the stream: a kill in between tells some twice, and none never.
+                    await self._catalog.set_position(LOG, position)
+                    remember = position
+                if stop.is_set() or not await self._events.lease(LOG, self._name, LEASE_S):
+                    return
+
+    async def _news(self, changes: Sequence[Change]) -> list[Event]:
+        """Return events for pictures that the catalog does not know yet, as it knows what came by the gateway."""
+        ours = [one for one in changes if not one.key.startswith(RESERVED_PREFIXES)]
+        events = [Event(one.kind, self._uri(one.key), etag=one.etag) for one in ours]
+        known = await self._catalog.by_uris([event.uri for event in events])
+        return [event for event in events if event.uri not in known or not _is_promised(event, known[event.uri].etag)]
+
+    def _uri(self, key: str) -> str:
+        """Say the uri of a key, also of one that cannot be stored: its event is then rejected with the reason."""
+        try:
+            return self._object_store.uri(key)
+        except InvalidInput:
+            return f"s3://{self._object_store.bucket}/{quote(key, errors='replace')}"
+
+
+def _is_promised(event: Event, etag: str) -> bool:
+    return event.kind is EventKind.CREATED and "" != event.etag == etag
+
+
+class BucketSweep:
+    """Walks the bucket for objects whose events never came; the backstop behind change log and webhook."""
+
+    def __init__(
+        self, name: str, events: EventStream, catalog: Catalog, object_store: ObjectStore, every_s: float
+    ) -> None:
+        self._name = name
+        self._events = events
+        self._catalog = catalog
+        self._object_store = object_store
+        self._every_s = every_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep every so often, one indexer at a time, until told to stop."""
+        last = 0.0
+        while not stop.is_set():
+            try:
+                due = time.monotonic() - last >= self._every_s or not last
+                if due and await self._events.lease("bucket-sweep", self._name, self._every_s):
+                    last = time.monotonic()
+                    found = await self.sweep()
+                    if found:
+                        log.info("%d objects were not known and are put on the stream", found)
+            except VisualSearchError as error:
+                log.warning("the bucket is not swept now: %s", error)
+            try:
+                await asyncio.wait_for(stop.wait(), WAIT_S)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> int:
+        """Publish an event for every object that no row, or a row of another entity tag, speaks of; return how many."""
+        found = 0
+        async for page in self._object_store.walk():
+            events = await self._unknown(page)
+            await self._events.publish(events)
+            found += len(events)
+        return found
+
+    async def _unknown(self, page: Sequence[ObjectInfo]) -> list[Event]:
+        etags = {uri: one.etag for one in page if (uri := corpus_uri(self._object_store, one.key))}
+        known = await self._catalog.by_uris(list(etags))
+        return [
+            Event(EventKind.CREATED, uri, etag=etag)
+            for uri, etag in etags.items()
+            # A row without an entity tag is older than entity tags are kept, or of an object that could not be read.
+            if uri not in known or known[uri].etag not in {"", etag}
+        ]
+
+
+def corpus_uri(object_store: ObjectStore, key: str) -> str:
+    """Say the uri of an object that belongs to the corpus; empty for what is ours or has no usable name."""
+    if key.startswith(RESERVED_PREFIXES):
+        return ""
+    try:
+        return object_store.uri(key)
+    except InvalidInput:
+        return ""

@@ -1,0 +1,132 @@
+"""Where pictures to index come from: a folder of files, or a bucket of an object store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
+from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.domain.indexing import RESERVED_PREFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from visualsearch.ports import ObjectStore
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file or object: its name for people, its key in the corpus, its size in bytes."""
+
+    name: str
+    key: str
+    size: int
+    source: str
+    etag: str = ""
+    """Known without reading, where a store tells it."""
+
+
+class Source(Protocol):
+    """What ``visualsearch index`` walks through."""
+
+    in_place: bool
+    """The objects lie in the corpus' own bucket already: nothing is to be read or written."""
+
+    def pages(self) -> AsyncIterator[list[Item]]:
+        """Every item in a stable order, in pages."""
+        ...
+
+    async def read(self, item: Item) -> bytes:
+        """Read one. Raises ``InvalidInput`` with a reason where that cannot be done."""
+        ...
+
+
+class Folder:
+    """A folder of files, or one file. A key is the folder's name and the path below it."""
+
+    in_place = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._root = path if path.is_dir() else path.parent
+        self._source = self._root.resolve().name
+
+    async def pages(self) -> AsyncIterator[list[Item]]:
+        """Every file, hidden ones and what lies in hidden folders left out."""
+        files = self._files()
+        while page := await asyncio.to_thread(lambda: list(islice(files, PAGE))):
+            yield page
+
+    def _files(self) -> Iterator[Item]:
+        if self._path.is_file():
+            yield self._item(self._path)
+            return
+        for parent, folders, names in os.walk(self._path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith("."):
+                    yield self._item(Path(parent) / name)
+
+    def _item(self, file: Path) -> Item:
+        try:
+            size = file.stat().st_size
+        except OSError:  # reading it will say why
+            size = 0
+        # A name that is no text is told as near as can be.
+        name = os.fsencode(file).decode(errors="replace")
+        return Item(name, f"{self._source}/{file.relative_to(self._root).as_posix()}", size, self._source)
+
+    async def read(self, item: Item) -> bytes:
+        """Read a file, unless it is too large to be a picture that we take."""
+        file = self._root / item.key.removeprefix(f"{self._source}/")
+        try:
+            return await asyncio.to_thread(_read, file)
+        except OSError as error:
+            raise InvalidInput(f"The file cannot be read: {error.strerror}.") from None
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file() and file.exists():
+        raise InvalidInput("It is no regular file.")
+    size = file.stat().st_size
+    if size > MAX_UPLOAD_BYTES:
+        raise ImageTooLarge(f"The file has {size} bytes; {MAX_UPLOAD_BYTES} are the limit.")
+    return file.read_bytes()
+
+
+class Bucket:
+    """Objects under a prefix: of the corpus' own bucket, or of another, whose objects are copied into it."""
+
+    def __init__(self, object_store: ObjectStore, prefix: str, own: str) -> None:
+        self._object_store = object_store
+        self._prefix = prefix
+        self.in_place = object_store.bucket == own
+
+    async def pages(self) -> AsyncIterator[list[Item]]:
+        """Every object under the prefix; in the corpus' own bucket what is no picture of the corpus is left out."""
+        async for page in self._object_store.walk(self._prefix):
+            wanted = [one for one in page if not (self.in_place and one.key.startswith(RESERVED_PREFIXES))]
+            yield [self._item(one.key, one.size, one.etag) for one in wanted]
+
+    def _item(self, key: str, size: int, etag: str) -> Item:
+        name = f"s3://{self._object_store.bucket}/{key}"
+        if self.in_place:
+            folder, _, _ = key.rpartition("/")
+            return Item(name, key, size, folder.split("/")[0], etag)
+        return Item(name, f"{self._object_store.bucket}/{key}", size, self._object_store.bucket, etag)
+
+    async def read(self, item: Item) -> bytes:
+        """Read an object, unless it is too large to be a picture that we take."""
+        try:
+            return await self._object_store.get(
+                item.key.removeprefix(f"{self._object_store.bucket}/"), MAX_UPLOAD_BYTES
+            )
+        except NotFound:
+            raise InvalidInput("It was removed meanwhile.") from None

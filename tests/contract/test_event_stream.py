@@ -1,0 +1,236 @@
+"""The stream's contract, kept by the fake and by Valkey alike."""
+
+import asyncio
+
+import pytest
+import redis.asyncio as aioredis
+
+from tests.fakes.event_stream import FakeEventStream
+from visualsearch.adapters.valkey.event_stream import DEAD, GROUP, STREAM, ValkeyEventStream
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import Event, EventKind
+
+NEVER_S = 3600.0
+MADE = [Event(EventKind.CREATED, f"s3://images/{name}", number) for number, name in enumerate("abc", 1)]
+GONE = Event(EventKind.DELETED, "s3://images/ü%20", None, "etag")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def events(request):
+    if request.param == "fake":
+        yield FakeEventStream()
+        return
+    url, password = request.getfixturevalue("address")
+    async with aioredis.Redis.from_url(url, password=password or None) as client:
+        await client.flushdb()
+    valkey = ValkeyEventStream(url, password, 5.0)
+    await valkey.ensure_group()
+    yield valkey
+    await valkey.close()
+
+
+@pytest.fixture
+async def valkey(server, address):
+    valkey = ValkeyEventStream(*address, 5.0)
+    await valkey.ensure_group()
+    yield valkey
+    await valkey.close()
+
+
+async def read(events, consumer="one", count=10, stale_after_s=NEVER_S):
+    return await events.read(consumer, count, 0.05, stale_after_s)
+
+
+async def test_events_arrive_whole_and_in_order(events):
+    await events.ensure_group()
+    await events.publish([*MADE, GONE])
+    first, rest = await read(events, count=3), await read(events)
+    assert [delivery.event for delivery in first + rest] == [*MADE, GONE]
+    assert {delivery.deliveries for delivery in first + rest} == {1}
+    assert await read(events) == []
+
+
+async def test_each_event_goes_to_one_consumer(events):
+    await events.publish(MADE)
+    one, two = await read(events, "one", 2), await read(events, "two", 2)
+    assert [delivery.event for delivery in one + two] == MADE
+
+
+async def test_what_a_dead_consumer_held_is_taken_over_before_anything_new(events):
+    await events.publish(MADE)
+    await read(events, "dead", 2)
+    taken = await read(events, "alive", stale_after_s=0)
+    assert [delivery.event for delivery in taken] == MADE[:2]
+    assert {delivery.deliveries for delivery in taken} == {2}
+    assert [delivery.event for delivery in await read(events, "alive")] == MADE[2:]
+
+
+async def test_what_is_acknowledged_never_comes_again(events):
+    await events.publish(MADE)
+    await events.acknowledge([delivery.entry_id for delivery in await read(events)])
+    await events.acknowledge([])
+    assert await read(events, stale_after_s=0) == []
+
+
+async def test_a_buried_event_is_a_dead_letter_and_nothing_else(events):
+    await events.publish([MADE[0], GONE])
+    for delivery in await read(events):
+        await events.dead_letter(delivery, f"because of {delivery.event.uri}")
+    newest, oldest = await events.dead_letters(10)
+    assert (newest.event, newest.reason, newest.deliveries) == (GONE, f"because of {GONE.uri}", 1)
+    assert oldest.event == MADE[0]
+    assert await events.dead_letters(1) == [newest]
+    assert await read(events, stale_after_s=0) == []
+
+
+async def test_dead_letters_can_be_revived_by_id_or_all(events):
+    await events.publish(MADE)
+    for delivery in await read(events):
+        await events.dead_letter(delivery, "why")
+    letters = await events.dead_letters(10)
+    assert await events.requeue([letters[0].entry_id, "no-id", "1-1"]) == 1
+    assert [delivery.event for delivery in await read(events)] == [letters[0].event]
+    assert await events.requeue([]) == 2
+    assert await events.requeue([]) == 0
+    assert [delivery.event for delivery in await read(events)] == MADE[:2]
+
+
+async def test_the_state_says_how_far_indexing_is_behind(events):
+    idle = await events.state()
+    assert (idle.lag, idle.pending, idle.dead_letters, idle.oldest_pending_s) == (0, 0, 0, 0.0)
+    await events.publish(MADE)
+    await asyncio.sleep(0.02)
+    fresh = await events.state()
+    assert (fresh.lag, fresh.pending) == (3, 0)
+    assert fresh.oldest_pending_s > 0, "what nobody has read yet counts too"
+    first, second = await read(events, count=2)
+    await events.acknowledge([first.entry_id])
+    await events.dead_letter(second, "why")
+    await read(events)
+    last = await events.state()
+    assert (last.lag, last.pending, last.dead_letters) == (0, 1, 1)
+    assert last.oldest_pending_s > 0
+
+
+async def test_trimming_takes_nothing_that_somebody_still_needs(events):
+    await events.publish(MADE)
+    first, second = await read(events, count=2)
+    await events.acknowledge([first.entry_id])
+    await events.trim()
+    assert [delivery.event for delivery in await read(events, stale_after_s=0)] == [second.event]
+    assert [delivery.event for delivery in await read(events)] == MADE[2:]
+
+
+async def test_trimming_drops_what_is_done(events):
+    await events.publish(MADE)
+    await events.acknowledge([delivery.entry_id for delivery in await read(events)])
+    assert await events.trim() >= 2
+    assert (await events.state()).pending == 0
+
+
+async def test_a_check_of_what_works_is_silent(events):
+    await events.check()
+    assert await read(events) == []
+
+
+async def test_a_server_that_is_away_is_unavailable():
+    fake = FakeEventStream()
+    fake.down = True
+    real = ValkeyEventStream("redis://127.0.0.1:1/0", "", 0.5)
+    for events in (fake, real):
+        for call in (events.check(), events.publish(MADE), events.read("one", 1, 0.05, 1), events.state()):
+            with pytest.raises(Unavailable, match="Valkey"):
+                await call
+        await events.close()
+
+
+@pytest.mark.stack
+async def test_a_stream_that_was_flushed_comes_back_by_itself(valkey, server):
+    await valkey.publish(MADE)
+    await read(valkey)
+    await server.flushdb()
+    assert (await valkey.state()).pending == 0
+    assert await valkey.trim() == 0
+    await valkey.publish(MADE)
+    assert (await valkey.state()).oldest_pending_s >= 0
+    found = await read(valkey) or await read(valkey)
+    assert [delivery.event for delivery in found] == MADE
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"what": "ever"},
+        {"kind": "exploded", "uri": "s3://images/a"},
+        {"kind": "created", "uri": "s3://images/\x00"},
+        {"kind": "created", "uri": b"s3://images/\xff"},
+        {"kind": "created", "uri": "s3://images/a", "image_id": "9" * 5000},
+        {"kind": "created", "uri": "s3://images/a", "image_id": "-1"},
+        {b"\xff": b"\xfe"},
+    ],
+)
+async def test_an_entry_of_any_form_is_delivered_and_hinders_no_other(valkey, server, fields):
+    await valkey.publish(MADE[:1])
+    await server.xadd(STREAM, fields)
+    await valkey.publish(MADE[1:])
+    found = await read(valkey)
+    assert [delivery.event for delivery in found if delivery.event.image_id] == MADE
+    (strange,) = [delivery for delivery in found if not delivery.event.image_id]
+    await valkey.dead_letter(strange, "unknown form")
+    assert (await valkey.dead_letters(1))[0].reason == "unknown form"
+
+
+@pytest.mark.stack
+async def test_burying_acknowledges_in_the_same_step(valkey, server):
+    await valkey.publish(MADE[:1])
+    (delivery,) = await read(valkey)
+    await valkey.dead_letter(delivery, "why")
+    assert (await server.xpending(STREAM, GROUP))["pending"] == 0
+    assert await server.xlen(DEAD) == 1
+
+
+async def test_begun_work_is_counted_until_it_ends(events):
+    assert await events.begin_attempt(["1-0", "2-0"]) == {"1-0": 0, "2-0": 0}
+    assert await events.begin_attempt(["1-0"]) == {"1-0": 1}
+    await events.end_attempt(["1-0"])
+    assert await events.begin_attempt(["1-0", "2-0"]) == {"1-0": 0, "2-0": 1}
+    await events.end_attempt([])
+    await events.end_attempt(["1-0", "2-0"])
+
+
+async def test_what_is_handed_back_goes_to_the_next_who_asks_and_is_not_counted(events):
+    await events.publish([GONE])
+    (first,) = await events.read("one", 10, 0.01, 3600)
+    assert await events.read("two", 10, 0.01, 3600) == []
+    await events.release("one", [first.entry_id])
+    (second,) = await events.read("two", 10, 0.01, 3600)
+    assert (second.entry_id, second.deliveries) == (first.entry_id, 2)
+    await events.release("two", [])
+
+
+async def test_a_lease_is_held_by_one_until_it_ends(events):
+    assert await events.lease("task", "one", 0.3)
+    assert not await events.lease("task", "two", 0.3)
+    assert await events.lease("task", "one", 0.3)
+    await asyncio.sleep(0.4)
+    assert await events.lease("task", "two", 0.3)
+    assert not await events.lease("task", "one", 0.3)
+
+
+@pytest.mark.stack
+async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valkey, server, caplog):
+    await valkey.publish(MADE)
+    held = await read(valkey)
+    await server.xdel(STREAM, held[0].entry_id)
+    assert len(await read(valkey, "two", stale_after_s=0.0)) == len(MADE) - 1
+    assert held[0].entry_id in caplog.text
+
+
+@pytest.mark.stack
+async def test_connections_that_the_server_has_closed_are_replaced_before_anybody_notices(valkey, server):
+    await asyncio.gather(*(valkey.publish(MADE) for _ in range(4)))  # over four connections
+    await server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await asyncio.sleep(0.1)
+    for _ in range(8):
+        await valkey.publish(MADE)

@@ -1,0 +1,71 @@
+"""The contract of experiments' definitions, kept by the fake and by Postgres alike."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from tests.contract.test_interaction_repository import database, server  # noqa: F401 - fixtures
+from tests.fakes.experiment_repository import FakeExperiments
+from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.domain.errors import InvalidInput, NotFound
+from visualsearch.domain.experiments import Experiment, Variant
+
+VARIANTS = (Variant("a"), Variant("b", 2, "v2", {"nprobe": 9}, 400, True, 4, 64))
+
+
+def draft(name="one", layer="default"):
+    return Experiment(name, layer, VARIANTS, 0.5, 0.1)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def experiment_repository(request):
+    if request.param == "fake":
+        yield FakeExperiments()
+        return
+    request.getfixturevalue("server").execute("TRUNCATE experiments")
+    catalog = PostgresCatalog(*request.getfixturevalue("database"), 5.0)
+    yield PostgresExperiments(catalog.rows)
+    await catalog.close()
+
+
+async def test_what_is_defined_is_there_as_it_was_defined(experiment_repository):
+    await experiment_repository.create(draft())
+    assert await experiment_repository.get("one") == draft()
+    with pytest.raises(NotFound):
+        await experiment_repository.get("two")
+
+
+async def test_a_name_is_taken_for_ever(experiment_repository):
+    await experiment_repository.create(draft())
+    with pytest.raises(InvalidInput):
+        await experiment_repository.create(draft())
+
+
+async def test_an_experiment_runs_from_its_start_to_its_stop_and_never_again(experiment_repository):
+    await experiment_repository.create(draft())
+    assert not await experiment_repository.stop("one")
+    assert await experiment_repository.start("one", 100, 200)
+    (running,) = await experiment_repository.running()
+    assert (running.state, running.first_bucket, running.end_bucket) == ("running", 100, 200)
+    assert running.started_at is not None
+    assert await experiment_repository.stop("one")
+    assert await experiment_repository.running() == []
+    assert not await experiment_repository.start("one", 100, 200)
+    assert [one.state for one in await experiment_repository.everything()] == ["stopped"]
+
+
+async def test_of_those_that_want_the_same_buckets_at_once_one_starts(experiment_repository):
+    for name in ("one", "two", "three"):
+        await experiment_repository.create(draft(name))
+    await experiment_repository.create(draft("other", "elsewhere"))
+    starts = (
+        experiment_repository.start("one", 0, 10),
+        experiment_repository.start("two", 5, 15),
+        experiment_repository.start("three", 9, 12),
+    )
+    assert sum(await asyncio.gather(*starts)) in {1, 2}
+    runs = sorted((one.first_bucket, one.end_bucket) for one in await experiment_repository.running())
+    assert all(before[1] <= after[0] for before, after in pairwise(runs))
+    assert await experiment_repository.start("other", 0, 10)

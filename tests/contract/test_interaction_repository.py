@@ -1,0 +1,175 @@
+"""The journal's contract, kept by the fake and by Postgres alike; and how Postgres keeps it by the day."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from tests.fakes.interaction_repository import FakeInteractions
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
+from visualsearch.adapters.postgres.migrations import migrate
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.images import NewImage
+from visualsearch.domain.interactions import Click, Search, WriteResult
+
+ADA = 2**63 - 1
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def database(stack):
+    """A migrated database of the tests' own: (dsn, password)."""
+    password = stack.postgres_password.get_secret_value()
+    name = f"journal_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stack.postgres_dsn, password=password, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        dsn = f"{stack.postgres_dsn.rsplit('/', 1)[0]}/{name}"
+        migrate(dsn, password)
+        yield dsn, password
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def server(database):
+    """The bare server, emptied."""
+    dsn, password = database
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        server.execute("TRUNCATE interactions, queries, spooled, images CASCADE")
+        yield server
+
+
+@pytest.fixture
+async def postgres(server, database):
+    catalog = PostgresCatalog(*database, 5.0)
+    interaction_repository = PostgresInteractions(catalog.rows)
+    interaction_repository.catalog = catalog
+    yield interaction_repository
+    await catalog.close()
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+def interaction_repository(request):
+    return FakeInteractions() if request.param == "fake" else request.getfixturevalue("postgres")
+
+
+def rows(server, what="user_id, query_image_id, displayed_image_id, rank, type"):
+    return server.execute(f"SELECT {what} FROM interactions ORDER BY ts, type DESC, rank").fetchall()
+
+
+async def test_what_is_told_twice_is_written_once(interaction_repository):
+    told = [Search(5, "v1", (3, 2)), Click(5, 3, 1), Click(5, 3, 1)]
+    assert await interaction_repository.write([]) == WriteResult()
+    assert await interaction_repository.write(told[:2]) == WriteResult(2)
+    assert await interaction_repository.write(told) == WriteResult(1)
+    assert await interaction_repository.write(told) == WriteResult()
+
+
+async def test_what_cannot_be_stored_is_refused(interaction_repository):
+    with pytest.raises(InvalidInput):
+        await interaction_repository.write([Search(2**63, "v1", (1,))])
+
+
+async def test_an_unchecked_click_on_what_never_was_is_dropped(interaction_repository):
+    assert await interaction_repository.write([Click(2**62, 2**61, 1, checked=False)]) == WriteResult(1, 1)
+
+
+async def test_room_is_made_and_made_again(interaction_repository):
+    assert await interaction_repository.keep(90) == []
+    assert await interaction_repository.keep(90) == []
+
+
+@pytest.mark.stack
+async def test_impressions_and_clicks_have_the_columns_that_were_promised(postgres, server):
+    await postgres.write([Search(5, "v1", (3, 2), ADA, True, "1,2,3,4", "queries/5"), Click(5, 2, 2, ADA)])
+    assert rows(server) == [
+        (ADA, 5, 3, 1, "impression"),
+        (ADA, 5, 2, 2, "impression"),
+        (ADA, 5, 2, 2, "click"),
+    ]
+    assert server.execute("SELECT id, release, user_id, box, blob_key FROM queries").fetchall() == [
+        (5, "v1", ADA, "1,2,3,4", "queries/5")
+    ]
+
+
+@pytest.mark.stack
+async def test_a_search_with_an_image_of_the_corpus_is_no_query_with_a_picture(postgres, server):
+    await postgres.write([Search(5, "v1", (3,))])
+    await postgres.write([Search(5, "v1", (3,))])
+    assert rows(server) == [(None, 5, 3, 1, "impression")] * 2
+    assert server.execute("SELECT count(*) FROM queries").fetchone() == (0,)
+
+
+@pytest.mark.stack
+async def test_a_click_has_the_variants_of_its_own_search(postgres, server):
+    mine, theirs = Search(5, "v1", (3,), 1, variants={"x": "a"}), Search(5, "v1", (3,), 2, variants={"x": "b"})
+    await postgres.write([mine, theirs])
+    await postgres.write([Click(5, 3, 1, 1), Click(5, 3, 1, 2), Click(6, 3, 1, 1)])
+    found = server.execute("SELECT user_id, variants FROM interactions WHERE type = 'click' ORDER BY 1, 2").fetchall()
+    assert found == [(1, {"x": "a"}), (1, None), (2, {"x": "b"})]
+
+
+@pytest.mark.stack
+async def test_an_unchecked_click_on_what_is_real_is_written(postgres, server):
+    image = await postgres.catalog.register(NewImage("s3://images/a"))
+    (query,) = await postgres.catalog.allocate_query_ids(1)
+    assert await postgres.write([Click(query, image.id, 1, checked=False)]) == WriteResult(1)
+    assert rows(server) == [(None, query, image.id, 1, "click")]
+
+
+@pytest.mark.stack
+async def test_writers_beside_each_other_write_once(postgres, server):
+    told = [Search(number, "v1", tuple(range(1, 51))) for number in range(1, 41)]
+    done = await asyncio.gather(*(postgres.write(told) for _ in range(4)))
+    assert sum(one.new for one in done) == 40
+    assert len(rows(server)) == 2000
+
+
+@pytest.mark.stack
+async def test_a_day_is_made_of_what_came_before_it_was_there(postgres, server):
+    at = datetime.now(UTC) + DAY
+    server.execute("DROP TABLE IF EXISTS " + ", ".join(f"{name}_{at:%Y%m%d}" for name in ("interactions", "spooled")))
+    await postgres.write([Search(5, "v1", (3, 2), at=at)])
+    assert server.execute("SELECT count(*) FROM interactions_default").fetchone() == (2,)
+    await postgres.keep(90)
+    assert server.execute("SELECT count(*) FROM interactions_default").fetchone() == (0,)
+    assert server.execute(f"SELECT count(*) FROM interactions_{at:%Y%m%d}").fetchone() == (2,)
+
+
+@pytest.mark.stack
+async def test_what_is_too_old_is_dropped_from_every_table_and_nothing_else(postgres, server):
+    now = datetime.now(UTC)
+    for age in (0, 9, 10, 11, 12):
+        day = (now - age * DAY).date()
+        for table, column in {"interactions": "ts", "queries": "asked_at"}.items():
+            if age != 12:  # that day has no partition of its own
+                server.execute("SELECT add_day(%s, %s, %s)", [table, column, day])
+        await postgres.write([Search(age + 1, "v1", (3,), picture=True, at=now - age * DAY)])
+    dropped = await postgres.keep(10)
+    assert dropped == [f"{name}_{now - 11 * DAY:%Y%m%d}" for name in ("interactions", "queries")]
+    for query in ("SELECT query_image_id - 1 FROM interactions", "SELECT id - 1 FROM queries"):
+        assert {age for (age,) in server.execute(query)} == {0, 9, 10}
+
+
+@pytest.mark.stack
+async def test_rows_of_the_time_before_are_kept_by_the_day_from_then_on(stack, database, server, postgres):
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy.engine import make_url
+
+    import visualsearch.adapters.postgres.migrations as migrations
+
+    dsn, password = database
+    config = Config()
+    config.set_main_option("script_location", migrations.__path__[0])
+    config.attributes["url"] = make_url(dsn).set(drivername="postgresql+psycopg", password=password)
+    await postgres.write([Search(5, "v1", (3,), picture=True), Click(5, 3, 1)])
+    command.downgrade(config, "0002")
+    assert len(rows(server)) == 2
+    command.upgrade(config, "head")
+    await postgres.keep(90)
+    assert len(rows(server)) == 2
+    assert server.execute("SELECT count(*) FROM queries").fetchone() == (1,)
+    assert server.execute("SELECT count(*) FROM interactions_default").fetchone() == (0,)

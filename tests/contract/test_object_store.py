@@ -1,0 +1,142 @@
+"""The object store's contract, kept by the fake and by S3 alike."""
+
+import socket
+import uuid
+
+import pytest
+
+from tests.fakes.object_store import FakeObjectStore
+from visualsearch.adapters.s3.object_store import S3ObjectStore
+from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
+
+ODD_KEYS = [
+    "plain.jpg",
+    "a folder/with spaces.jpg",
+    "ünïcode/日本.webp",
+    "per%20cent%.jpg",
+    "q?u=e&r+y#x;.png",
+    "'quotes\" and *stars* [1] {2} ~.png",
+    "family \N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}.png",
+    "narrow\N{NARROW NO-BREAK SPACE}space.png",
+    "-dash/_under/.dot",
+]
+NO_KEYS = ["", "/a", "a/", "a//b", "a/../b", "./a", "new\nline", "nul\x00", "\udcff"]
+
+
+@pytest.fixture(scope="session")
+def bucket():
+    return f"contract-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def object_store(request, bucket):
+    if request.param == "fake":
+        yield FakeObjectStore(bucket)
+        return
+    settings = request.getfixturevalue("stack")
+    keys = settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value()
+    s3 = S3ObjectStore(settings.s3_url, bucket, settings.s3_region, *keys, 10.0)
+    await s3.ensure_bucket()
+    yield s3
+    async for page in s3.walk():
+        for blob in page:
+            await s3.delete(blob.key)
+    await s3.close()
+
+
+async def listed(object_store, **span):
+    return [blob.key async for page in object_store.walk(**span) for blob in page]
+
+
+async def test_a_bucket_can_be_asked_for_twice(object_store):
+    await object_store.ensure_bucket()
+    await object_store.ensure_bucket()
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_an_object_of_any_name_comes_back_as_it_was(object_store, key):
+    etag = await object_store.put(key, b"hello", "image/jpeg")
+    assert await object_store.get(key, 5) == b"hello"
+    uri = object_store.uri(key)
+    assert object_store.key(uri) == key
+    assert uri.isascii()
+    (blob,) = [blob async for page in object_store.walk() for blob in page]
+    assert (blob.key, blob.size, blob.etag) == (key, 5, etag)
+    await object_store.delete(key)
+    assert await listed(object_store) == []
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+async def test_a_name_that_no_object_can_have_is_refused(object_store, key):
+    with pytest.raises(InvalidInput):
+        object_store.uri(key)
+    with pytest.raises(InvalidInput):
+        await object_store.put(key, b"hello")
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "s3://", "s3://other/a", "https://images/a", "s3://{0}", "s3://{0}/", "s3://{0}/%00"]
+)
+async def test_a_uri_of_elsewhere_has_no_key(object_store, uri):
+    with pytest.raises(InvalidInput):
+        object_store.key(uri.format(object_store.bucket))
+
+
+async def test_an_object_can_be_overwritten(object_store):
+    first = await object_store.put("a", b"one")
+    second = await object_store.put("a", b"other")
+    assert first != second
+    assert await object_store.get("a", 100) == b"other"
+
+
+async def test_an_object_that_is_too_large_is_not_read(object_store):
+    await object_store.put("a", b"x" * 1000)
+    assert len(await object_store.get("a", 1000)) == 1000
+    with pytest.raises(ImageTooLarge, match="1000 bytes"):
+        await object_store.get("a", 999)
+
+
+async def test_what_is_not_there_is_not_found_and_need_not_be_deleted(object_store):
+    with pytest.raises(NotFound):
+        await object_store.get("none", 10)
+    await object_store.delete("none")
+
+
+async def test_objects_are_walked_in_order_from_anywhere(object_store):
+    for key in ("p/2", "p/1", "p/3", "q/1"):
+        await object_store.put(key, b"x")
+    assert await listed(object_store) == ["p/1", "p/2", "p/3", "q/1"]
+    assert await listed(object_store, prefix="p/") == ["p/1", "p/2", "p/3"]
+    assert await listed(object_store, prefix="p/", after="p/1") == ["p/2", "p/3"]
+    assert await listed(object_store, prefix="none/") == []
+
+
+async def test_a_check_of_what_works_is_silent(object_store):
+    await object_store.check()
+
+
+async def test_a_server_that_is_away_is_unavailable():
+    fake = FakeObjectStore()
+    fake.down = True
+    real = S3ObjectStore("http://127.0.0.1:1", "images", "us-east-1", "a", "b", 0.5)
+    for object_store in (fake, real):
+        calls = (
+            object_store.check(),
+            object_store.get("a", 1),
+            object_store.put("a", b""),
+            object_store.delete("a"),
+            object_store.ensure_bucket(),
+        )
+        for call in calls:
+            with pytest.raises(Unavailable, match="object store"):
+                await call
+        with pytest.raises(Unavailable, match="object store"):
+            await listed(object_store)
+
+
+async def test_a_server_that_never_answers_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
+        port = server.getsockname()[1]
+        object_store = S3ObjectStore(f"http://127.0.0.1:{port}", "images", "us-east-1", "a", "b", 0.3)
+        with pytest.raises(Unavailable, match="object store"):
+            await object_store.get("a", 1)

@@ -1,0 +1,62 @@
+"""The recall log's contract, kept by the fake and by Postgres alike."""
+
+import uuid
+
+import pytest
+
+from tests.fakes.catalog import FakeCatalog
+from tests.fakes.recall_repository import FakeRecallSamples
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
+from visualsearch.domain.errors import NotFound
+from visualsearch.domain.recall import Recall
+from visualsearch.domain.releases import Release
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def stores(request):
+    if request.param == "fake":
+        catalog = FakeCatalog()
+        yield catalog, FakeRecallSamples(catalog)
+        return
+    settings = request.getfixturevalue("stack")
+    catalog = PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), 10.0)
+    yield catalog, PostgresRecallSamples(catalog.rows)
+    await catalog.close()
+
+
+@pytest.fixture
+def release():
+    return f"recall_{uuid.uuid4().hex[:8]}"
+
+
+async def test_samples_of_one_release_add_up(stores, release):
+    _, log = stores
+    await log.record(release, Recall(9, 10, 1))
+    await log.record(release, Recall(10, 10, 1))
+    await log.record(f"{release}_b", Recall(3, 5, 1))
+    found = await log.since(60.0)
+    assert found[release] == Recall(19, 20, 2)
+    assert found[release].value == pytest.approx(0.95)
+    assert found[f"{release}_b"] == Recall(3, 5, 1)
+
+
+async def test_only_what_is_recent_counts(stores, release):
+    _, log = stores
+    await log.record(release, Recall(9, 10, 1))
+    assert release not in await log.since(0.0)
+
+
+async def test_a_release_is_searched_with_other_parameters_from_then_on(stores, release):
+    catalog, log = stores
+    one = Release(release, 1, "f" * 64, f"images_{release}", "ivf_pq", {"nprobe": 64})
+    await catalog.add_release(one, "retired")
+    await log.search_with(release, {"nprobe": 32, "candidates": 400})
+    found = {one.name: one for one, _, _ in await catalog.releases()}[release]
+    assert found.search_params == {"nprobe": 32, "candidates": 400}
+
+
+async def test_parameters_of_a_release_that_is_not_there_are_not_found(stores, release):
+    _, log = stores
+    with pytest.raises(NotFound):
+        await log.search_with(release, {"nprobe": 32})

@@ -1,0 +1,55 @@
+"""The contract of the sums by release, kept by the fake and by Valkey alike."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from tests.fakes.release_counters import FakeReleaseCounters
+from visualsearch.adapters.valkey.release_counters import ValkeyReleaseCounters
+from visualsearch.domain.errors import Unavailable
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def counts(request):
+    if request.param == "fake":
+        yield FakeReleaseCounters()
+        return
+    settings = request.getfixturevalue("stack")
+    real = ValkeyReleaseCounters(settings.valkey_url, settings.valkey_password.get_secret_value(), 5.0)
+    yield real
+    await real.close()
+
+
+@pytest.fixture
+def name():
+    return f"contract_{uuid.uuid4().hex[:8]}"
+
+
+async def test_what_processes_add_is_summed_by_release_and_counter(counts, name):
+    other = f"{name}|odd"
+    await counts.add({name: {"requests": 2, "slot:3": 1}, other: {"requests": 7}})
+    await counts.add({name: {"requests": 3}})
+    sums = await counts.since(60)
+    assert sums[name] == {"requests": 5, "slot:3": 1}
+    assert sums[other] == {"requests": 7}
+
+
+async def test_what_was_added_before_the_time_asked_for_is_left_out(counts, name):
+    await counts.add({name: {"requests": 1}})
+    await asyncio.sleep(1.1)
+    assert name not in await counts.since(1)
+
+
+async def test_totals_are_kept_apart_by_their_name(counts, name):
+    await counts.add_total(name, {"queries": 1, "rbo": 900_000})
+    await counts.add_total(name, {"queries": 1})
+    assert await counts.total(name) == {"queries": 2, "rbo": 900_000}
+    assert await counts.total(f"{name}_other") == {}
+
+
+async def test_a_server_that_is_not_there_is_unavailable():
+    away = ValkeyReleaseCounters("redis://127.0.0.1:1/0", "", 1.0)
+    with pytest.raises(Unavailable):
+        await away.since(5)
+    await away.close()

@@ -1,0 +1,129 @@
+"""The contract of the releases' log, kept by the fake and by Postgres alike."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from tests.fakes.catalog import FakeCatalog
+from tests.fakes.release_repository import FakeReleases
+from tests.unit.releases import NEW, OLD, RAMP, verdict
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.migrations import migrate
+from visualsearch.adapters.postgres.release_repository import PostgresReleases
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Transition
+from visualsearch.domain.releases import ReleaseState
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STANDING = ReleaseRecord(NEW, ReleaseState.READY, NOW, None, 2.5, Job.EVALUATE, verdict(), "why")
+
+
+@asynccontextmanager
+async def database(settings):
+    """A database of its own, so that the stack's own releases stay out of it."""
+    name = f"log_{uuid.uuid4().hex[:8]}"
+    password = settings.postgres_password.get_secret_value()
+    with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    dsn = settings.postgres_dsn.rsplit("/", 1)[0] + f"/{name}"
+    await asyncio.to_thread(migrate, dsn, password)
+    catalog = PostgresCatalog(dsn, password, 10.0)
+    yield catalog
+    await catalog.close()
+    with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def log(request):
+    if request.param == "fake":
+        yield FakeReleases(FakeCatalog())
+        return
+    async with database(request.getfixturevalue("stack")) as catalog:
+        yield PostgresReleases(catalog)
+
+
+async def put(log, *records):
+    async with log.switching() as book:
+        for one in records:
+            await book.put(one)
+
+
+async def test_what_is_written_is_read_back_whole(log):
+    canary = ReleaseRecord(OLD, ReleaseState.CANARY, NOW, replace(RAMP, since=NOW, step=1))
+    await put(log, STANDING, canary)
+    assert {one.release.name: one for one in await log.records()} == {"v1": canary, "v2": STANDING}
+    await put(log, replace(STANDING, state=ReleaseState.LIVE, job=Job.NONE, evaluation=None))
+    assert next(one for one in await log.records() if one.release == NEW).state == ReleaseState.LIVE
+
+
+async def test_the_history_is_read_newest_first_and_by_release(log):
+    first = Transition(NOW, "v2", "ada", Action.PROMOTE, "ready", "live", "better", "v1", verdict())
+    second = Transition(NOW, "v1", "bob", Action.RETIRE, "ready", "retired")
+    async with log.switching() as book:
+        await book.record(first)
+        await book.record(second)
+        assert await book.switches() == [first]
+    assert await log.history(None, 10) == [second, first]
+    assert await log.history("v2", 10) == [first]
+    assert await log.history(None, 1) == [second]
+
+
+async def test_an_error_undoes_all_of_a_move(log):
+    await put(log, STANDING)
+    with pytest.raises(RuntimeError):
+        await move_and_fail(log)
+    assert await log.records() == [STANDING]
+    assert await log.history(None, 10) == []
+
+
+async def test_two_that_move_at_once_move_one_after_the_other(log):
+    order = []
+
+    async def move(number):
+        async with log.switching() as book:
+            order.append(("in", number))
+            await book.records()
+            await asyncio.sleep(0.05)
+            order.append(("out", number))
+
+    await asyncio.gather(*map(move, range(3)))
+    assert [what for what, _ in order] == ["in", "out"] * 3
+
+
+@pytest.mark.stack
+async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
+    async with database(stack) as catalog:
+        log = PostgresReleases(catalog)
+        await put(log, STANDING)
+        moving = asyncio.create_task(put_and_hang(log))
+        await asyncio.sleep(0.3)
+        async with catalog.connection() as connection:
+            # What the server sees of a killed client: a connection that ends.
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+            )
+        await put(log, replace(STANDING, note="somebody else, a moment later"))
+        moving.cancel()
+        with pytest.raises((asyncio.CancelledError, Unavailable)):
+            await moving
+        assert [one.state for one in await log.records()] == [ReleaseState.READY]
+
+
+async def put_and_hang(log):
+    async with log.switching() as book:
+        await book.put(replace(STANDING, state=ReleaseState.LIVE))
+        await asyncio.sleep(5)
+
+
+async def move_and_fail(log):
+    async with log.switching() as book:
+        await book.put(replace(STANDING, state=ReleaseState.RETIRED))
+        await book.record(Transition(NOW, "v2", "ada", Action.RETIRE, "ready", "retired"))
+        raise RuntimeError

@@ -1,0 +1,63 @@
+"""Interactions and queries in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import InvalidInput, Unavailable
+from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain.interactions import Interaction
+
+MAX_ID = 2**63 - 1
+
+
+class FakeInteractions:
+    """What is written is there to be looked at. While ``down`` is set every call raises ``Unavailable``."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.told: dict[str, Interaction] = {}
+        self.real: set[int] = set()
+        """Ids of queries and images that unchecked clicks may name."""
+        self.kept_days = 0
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("Postgres")
+
+    async def write(self, told: Sequence[Interaction]) -> WriteResult:
+        self._up()
+        if any(one.query_image_id > MAX_ID for one in told):
+            raise InvalidInput("Postgres cannot store a value.")
+        written = WriteResult()
+        for one in told:
+            if one.id in self.told:
+                continue
+            self.told[one.id] = one
+            unfounded = (
+                isinstance(one, Click)
+                and not one.checked
+                and not {one.query_image_id, one.displayed_image_id} <= self.real
+            )
+            if unfounded:
+                del self.told[one.id]
+            written += WriteResult(1, int(unfounded))
+        return written
+
+    @property
+    def searches(self) -> list[Search]:
+        return [one for one in self.told.values() if isinstance(one, Search)]
+
+    async def query(self, query_image_id: int) -> StoredQuery | None:
+        self._up()
+        kept = [one for one in self.searches if one.query_image_id == query_image_id and one.picture]
+        return StoredQuery(kept[0].owner, kept[0].box, kept[0].blob_key) if kept else None
+
+    async def keep(self, days: int) -> list[str]:
+        self._up()
+        self.kept_days = days
+        return []

@@ -1,0 +1,42 @@
+"""The recall log in memory, beside a fake catalog."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import NotFound
+from visualsearch.domain.recall import Recall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.fakes.catalog import FakeCatalog
+
+
+class FakeRecallSamples:
+    """Samples are plain tuples (time, release, recall). Down while its catalog is."""
+
+    def __init__(self, catalog: FakeCatalog) -> None:
+        self._catalog = catalog
+        self.samples: list[tuple[float, str, Recall]] = []
+
+    async def record(self, release: str, recall: Recall) -> None:
+        await self._catalog.check()
+        self.samples.append((time.monotonic(), release, recall))
+
+    async def since(self, seconds: float) -> dict[str, Recall]:
+        await self._catalog.check()
+        sums: dict[str, Recall] = {}
+        for at, release, recall in self.samples:
+            if at > time.monotonic() - seconds:
+                sums[release] = sums.get(release, Recall()) + recall
+        return sums
+
+    async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
+        rows = self._catalog.release_rows
+        if release not in rows:
+            raise NotFound(f"There is no release {release!r}.")
+        one, state, since = rows[release]
+        rows[release] = (replace(one, search_params=dict(search_params)), state, since)

@@ -1,0 +1,165 @@
+"""Keys, roles and rates."""
+
+import hashlib
+
+import pytest
+
+from gateway.api.authentication import OPERATOR, AccessControl, Caller, Role
+from gateway.process.rate_limits import AWAY_S, CALLERS, LocalRateLimit, SharedRateLimit
+from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
+
+STRANGER = Caller("", Role.READ)
+
+
+def entry(owner, role, key):
+    return f"{owner}:{role}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+KEYS = ", ".join([entry("ada", "read", "r"), entry("bob", "write", "w"), entry("eve", "admin", "a")])
+
+
+@pytest.fixture
+def access():
+    return AccessControl(KEYS, None, False)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, for a test to move on."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("gateway.process.rate_limits.time.monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_without_keys_anybody_is_the_operator():
+    assert AccessControl("", None, False).caller({}, Role.ADMIN) == OPERATOR
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"authorization": "Bearer w"}, {"authorization": "bearer  w "}, {"x-api-key": "w"}],
+)
+def test_a_key_may_come_in_either_header(access, headers):
+    assert access.caller(headers, Role.WRITE) == Caller("bob", Role.WRITE)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"x-api-key": ""}, *({"authorization": value} for value in ("Bearer wrong", "Basic w", "Bearer", "w"))],
+)
+def test_no_key_or_an_unknown_one_is_unauthenticated(access, headers):
+    with pytest.raises(Unauthenticated):
+        access.caller(headers, Role.READ)
+
+
+@pytest.mark.parametrize(
+    ("key", "opens"),
+    [("r", {Role.READ}), ("w", {Role.READ, Role.WRITE}), ("a", set(Role))],
+)
+def test_each_role_includes_the_ones_before_it(access, key, opens):
+    for role in Role:
+        if role in opens:
+            access.caller({"x-api-key": key}, role)
+        else:
+            with pytest.raises(Forbidden, match=role.name.lower()):
+                access.caller({"x-api-key": key}, role)
+
+
+@pytest.mark.parametrize("keys", ["ada", "ada:read", "ada:king:" + "0" * 64, "ada:read:short", ":read:" + "0" * 64])
+def test_keys_of_another_form_are_a_configuration_error(keys):
+    with pytest.raises(ConfigurationError):
+        AccessControl(keys, None, False)
+
+
+async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
+    for _ in range(times):
+        await access.limit(caller, address)
+
+
+async def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(clock):
+    access = AccessControl("", LocalRateLimit(5), False)
+    await take(access, times=5)
+    with pytest.raises(RateLimited) as refused:
+        await take(access)
+    assert refused.value.retry_after_s == pytest.approx(0.2)
+
+
+async def test_the_allowance_grows_back_with_time(clock):
+    access = AccessControl("", LocalRateLimit(5), False)
+    await take(access, times=5)
+    clock.now += 0.5
+    await take(access, times=2)
+    with pytest.raises(RateLimited):
+        await take(access)
+
+
+async def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
+    access = AccessControl("", LocalRateLimit(1), False)
+    await take(access)
+    for _ in range(4):
+        clock.now += 0.24
+        with pytest.raises(RateLimited):
+            await take(access)
+    clock.now += 0.1
+    await take(access)
+
+
+async def test_callers_do_not_share_an_allowance(clock):
+    access = AccessControl("", LocalRateLimit(1), False)
+    await take(access, "10.0.0.1")
+    await take(access, "10.0.0.2")
+    await take(access, "10.0.0.1", Caller("ada", Role.READ))
+    with pytest.raises(RateLimited):
+        await take(access, "10.0.0.9", Caller("ada", Role.READ))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_this_machine_is_not_limited_unless_asked_for(clock, address):
+    await take(AccessControl("", LocalRateLimit(1), False), address, times=50)
+    await take(AccessControl("", LocalRateLimit(1), False), address, Caller("ada", Role.READ), times=50)
+    with pytest.raises(RateLimited):
+        await take(AccessControl("", LocalRateLimit(1), True), address, times=2)
+
+
+async def test_no_rate_is_no_limit(clock):
+    await take(AccessControl("", None, True), times=1000)
+
+
+async def test_so_many_callers_are_remembered_and_no_more(clock):
+    access = AccessControl("", LocalRateLimit(1), False)
+    for number in range(CALLERS + 1):
+        await take(access, f"host{number}")
+    await take(access, "host0")
+    with pytest.raises(RateLimited):
+        await take(access, f"host{CALLERS}")
+
+
+class Valkey:
+    """Stands in for the shared rates: counts what it is asked, and may be away."""
+
+    def __init__(self):
+        self.asked, self.away = 0, False
+
+    async def take(self, who):
+        self.asked += 1
+        if self.away:
+            raise Unavailable("Valkey", "it is away")
+        return 0.0
+
+
+async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks_again_later(clock):
+    valkey = Valkey()
+    access = AccessControl("", SharedRateLimit(valkey, LocalRateLimit(2)), False)
+    await take(access, times=5)
+    valkey.away = True
+    await take(access, times=2)
+    with pytest.raises(RateLimited):
+        await take(access)
+    assert valkey.asked == 6
+    valkey.away = False
+    clock.now += AWAY_S
+    await take(access, times=5)
+    assert valkey.asked == 11

@@ -1,0 +1,140 @@
+"""Where a projection starts from: in closed form, out of features of pictures as they are served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from encoders import backbones
+from encoders.checkpoint import Encoder, Projection
+from visualsearch.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from training.batches import Rows, Source
+    from training.config import Config
+    from training.picture_collection import Collection
+
+FITTED_ON = 30_000
+"""Pictures whose features the first projection is fitted to, at most."""
+
+PRINCIPAL = 900
+"""Directions in which whitening is computed: those of 3,304 features beyond hold 6% of the variance, and noise."""
+CLASS_CAP = 30
+"""A class counts as so many pictures at most, so that large folders don't drown the others."""
+
+
+def encoder(
+    given: Config, source: Source, collection: Collection, rows: Rows, resumed: dict[str, Any] | None
+) -> Encoder:
+    """Return the encoder that a run begins with: the one of a checkpoint, or a new one fitted to rows.
+
+    Raises ``ConfigurationError`` where backbone, dimension or checkpoint do not fit.
+    """
+    backbone = backbones.load(given.backbone, given.pretrained)
+    if not resumed:
+        return Encoder(backbone, _first(given, source, collection, rows, backbone), given.tune)
+    kept = resumed["projection"]
+    begun = Encoder(backbone, Projection(kept["matrix"], kept["mean"]), given.tune)
+    if resumed["backbone_state"]:
+        begun.backbone.load_state_dict(resumed["backbone_state"])
+    return begun
+
+
+def _first(
+    given: Config, source: Source, collection: Collection, rows: Rows, backbone: backbones.Backbone
+) -> Projection:
+    rows = rows[:: max(1, len(rows) // FITTED_ON)]
+    served = _features(backbone, source.served(rows), given.micro_batch)
+    if given.start == "principal":
+        return principal(served, given.dim, given.whiten, given.seed)
+    if given.start != "within":
+        raise ConfigurationError(f"A projection starts from principal or within, not from {given.start}.")
+    viewed = _features(backbone, source.viewed(rows), given.micro_batch)
+    return within(served, (collection.labels[rows], collection.kinds[rows]), viewed, given.dim, given.ridge)
+
+
+def _features(backbone: backbones.Backbone, inputs: torch.Tensor, at_once: int) -> NDArray[np.float32]:
+    if inputs.is_floating_point():
+        served: NDArray[np.float32] = inputs.numpy()
+        return served
+    with torch.inference_mode():
+        parts = [backbone.network(part) for part in inputs.split(at_once)]
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
+    return found
+
+
+def principal(features: NDArray[np.float32], dim: int, whiten: float = 0.5, seed: int = 0) -> Projection:
+    """Take the directions in which features [n, f] vary most, evened out by half as in ``encoders.projection_fitting``.
+
+    Where there are fewer pictures than dimensions, random directions fill up. Raises ``ConfigurationError`` if the
+    features have fewer numbers than the projection shall give.
+    """
+    if features.shape[1] < dim:
+        raise ConfigurationError(
+            f"The backbone gives {features.shape[1]} features; a projection to {dim} needs as many."
+        )
+    mean = features.mean(0)
+    _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
+    deviation = np.maximum(singular[:dim], singular[0] * 1e-3) / np.sqrt(len(features))
+    matrix = directions[:dim] * (deviation[0] / deviation[:, None]) ** whiten
+    if len(matrix) < dim:
+        random = np.random.default_rng(seed).standard_normal((dim - len(matrix), features.shape[1]))
+        matrix = np.concatenate([matrix, random / np.linalg.norm(random, axis=1, keepdims=True)])
+    return _projection(matrix, mean)
+
+
+def within(
+    features: NDArray[np.float32],
+    classes: Sequence[NDArray[np.int64]],
+    views: NDArray[np.float32],
+    dim: int,
+    ridge: float,
+) -> Projection:
+    """Shrink what differs within classes, then take the directions in which features [n, f] vary most.
+
+    ``classes`` are labels [n], several ways to class the same pictures; ``views`` [n, f] are augmented views of them.
+    The scatter within classes is whitened, with ``ridge`` of an even spread added, and a PCA follows: linear
+    discriminant analysis (Fukunaga, 1990, chapter 10) with pictures instead of class means between. Raises
+    ``ConfigurationError`` for fewer pictures or features than dimensions.
+    """
+    if min(features.shape) < dim:
+        raise ConfigurationError(f"{dim} dimensions need as many pictures and features; there are {features.shape}.")
+    mean = features.mean(0)
+    centred = features - mean
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    basis = directions[:, ::-1][:, : max(dim, PRINCIPAL)]
+    reduced = centred @ basis
+    apart = (views - mean) @ basis - reduced
+    scatter = apart.T @ apart / (2 * len(apart))
+    for labels in classes:
+        scatter = scatter + _scatter(reduced, labels)
+    scatter /= np.trace(scatter)
+    values, vectors = np.linalg.eigh(scatter + ridge / len(scatter) * np.eye(len(scatter)))
+    whitening = vectors / np.sqrt(values)
+    _, between = np.linalg.eigh(whitening.T @ (reduced.T @ reduced) @ whitening)
+    matrix = (basis @ whitening @ between[:, ::-1][:, :dim]).T
+    return _projection(matrix / np.sqrt((matrix**2).sum(1).mean()), mean)
+
+
+def _scatter(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean outer product of differences from the class mean, over classes of two or more: [f, f]."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, inverse, features)
+    several = counts[inverse] > 1
+    if not several.any():
+        return np.zeros((features.shape[1], features.shape[1]))
+    apart = (features - (sums / counts[:, None])[inverse])[several]
+    weight = (np.minimum(counts, CLASS_CAP) / np.maximum(counts - 1, 1))[inverse][several]
+    total: NDArray[np.float64] = (apart * weight[:, None]).T @ apart / weight.sum()
+    return total
+
+
+def _projection(matrix: NDArray[np.float64], mean: NDArray[np.float32]) -> Projection:
+    return Projection(torch.from_numpy(np.ascontiguousarray(matrix, np.float32)), torch.from_numpy(mean))

@@ -1,0 +1,1 @@
+"""One package per server or vendor; each turns vendor errors into ours."""

@@ -1,0 +1,1 @@
+"""Milvus: the vector collections."""

@@ -1,0 +1,412 @@
+"""The vector collections, in Milvus."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import yaml
+from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
+
+from visualsearch.adapters.milvus.rows import (
+    SCALARS,
+    column,
+    expression,
+    from_fields,
+    profile_named,
+    schema,
+    to_fields,
+    vectors_of,
+)
+from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.images import EMBEDDING_DIM
+from visualsearch.domain.search import Candidates, Filter, VectorRow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_COUNT = 16_384
+"""Milvus' own limit of rows in one answer."""
+ALL_LISTS = 65_536
+"""The highest nprobe that Milvus takes; it searches every list there is."""
+CREATE_S = 120.0
+"""An index of a type that this server cannot build is accepted and never finishes, so every wait is bounded."""
+SEAL_S = 600.0
+"""Longest wait for an index: a segment of a million rows takes minutes on two cores."""
+RECOUNT_S = 30.0
+"""Milvus needs seconds to take up a segment that it has sealed, and takes one flush of a collection in ten."""
+UNKNOWN_COLLECTION = 100
+SEALED = "Sealed"
+LEAST_INDEXED = 1024
+"""Milvus builds no index for a segment of fewer rows."""
+WIDER = 4
+"""So many times more rows are asked for where all that came are copies of one another."""
+CHANNEL = {
+    # Else a new channel waits for as long as the broken one would have.
+    "grpc.use_local_subchannel_pool": 1,
+    # A server that was away is found again within a second, not after gRPC's two minutes.
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+}
+INDEX_PARAMS = {"nprobe", "ef"}
+"""Of a release's search parameters, those that are Milvus' own."""
+
+
+class MilvusVectors:
+    """Collections of embeddings, one per release; searches see what was settled before they began.
+
+    ``config`` is the path of collection.yaml. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    def __init__(self, uri: str, user: str, password: str, config: Path, timeout_s: float) -> None:
+        # Dedicated, for who takes up a shared connection that has lain idle asks first whether it is well, under a lock
+        # that the answer "no" needs too: with Milvus away that waits for itself, for ever (pymilvus 3.0.2). And kept
+        # whatever happens: pymilvus opens its channel anew by itself.
+        self._options: dict[str, Any] = {"uri": uri, "timeout": timeout_s, "dedicated": True, "grpc_options": CHANNEL}
+        if password:
+            self._options |= {"user": user, "password": password}
+        self._timeout_s = timeout_s
+        self._config = yaml.safe_load(config.read_text())
+        self._client: AsyncMilvusClient | None = None
+        self._connecting = asyncio.Lock()
+
+    @property
+    def shards(self) -> int:
+        """Among how many shards a collection's rows are spread."""
+        return int(self._config["shards"])
+
+    def search_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
+        return dict(profile_named(self._config["profiles"], profile)["search"])
+
+    def index_params(self, profile: str) -> dict[str, int]:
+        """Return what a profile's index is built with, such as nlist; raises as ``search_params``."""
+        return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
+
+    async def create(self, collection: str, profile: str) -> None:
+        """Create a collection with an index profile and load it, or bring to its end what was killed in between.
+
+        No-op where it exists.
+        """
+        index = MilvusClient.prepare_index_params()
+        how = profile_named(self._config["profiles"], profile)["index"]
+        index.add_index("embedding", metric_type=self._config["schema"]["metric"], **how)
+
+        async def run(client: AsyncMilvusClient) -> None:
+            if not await client.has_collection(collection):
+                await client.create_collection(
+                    collection, schema=schema(self._config["schema"]), num_shards=self._config["shards"]
+                )
+            if not await client.list_indexes(collection):
+                await client.create_index(collection, index)
+            await client.load_collection(collection)
+
+        await self._call(run, CREATE_S)
+
+    async def drop(self, collection: str) -> None:
+        """Remove a collection with its rows and aliases; no-op where there is none."""
+
+        async def run(client: AsyncMilvusClient) -> None:
+            if await client.has_collection(collection):
+                for alias in await client.list_aliases(collection):
+                    await client.drop_alias(alias)
+                await client.drop_collection(collection)
+
+        await self._call(run, CREATE_S)
+
+    async def seal(self, collection: str) -> None:
+        """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
+
+        The index is in use when this returns.
+
+        Raises ``Unavailable`` after ten minutes: an index of a type that the server cannot build never finishes.
+        """
+
+        async def run(client: AsyncMilvusClient) -> None:
+            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
+            # been merged into others.
+            while not await self._flushed(client, collection):
+                pass
+            while not await asyncio.to_thread(self._indexed, collection):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.5)
+
+        await self._call(run, SEAL_S)
+
+    async def _flushed(self, client: AsyncMilvusClient, collection: str) -> bool:
+        """Seal what is written, and say whether as many rows as there were came to lie in sealed segments.
+
+        They do not where rows are deleted or replaced meanwhile: a merge takes those out.
+        """
+        rows = await self.count(collection)
+        await client.flush(collection)
+        end = time.monotonic() + RECOUNT_S
+        while time.monotonic() < end:
+            sealed = await asyncio.to_thread(self._sealed, collection)
+            if sealed is None or sum(one.num_rows for one in sealed) >= rows:
+                return True
+            await asyncio.sleep(0.5)
+        return False
+
+    def _indexed(self, collection: str) -> bool:
+        """Whether every sealed segment that is large enough is searched by its index."""
+        return all(one.index_name for one in self._sealed(collection) or [] if one.num_rows >= LEAST_INDEXED)
+
+    def _sealed(self, collection: str) -> list[Any] | None:
+        """Sealed segments that are searched; None where there are no segments. Only the blocking client can ask."""
+        client = MilvusClient(**self._options)
+        try:
+            segments = client.list_loaded_segments(collection)
+        except (MilvusException, grpc.RpcError) as error:
+            if "unimplemented" in str(error).lower():  # milvus-lite has no segments
+                return None
+            raise
+        finally:
+            client.close()
+        return [one for one in segments if one.state_name == SEALED]
+
+    async def point_alias(self, alias: str, collection: str) -> None:
+        """Let an alias name this collection, whatever it named before."""
+
+        async def run(client: AsyncMilvusClient) -> None:
+            for other in await client.list_collections():
+                if alias in await client.list_aliases(other):
+                    await client.alter_alias(collection, alias)
+                    return
+            await client.create_alias(collection, alias)
+
+        await self._call(run, CREATE_S)
+
+    async def aliased(self) -> dict[str, str]:
+        """Collections by the aliases that name them."""
+
+        async def run(client: AsyncMilvusClient) -> dict[str, str]:
+            names = await client.list_collections()
+            return {alias: name for name in names for alias in await client.list_aliases(name)}
+
+        found: dict[str, str] = await self._call(run)
+        return found
+
+    async def drop_alias(self, alias: str) -> None:
+        """Let an alias name nothing; no-op where it does not."""
+        await self._call(lambda client: client.drop_alias(alias), CREATE_S)
+
+    async def nearest(
+        self,
+        collection: str,
+        embedding: NDArray[np.float32],
+        count: int,
+        search_params: Mapping[str, int],
+        where: Filter,
+    ) -> Candidates:
+        """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id."""
+        count = min(count, MAX_COUNT)
+        params = {name: value for name, value in search_params.items() if name in INDEX_PARAMS}
+        found = await self._search(collection, embedding, count, params, where)
+        if len(found.ids) < count:
+            return await self._the_rest(found, collection, embedding, count, params, where)
+        while found.scores[0] == found.scores[-1] and len(found.ids) < MAX_COUNT:
+            # Nothing but copies of one picture: which of them came is chance, unless all are here.
+            asked = min(WIDER * len(found.ids), MAX_COUNT)
+            wider = await self._search(collection, embedding, asked, params, where)
+            if len(wider.ids) <= len(found.ids):
+                break
+            found = wider
+        return _first(found, count)
+
+    async def _the_rest(
+        self,
+        found: Candidates,
+        collection: str,
+        embedding: NDArray[np.float32],
+        count: int,
+        params: dict[str, int],
+        where: Filter,
+    ) -> Candidates:
+        """Look into every list where those that were probed hold too few; say whether that was all there is.
+
+        An index may not give every row: a graph may not reach it, a temporary index of what is not indexed yet looks
+        into some of its lists only. So what was found is compared with a count.
+        """
+        passing = await self._count(collection, expression(where), "Bounded")
+        if len(found.ids) < passing and "nprobe" in params:
+            found = await self._search(collection, embedding, count, params | {"nprobe": ALL_LISTS}, where)
+        return replace(found, exhausted=len(found.ids) >= passing)
+
+    async def _search(
+        self, collection: str, embedding: NDArray[np.float32], count: int, params: dict[str, int], where: Filter
+    ) -> Candidates:
+        if "ef" in params:
+            params = params | {"ef": max(params["ef"], count)}
+        answer = await self._call(
+            lambda client: client.search(
+                collection,
+                data=[embedding],
+                limit=count,
+                filter=expression(where),
+                output_fields=["embedding", *SCALARS],
+                search_params={"params": params},
+                consistency_level="Bounded",
+                timeout=self._timeout_s,
+            )
+        )
+        begin = time.perf_counter()
+        hits = answer[0]
+        ids = np.array(hits.ids, np.int64)
+        # Row by row: a matrix product may add up equal rows in different orders, and then they are no ties.
+        raw = vectors_of(hits)
+        exact = np.clip(np.einsum("ij,j->i", raw, embedding), -1, 1)
+        order = np.lexsort((ids, -exact))
+        hashes = [column(hits, name)[order] for name in SCALARS]
+        rescore_ms = (time.perf_counter() - begin) * 1000
+        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms, raw[order])
+
+    async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
+        """Write rows, replacing those of the same id; of several with one id the last counts."""
+        latest = {one.image_id: to_fields(one) for one in rows}
+        if latest:
+            await self._call(lambda client: client.upsert(collection, list(latest.values())))
+
+    async def settle(self, collection: str) -> None:
+        """Wait until everything written before this call is seen by every search after it."""
+        await self._call(
+            lambda client: client.query(
+                collection, filter="id in [0]", output_fields=["id"], limit=1, consistency_level="Strong"
+            )
+        )
+
+    async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
+        """Remove rows; ids that are not there are ignored."""
+        if image_ids:
+            await self._call(lambda client: client.delete(collection, ids=list(image_ids)))
+
+    async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """Embeddings, float32 [256], by id, for those that are there."""
+        rows = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id in {list(image_ids)}",
+                output_fields=["embedding"],
+                consistency_level="Bounded",
+                limit=len(image_ids) or 1,
+            )
+        )
+        return {row["id"]: np.array(row["embedding"], np.float32) for row in rows}
+
+    async def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
+        """Every row's (id, pHash), ids ascending, in pages."""
+        last = -1
+        while True:
+            after = last
+            rows = await self._call(
+                lambda client, after=after: client.query(  # type: ignore[misc]
+                    collection,
+                    filter=f"id > {after}",
+                    output_fields=["id", "phash"],
+                    limit=MAX_COUNT,
+                    consistency_level="Strong",
+                )
+            )
+            if not rows:
+                return
+            # A query's rows are the smallest ids past the last page, in no order.
+            page = sorted((row["id"], row["phash"] % 2**64) for row in rows)
+            last = page[-1][0]
+            yield page
+
+    async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """(id, pHash) of these rows, for those that are there."""
+        rows = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id in {list(image_ids)}",
+                output_fields=["id", "phash"],
+                consistency_level="Strong",
+                limit=len(image_ids) or 1,
+            )
+        )
+        return [(row["id"], row["phash"] % 2**64) for row in rows]
+
+    async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
+        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        found = await self._call(
+            lambda client: client.query(
+                collection,
+                filter=f"id > {after}",
+                output_fields=["id", "embedding", *SCALARS, "source", "owner", "private", "min_side"],
+                limit=limit,
+                consistency_level="Strong",
+            )
+        )
+        return sorted(map(from_fields, found), key=lambda one: one.image_id)
+
+    async def count(self, collection: str) -> int:
+        """Number of rows, exactly."""
+        return await self._count(collection, "", "Strong")
+
+    async def _count(self, collection: str, filter_: str, consistency: str) -> int:
+        rows = await self._call(
+            lambda client: client.query(
+                collection, filter=filter_, output_fields=["count(*)"], consistency_level=consistency
+            )
+        )
+        number: int = rows[0]["count(*)"]
+        return number
+
+    async def collections(self) -> list[str]:
+        """Names of all collections."""
+        names: list[str] = await self._call(lambda client: client.list_collections())
+        return names
+
+    async def check(self, collection: str) -> None:
+        """Run one real search; raise ``Unavailable`` if it fails."""
+        probe = np.full(EMBEDDING_DIM, EMBEDDING_DIM**-0.5, np.float32)
+        await self._search(collection, probe, 1, {}, Filter())
+
+    async def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _connected(self) -> AsyncMilvusClient:
+        """Return the client, which opens one connection however many ask at first."""
+        async with self._connecting:
+            if self._client is None:
+                self._client = await AsyncMilvusClient(**self._options).__aenter__()
+            return self._client
+
+    async def _call(self, work: Callable[[AsyncMilvusClient], Awaitable[Any]], limit_s: float | None = None) -> Any:  # noqa: ANN401
+        """Run work on the client under a deadline, and turn Milvus' errors into ours."""
+        try:
+            async with asyncio.timeout(limit_s or self._timeout_s):
+                return await work(await self._connected())
+        except MilvusException as error:
+            if error.code == UNKNOWN_COLLECTION or "can't find collection" in str(error):
+                raise NotFound(f"Milvus knows no such collection: {error.message}") from None
+            raise Unavailable("Milvus", str(error.message)[:200]) from None
+        except TimeoutError:
+            raise Unavailable("Milvus", f"no answer within {limit_s or self._timeout_s:g} s") from None
+        except (grpc.RpcError, ValueError) as error:
+            raise Unavailable("Milvus", str(error)[:200]) from None
+
+
+def _first(found: Candidates, count: int) -> Candidates:
+    """Return the best ``count`` of the candidates."""
+    if len(found.ids) <= count:
+        return found
+    return replace(
+        found,
+        ids=found.ids[:count],
+        scores=found.scores[:count],
+        phashes=found.phashes[:count],
+        phashes_mirrored=found.phashes_mirrored[:count],
+        exhausted=False,
+        embeddings=None if found.embeddings is None else found.embeddings[:count],
+    )

@@ -1,0 +1,1 @@
+"""ONNX Runtime in process, for platforms without Triton."""

@@ -1,0 +1,88 @@
+"""The encoder in process, by ONNX Runtime: for platforms that Triton's wheel does not serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+
+from visualsearch.domain.errors import ConfigurationError, Unavailable, Unsupported
+from visualsearch.domain.images import IMAGE_SIDE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class OnnxRuntimeEncoder:
+    """Embeds pictures with ``<model>/<version>/model.onnx``, one batch at a time, off the event loop."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self._thread = ThreadPoolExecutor(1, "encoder")
+        self._session = cache(self._load)
+
+    async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length."""
+        return await self._off_loop(pixels, model_version, "embedding")
+
+    async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
+        """Return the last feature maps of uint8 [n, 224, 224, 3], float32 [n, channels, rows, columns].
+
+        Raises ``Unsupported`` where the model gives none.
+        """
+        return await self._off_loop(pixels, model_version, "feature_map")
+
+    async def _off_loop(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, pixels, model_version, output)
+
+    def _run(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
+        session = self._session(model_version)
+        if output not in {one.name for one in session.get_outputs()}:
+            raise Unsupported(f"Model version {model_version} gives no {output}: export it anew.")
+        rows: NDArray[np.float32] = session.run([output], {"pixels": pixels})[0]
+        return rows
+
+    def _load(self, model_version: int) -> onnxruntime.InferenceSession:
+        file = self._model / str(model_version) / "model.onnx"
+        if not file.exists():
+            raise Unavailable("The encoder", f"there is no model version {model_version}")
+        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+    async def check(self, model_version: int) -> None:
+        """Embed one grey picture; raise ``Unavailable`` if that fails."""
+        await self.encode(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version)
+
+    async def fingerprint(self, model_version: int) -> str:
+        """Say which graph and preprocessing a version is, or ``""`` where no card tells."""
+        card = self._model / str(model_version) / "card.json"
+        return str(json.loads(card.read_text())["fingerprint"]) if card.exists() else ""
+
+    async def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False)
+
+
+class OnnxRuntimeModelControl:
+    """Every version in the model repository is served: each process loads what it is asked for."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    async def served(self) -> set[int]:
+        """Return the versions that are there."""
+        return {int(file.parent.name) for file in self._model.glob("*/model.onnx") if file.parent.name.isdigit()}
+
+    async def serve(self, versions: set[int]) -> None:
+        """Raise ``ConfigurationError`` when one of these is not there."""
+        if missing := versions - await self.served():
+            raise ConfigurationError(f"Version {sorted(missing)} is not in {self._model}; publish it first.")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

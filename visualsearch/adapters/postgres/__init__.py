@@ -1,0 +1,1 @@
+"""PostgreSQL: one pool of connections, and a repository per noun."""

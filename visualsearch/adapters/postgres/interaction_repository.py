@@ -1,0 +1,107 @@
+"""Interactions and queries, in Postgres: written once each, kept by the day, dropped when they are old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import date
+
+    from visualsearch.domain.interactions import Interaction
+
+DAYS_AHEAD = 3
+KEPT_BY_DAY = {"interactions": "ts", "queries": "asked_at", "spooled": "at"}
+"""Tables that are partitioned by day, and by which column."""
+
+SEARCHES = """
+WITH told AS (
+  SELECT * FROM jsonb_to_recordset(%s::jsonb) AS told (
+    id uuid, at timestamptz, query_image_id bigint, release text, shown bigint[], "user" bigint,
+    picture boolean, box text, blob_key text, variants jsonb, owner text)
+), new AS (
+  INSERT INTO spooled (id, at) SELECT id, at FROM told ON CONFLICT DO NOTHING RETURNING id
+), asked AS (
+  INSERT INTO queries (id, release, user_id, box, blob_key, asked_at, owner)
+  SELECT query_image_id, release, "user", box, blob_key, at, COALESCE(owner, '')
+  FROM told JOIN new USING (id) WHERE picture
+  ON CONFLICT DO NOTHING
+), shown AS (
+  INSERT INTO interactions (user_id, query_image_id, displayed_image_id, rank, type, ts, variants)
+  SELECT "user", query_image_id, one.image_id, one.rank, 'impression', at, NULLIF(variants, '{}')
+  FROM told JOIN new USING (id), unnest(shown) WITH ORDINALITY AS one (image_id, rank)
+)
+SELECT count(*) AS new, 0 AS unfounded FROM new
+"""
+
+CLICKS = """
+WITH told AS (
+  SELECT * FROM jsonb_to_recordset(%s::jsonb) AS told (
+    id uuid, at timestamptz, query_image_id bigint, displayed_image_id bigint, rank int, "user" bigint, checked boolean)
+), new AS (
+  INSERT INTO spooled (id, at) SELECT id, at FROM told ON CONFLICT DO NOTHING RETURNING id
+), clicked AS (
+  INSERT INTO interactions (user_id, query_image_id, displayed_image_id, rank, type, ts, variants)
+  SELECT "user", query_image_id, displayed_image_id, rank, 'click', at, (
+    -- A click has the variants of its search: the user's own, where several have searched with the same image.
+    SELECT variants FROM interactions AS shown
+    WHERE shown.query_image_id = told.query_image_id AND shown.type = 'impression'
+      AND shown.ts BETWEEN told.at - interval '1 day' AND told.at + interval '1 minute'
+    ORDER BY shown.user_id IS NOT DISTINCT FROM told."user" DESC, shown.ts DESC LIMIT 1)
+  FROM told JOIN new USING (id)
+  WHERE checked OR (
+    query_image_id BETWEEN 1 AND (SELECT last_value FROM images_id_seq)
+    AND EXISTS (SELECT 1 FROM images WHERE images.id = displayed_image_id))
+  RETURNING 1
+)
+SELECT count(*) AS new, count(*) - (SELECT count(*) FROM clicked) AS unfounded FROM new
+"""
+
+
+class PostgresInteractions:
+    """Shares the catalog's connections: ``rows`` runs one statement and raises ``Unavailable`` or ``InvalidInput``."""
+
+    def __init__(self, rows: Callable[..., Awaitable[list[dict[str, Any]]]]) -> None:
+        self._rows = rows
+
+    async def write(self, told: Sequence[Interaction]) -> WriteResult:
+        """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
+
+        A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
+        where Postgres cannot store a value.
+        """
+        searches = [one for one in told if isinstance(one, Search)]
+        clicks = [one for one in told if isinstance(one, Click)]
+        written = WriteResult()
+        for statement, some in ((SEARCHES, searches), (CLICKS, clicks)):
+            if some:
+                rows = await self._rows(statement, f"[{','.join(map(to_text, some))}]")
+                written += WriteResult(rows[0]["new"], rows[0]["unfounded"])
+        return written
+
+    async def query(self, query_image_id: int) -> StoredQuery | None:
+        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
+        rows = await self._rows("SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id)
+        return StoredQuery(**rows[0]) if rows else None
+
+    async def keep(self, days: int) -> list[str]:
+        """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
+
+        Returns the names of the partitions that were dropped.
+        """
+        today = datetime.now(UTC).date()
+        dropped: list[str] = []
+        for table, column in KEPT_BY_DAY.items():
+            for ahead in range(DAYS_AHEAD + 1):
+                await self._rows("SELECT add_day(%s, %s, %s)", table, column, today + timedelta(days=ahead))
+            rows = await self._rows("SELECT * FROM drop_days(%s, %s, %s) AS name", table, column, _first(today, days))
+            dropped += [row["name"] for row in rows]
+        return dropped
+
+
+def _first(today: date, days: int) -> date:
+    """Say the first day that is kept."""
+    return today - timedelta(days=days)

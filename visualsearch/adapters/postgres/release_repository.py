@@ -1,0 +1,170 @@
+"""Where the releases stand and what was done to them, in Postgres.
+
+A move is one transaction under one advisory lock: two operators at once are two operators one after the other, and a
+command that is killed halfway has done nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from visualsearch.domain.errors import Conflict
+from visualsearch.domain.release_state import Action, Canary, Check, Evaluation, Job, ReleaseRecord, Transition
+from visualsearch.domain.releases import Release, ReleaseState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+LOCK = 7_236_529_001
+"""Key of the advisory lock; any number that nothing else in this database uses."""
+LOCK_WAIT = "5s"
+"""A move takes milliseconds: who waits for longer waits for somebody who hangs."""
+Row = dict[str, Any]
+
+
+class Lender(Protocol):
+    """Lends connections to Postgres."""
+
+    def connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Row]]:
+        """Lend one while the block runs; raises ``Unavailable``."""
+        ...
+
+
+class PostgresReleases:
+    """The log, on connections that the catalog lends."""
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+
+    @asynccontextmanager
+    async def switching(self) -> AsyncIterator[PostgresReleaseTransaction]:
+        """Move releases while the block runs, alone; an error in it undoes all of it."""
+        async with self._lender.connection() as connection, connection.transaction():
+            try:
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            except psycopg.errors.LockNotAvailable:
+                raise Conflict("Somebody else is moving a release right now. Try again shortly.") from None
+            yield PostgresReleaseTransaction(connection)
+
+    async def records(self) -> list[ReleaseRecord]:
+        """Return every release, the newest first."""
+        async with self._lender.connection() as connection:
+            return await PostgresReleaseTransaction(connection).records()
+
+    async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
+        """Return by release how many searches of the last seconds were written down, and how many had a click."""
+        async with self._lender.connection() as connection:
+            rows = await connection.execute(
+                """SELECT release, count(*) AS searches, count(clicked) AS clicked FROM queries
+                LEFT JOIN (
+                  SELECT DISTINCT query_image_id AS clicked FROM interactions
+                  WHERE type = 'click' AND ts > now() - make_interval(secs => %(s)s)
+                ) AS clicks ON clicked = id
+                WHERE asked_at > now() - make_interval(secs => %(s)s) GROUP BY release""",
+                {"s": seconds},
+            )
+            return {row["release"]: (row["searches"], row["clicked"]) for row in await rows.fetchall()}
+
+    async def history(self, release: str | None, limit: int) -> list[Transition]:
+        """Return what was done to a release, or to any, the newest first."""
+        async with self._lender.connection() as connection:
+            rows = await connection.execute(
+                """SELECT * FROM release_history WHERE release = COALESCE(%s, release) ORDER BY id DESC LIMIT %s""",
+                [release, limit],
+            )
+            return [_transition(row) for row in await rows.fetchall()]
+
+
+class PostgresReleaseTransaction:
+    """The releases, on a connection that may hold the lock."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
+        self._connection = connection
+
+    async def records(self) -> list[ReleaseRecord]:
+        """Return every release, the newest first."""
+        rows = await self._connection.execute("SELECT * FROM releases ORDER BY since DESC, name")
+        return [_standing(row) for row in await rows.fetchall()]
+
+    async def switches(self) -> list[Transition]:
+        """Return what became live, oldest first."""
+        rows = await self._connection.execute("SELECT * FROM release_history WHERE replaced <> '' ORDER BY id")
+        return [_transition(row) for row in await rows.fetchall()]
+
+    async def put(self, standing: ReleaseRecord) -> None:
+        """Write a release as it stands from now on."""
+        release = standing.release
+        await self._connection.execute(
+            """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params,
+              state, since, canary, shadow, job, evaluation, note)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (name) DO UPDATE SET state = excluded.state, since = excluded.since, canary = excluded.canary,
+              shadow = excluded.shadow, job = excluded.job, evaluation = excluded.evaluation, note = excluded.note""",
+            [
+                *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
+                *(Jsonb(dict(release.search_params)), standing.state, standing.since, _json(standing.canary)),
+                *(standing.shadow, standing.job, _json(standing.evaluation), standing.note),
+            ],
+        )
+
+    async def record(self, transition: Transition) -> None:
+        """Add to the history."""
+        await self._connection.execute(
+            """INSERT INTO release_history
+              (at, release, actor, action, from_state, to_state, reason, replaced, evaluation)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+            [
+                *(transition.at, transition.release, transition.actor, transition.action, transition.from_state),
+                *(transition.to_state, transition.reason, transition.replaced, _json(transition.evaluation)),
+            ],
+        )
+
+
+def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
+    if thing is None:
+        return None
+    return Jsonb(
+        {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(thing).items()}
+    )
+
+
+def _standing(row: Row) -> ReleaseRecord:
+    names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
+    return ReleaseRecord(
+        Release(**{name: row[name] for name in names}),
+        ReleaseState(row["state"]),
+        row["since"],
+        _canary(row["canary"]),
+        row["shadow"],
+        Job(row["job"]),
+        _evaluation(row["evaluation"]),
+        row["note"],
+    )
+
+
+def _canary(stored: Row | None) -> Canary | None:
+    if stored is None:
+        return None
+    values = stored | {"steps": tuple(stored["steps"]), "since": datetime.fromisoformat(stored["since"])}
+    return Canary(**values)
+
+
+def _evaluation(stored: Row | None) -> Evaluation | None:
+    if stored is None:
+        return None
+    checks = tuple(Check(**check) for check in stored["checks"])
+    return Evaluation(datetime.fromisoformat(stored["at"]), stored["against"], checks)
+
+
+def _transition(row: Row) -> Transition:
+    names = ("at", "release", "actor", "from_state", "to_state", "reason", "replaced")
+    values = {name: row[name] for name in names}
+    return Transition(**values, action=Action(row["action"]), evaluation=_evaluation(row["evaluation"]))

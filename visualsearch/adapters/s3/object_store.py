@@ -1,0 +1,154 @@
+"""The object store, by S3."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+import httpx
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
+from visualsearch.domain.indexing import ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PROBE_KEY = ".visualsearch/probe"
+PAGE = 1000
+NEVER_IN_KEYS = {"Cc", "Cs"}
+"""Unicode's control characters and lone surrogates."""
+
+
+class S3ObjectStore:
+    """Objects of one bucket; a uri is ``s3://<bucket>/<key>`` with the key percent-encoded.
+
+    Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    def __init__(self, url: str, bucket: str, region: str, access_key: str, secret_key: str, timeout_s: float) -> None:
+        self.bucket = bucket
+        self._timeout_s = timeout_s
+        self._store = S3Store(
+            bucket,
+            endpoint=url,
+            region=region,
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": url.startswith("http://"), "timeout": f"{int(timeout_s * 1000)}ms"},
+            retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=timeout_s)},
+        )
+
+    async def ensure_bucket(self) -> None:
+        """Create the bucket; no-op where it exists.
+
+        The object API cannot create buckets, so a signed PUT of the bucket's own address does.
+        """
+        async with self._deadline():
+            signed = await obstore.sign_async(self._store, "PUT", "", timedelta(minutes=1))
+            async with httpx.AsyncClient() as client:
+                answer = await client.put(signed)
+            if answer.status_code not in {200, 409}:
+                raise Unavailable("The object store", f"creating bucket {self.bucket} gave {answer.status_code}")
+
+    async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
+        """Write an object; return its etag."""
+        async with self._deadline():
+            result = await obstore.put_async(
+                self._store, _storable(key), data, attributes={"Content-Type": content_type}
+            )
+        return str(result["e_tag"] or "").strip('"')
+
+    async def get(self, key: str, max_bytes: int) -> bytes:
+        """Read an object. Raises ``NotFound``; ``ImageTooLarge`` if it has more than ``max_bytes``."""
+        return (await self.fetch(key, max_bytes))[0]
+
+    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+        """Read an object as ``get`` does; return its entity tag too."""
+        async with self._deadline():
+            result = await obstore.get_async(self._store, _storable(key))
+            size = result.meta["size"]
+            if size > max_bytes:
+                raise ImageTooLarge(f"The file has {size} bytes; {max_bytes} are the limit.")
+            return bytes(await result.bytes_async()), (result.meta["e_tag"] or "").strip('"')
+
+    async def etag(self, key: str) -> str:
+        """Return the entity tag of an object. Raises ``NotFound``."""
+        async with self._deadline():
+            meta = await obstore.head_async(self._store, _storable(key))
+        return (meta["e_tag"] or "").strip('"')
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; no-op where there is none."""
+        try:
+            async with self._deadline():
+                await obstore.delete_async(self._store, _storable(key))
+        except NotFound:
+            return
+
+    async def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        """Every object under a prefix whose key sorts after ``after``, in pages.
+
+        In the store's order: bytewise in AWS, folder by folder in SeaweedFS.
+        """
+        stream = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=PAGE)
+        while True:
+            async with self._deadline():
+                page = await anext(stream, None)
+            if page is None:
+                return
+            yield [ObjectInfo(m["path"], m["size"], (m["e_tag"] or "").strip('"'), m["last_modified"]) for m in page]
+
+    async def check(self) -> None:
+        """Put one small object; raise ``Unavailable`` if it fails."""
+        await self.put(PROBE_KEY, b"probe")
+
+    async def close(self) -> None:
+        """Nothing to let go of: the client closes its idle connections itself."""
+
+    def uri(self, key: str) -> str:
+        """Say the uri of a key; raises ``InvalidInput`` for a key that the store cannot hold."""
+        return uri_of(self.bucket, key)
+
+    def key(self, uri: str) -> str:
+        """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket or a key that cannot be."""
+        return key_of(self.bucket, uri)
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Bound a call in time, and turn the vendor's errors into ours."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except FileNotFoundError as error:
+            raise NotFound(f"The object store has no such object: {str(error)[:200]}") from None
+        except (BaseError, TimeoutError, httpx.HTTPError, OSError) as error:
+            raise Unavailable("The object store", str(error)[:200]) from None
+
+
+def uri_of(bucket: str, key: str) -> str:
+    """Say the uri of a key; raises ``InvalidInput`` for a key that the store cannot hold."""
+    return f"s3://{bucket}/{quote(_storable(key))}"
+
+
+def key_of(bucket: str, uri: str) -> str:
+    """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket or a key that cannot be."""
+    prefix = f"s3://{bucket}/"
+    if not uri.startswith(prefix):
+        raise InvalidInput(f"{uri!r} is no object of the bucket {bucket}.")
+    return _storable(unquote(uri.removeprefix(prefix)))
+
+
+def _storable(key: str) -> str:
+    """Return the key if the client would not refuse or change it, and Postgres can store its uri."""
+    steps = {"", ".", ".."}.intersection(key.split("/"))
+    if steps or any(unicodedata.category(letter) in NEVER_IN_KEYS for letter in key):
+        raise InvalidInput(f"{key!r} is no name for an object: rename it without empty steps or control characters.")
+    return key

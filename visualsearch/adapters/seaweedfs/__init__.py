@@ -1,0 +1,1 @@
+"""SeaweedFS' change feed."""

@@ -1,0 +1,195 @@
+"""The object store's change log, as SeaweedFS' filer keeps it.
+
+The filer notes every change of a file with its time, whichever way it came (S3, HTTP, mount), and tells it over gRPC
+from any moment of the past on. What the log does not give, the sweep of the bucket finds:
+
+- The newest minute lies in the filer's memory. A filer that is killed forgets of it what nobody has been told yet; one
+  that ends by itself writes it down.
+- In a bucket with versioning, the store keeps an object as files ``<key>.versions/v_<version>``. The log tells of those
+  alone, which are no objects, so that nothing of such a bucket is passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+
+from visualsearch.adapters.seaweedfs.filer.filer_pb2 import Entry, SubscribeMetadataRequest, SubscribeMetadataResponse
+from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import Change, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+METHOD = "/filer_pb.SeaweedFiler/SubscribeMetadata"
+PAGE = 1000
+CHANGES_EACH = 2
+"""Most changes that one response stands for: a renaming removes one key and makes another."""
+PAGE_S = 0.5
+"""A page ends after this long, full or empty."""
+LINGER_S = 0.01
+"""A page that has something waits this long for what is already on its way."""
+HEARTBEAT_S = 5.0
+"""The filer's, while there is nothing to tell (since May 2026, seaweedfs/seaweedfs#9589)."""
+NO_OBJECT = re.compile(r"\.uploads/|.*\.versions/v_[0-9a-f]+$", re.DOTALL)
+"""Parts of unfinished uploads (the object itself is told of when they are joined), and versions of objects."""
+ETAG = "Seaweed-X-Amz-ETag"
+CHANNEL = [
+    # Else a new channel would get the old one's connection, which may be the very thing that is broken.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A file in very many chunks makes a long message; one that is refused would end the following for ever.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+]
+
+
+class SeaweedFSChangeFeed:
+    """Changes of one bucket, out of the log of a filer at ``address`` (host:port of its gRPC).
+
+    The filer asks nobody who he is unless its security.toml has ``[grpc] ca`` and ``[grpc.filer] cert, key``; then it
+    wants a client's certificate. ``ca``, ``certificate`` and ``key`` are PEM; without ``ca`` nothing is encrypted.
+    """
+
+    def __init__(
+        self, address: str, bucket: str, timeout_s: float, ca: bytes = b"", certificate: bytes = b"", key: bytes = b""
+    ) -> None:
+        self._address = address
+        self._folder = f"/buckets/{bucket}/"
+        self._timeout_s = timeout_s
+        self._tls = grpc.ssl_channel_credentials(ca, key or None, certificate or None) if ca else None
+        self._channels: set[grpc.aio.Channel] = set()
+
+    async def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:
+        """Every change after ``since_ns`` (nanoseconds since 1970), oldest first, in pages; an empty one when quiet.
+
+        The change of ``since_ns`` itself may be told again. Changes of one moment, by several writers, come in the
+        order of the log, in which their times may be some microseconds out of order: whoever goes on after the highest
+        time that he has seen misses none.
+
+        Raises ``Unavailable`` when the filer does not accept within ``timeout_s``, goes away, or falls silent: then at
+        the latest after two heartbeats and ``timeout_s``.
+        """
+        async with self._responses(since_ns) as responses:
+            while True:
+                yield await self._page(responses)
+
+    async def _page(self, responses: _Responses) -> list[Change]:
+        changes: list[Change] = []
+        ends_at = time.monotonic() + PAGE_S
+        while len(changes) <= PAGE - CHANGES_EACH and (left_s := ends_at - time.monotonic()) > 0:
+            response = await responses.next(LINGER_S if changes else left_s)
+            if response is None:
+                break
+            changes += self._changes(response)
+        return changes
+
+    def _changes(self, response: SubscribeMetadataResponse) -> list[Change]:
+        event, at_ns = response.event_notification, response.ts_ns
+        old = self._key(response.directory, event.old_entry)
+        new = self._key(event.new_parent_path or response.directory, event.new_entry)
+        changes = []
+        if old and old != new:
+            changes.append(Change(EventKind.DELETED, old, _etag(event.old_entry), at_ns))
+        if new:
+            changes.append(Change(EventKind.CREATED, new, _etag(event.new_entry), at_ns))
+        return changes
+
+    def _key(self, folder: str, entry: Entry) -> str:
+        """Say the key of a file; empty where there is none, or it is no object of the bucket."""
+        path = f"{folder}/{entry.name}"
+        if not entry.name or entry.is_directory or not path.startswith(self._folder):
+            return ""
+        key = path.removeprefix(self._folder)
+        return "" if NO_OBJECT.match(key) else key
+
+    @asynccontextmanager
+    async def _responses(self, since_ns: int) -> AsyncIterator[_Responses]:
+        """Subscribe over a connection of its own, and turn the vendor's errors into ours."""
+        if self._tls is None:
+            channel = grpc.aio.insecure_channel(self._address, options=CHANNEL)
+        else:
+            channel = grpc.aio.secure_channel(self._address, self._tls, options=CHANNEL)
+        self._channels.add(channel)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await channel.channel_ready()
+            responses = _Responses(channel, self._request(since_ns), 2 * HEARTBEAT_S + self._timeout_s)
+            try:
+                yield responses
+            finally:
+                await responses.close()
+        except TimeoutError:
+            raise Unavailable("The object store's change log", "no connection") from None
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("The object store's change log", f"{error.code().name}: {error.details()}") from None
+        except grpc.aio.UsageError:
+            raise Unavailable("The object store's change log", "the connection was closed") from None
+        finally:
+            self._channels.discard(channel)
+            await channel.close()
+
+    def _request(self, since_ns: int) -> SubscribeMetadataRequest:
+        return SubscribeMetadataRequest(
+            client_name="visual-search",
+            path_prefix=self._folder,
+            since_ns=since_ns,
+            # At random, for a filer refuses a second subscription of the same number.
+            client_id=1 + secrets.randbelow(2**31 - 1),
+            client_epoch=1,
+            client_supports_idle_heartbeat=True,
+        )
+
+    async def close(self) -> None:
+        """Let go of connections; whoever follows the log now gets ``Unavailable``."""
+        for channel in list(self._channels):
+            await channel.close()
+
+
+class _Responses:
+    """The filer's responses, one by one, without giving up on the one that is waited for: that would end the call."""
+
+    def __init__(self, channel: grpc.aio.Channel, request: SubscribeMetadataRequest, silence_s: float) -> None:
+        subscribe = channel.unary_stream(
+            METHOD, SubscribeMetadataRequest.SerializeToString, SubscribeMetadataResponse.FromString
+        )
+        self._call = subscribe(request)
+        self._reading = asyncio.ensure_future(self._call.read())
+        self._silence_s = silence_s
+        self._heard = time.monotonic()
+
+    async def next(self, wait_s: float) -> SubscribeMetadataResponse | None:
+        """Return the next response, or None if there is none within ``wait_s``."""
+        done, _ = await asyncio.wait({self._reading}, timeout=wait_s)
+        if not done:
+            if time.monotonic() - self._heard > self._silence_s:
+                raise Unavailable("The object store's change log", "not even a heartbeat came")
+            return None
+        if self._reading.cancelled():
+            raise Unavailable("The object store's change log", "the connection was closed")
+        response = self._reading.result()
+        if not isinstance(response, SubscribeMetadataResponse):  # gRPC's mark of the end
+            raise Unavailable("The object store's change log", "the filer ended the subscription")
+        self._heard = time.monotonic()
+        self._reading = asyncio.ensure_future(self._call.read())
+        return response
+
+    async def close(self) -> None:
+        """End the subscription."""
+        self._call.cancel()
+        await asyncio.wait({self._reading})
+        if not self._reading.cancelled():
+            self._reading.exception()  # looked at, so that nobody complains that it was not
+
+
+def _etag(entry: Entry) -> str:
+    """Say what S3 says: the entity tag that it has written down, else the file's MD5; empty where there is neither."""
+    if ETAG in entry.extended:
+        return entry.extended[ETAG].decode(errors="replace").strip('"')
+    return entry.attributes.md5.hex()

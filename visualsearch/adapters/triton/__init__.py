@@ -1,0 +1,1 @@
+"""Triton Inference Server: inference and model control."""

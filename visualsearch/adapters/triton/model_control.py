@@ -1,0 +1,83 @@
+"""Which versions of the encoder Triton has loaded: its model-control interface, which the admin key opens."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import tritonclient.grpc.aio as triton
+from tritonclient.utils import InferenceServerException
+
+from visualsearch.domain.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADER = "triton-grpc-protocol-admin-key"
+READY = "READY"
+LOAD_S = 180.0
+"""A version is warmed up before it answers; on two busy cores that has taken 16 s."""
+
+
+class TritonModelControl:
+    """Loads and unloads versions of one model; requests go on meanwhile, each to the version that it names."""
+
+    def __init__(self, address: str, model: str, admin_key: str, timeout_s: float) -> None:
+        self._client = triton.InferenceServerClient(address)
+        self._model = model
+        self._headers = {HEADER: admin_key} if admin_key else None
+        self._timeout_s = timeout_s
+
+    async def served(self) -> set[int]:
+        """Return the versions of the encoder that answer."""
+        try:
+            index = await self._client.get_model_repository_index(
+                headers=self._headers, as_json=True, client_timeout=self._timeout_s
+            )
+        except InferenceServerException as error:
+            raise Unavailable("Triton", str(error)[:200]) from None
+        models: list[Mapping[str, str]] = index.get("models", [])
+        return {int(one["version"]) for one in models if one["name"] == self._model and one.get("state") == READY}
+
+    async def serve(self, versions: set[int]) -> None:
+        """Load these versions and unload all others.
+
+        The configuration that is served goes back with another list of versions, so that no file need be written where
+        the model repository can only be read. A version that fails to load leaves everything as it was.
+        """
+        served = await self.served()
+        if served == versions:
+            return
+        try:
+            config = await self._config(min(served)) if served else None
+            await self._client.load_model(
+                self._model,
+                headers=self._headers,
+                config=_of_versions(config, versions) if config else None,
+                client_timeout=LOAD_S,
+            )
+        except InferenceServerException as error:
+            reason = str(error).split("\n", maxsplit=1)[0]
+            if "load failed" in reason:
+                raise ConfigurationError(f"Triton cannot load version {sorted(versions - served)}: {reason}") from None
+            raise Unavailable("Triton", reason[:300]) from None
+        if missing := versions - await self.served():
+            raise ConfigurationError(
+                f"Triton has not loaded version {sorted(missing)}: is it in the model repository that Triton reads?"
+            )
+
+    async def _config(self, version: int) -> dict[str, Any]:
+        answer = await self._client.get_model_config(
+            self._model, str(version), as_json=True, client_timeout=self._timeout_s
+        )
+        config: dict[str, Any] = answer["config"]
+        return config
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._client.close()
+
+
+def _of_versions(config: dict[str, Any], versions: set[int]) -> str:
+    policy = {"specific": {"versions": [str(version) for version in sorted(versions)]}}
+    return json.dumps(config | {"version_policy": policy})

@@ -1,0 +1,1 @@
+"""Valkey (or Redis): streams, queues, counters and rate limits."""

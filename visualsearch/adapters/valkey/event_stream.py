@@ -1,0 +1,211 @@
+"""The stream of indexing events, in Valkey or Redis."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
+from visualsearch.domain.indexing import DeadLetter, Delivery, Event, EventKind, StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+STREAM = "visualsearch:events"
+GROUP = "indexers"
+DEAD = "visualsearch:dead"
+PROBE = "visualsearch:probe"
+BEGUN = "visualsearch:begun"
+"""How often work on a redelivered entry has begun and not ended."""
+LEASE = "visualsearch:lease:"
+PAGE = 1000
+LONG_AGO_MS = 24 * 3600 * 1000
+ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+ID = re.compile(r"[0-9]{0,18}")
+"""An image's id, which fits 64 bits, or none."""
+
+
+class ValkeyEventStream(ValkeyClient):
+    """Events in one stream, read by one consumer group, the hopeless ones in a second stream.
+
+    Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    async def ensure_group(self) -> None:
+        """Create stream and consumer group; no-op where they exist."""
+        await self._make_group(STREAM, GROUP)
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Append events."""
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for event in events:
+                pipe.xadd(STREAM, _fields(event))
+            await pipe.execute()
+
+    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Delivery]:
+        """Hand out up to ``count`` events: first those another consumer has held for too long, then new ones.
+
+        The group is made anew where the server has lost it. A stream entry of unknown form is delivered as an event
+        without a uri, for the worker to bury.
+        """
+        try:
+            async with self._deadline():
+                stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
+                if stale[2]:
+                    log.warning("%d entries were gone before anybody was done with them: %s", len(stale[2]), stale[2])
+                entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
+                if entries:
+                    deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])
+                    return [Delivery(i, _event(f), deliveries.get(i, 1)) for i, f in entries]
+            async with self._deadline(block_s):
+                fresh = await self._redis.xreadgroup(
+                    GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
+                )
+        except GroupGone:
+            await self.ensure_group()
+            return []
+        return [Delivery(i, _event(f), 1) for _, batch in fresh or [] for i, f in batch]
+
+    async def _deliveries(self, consumer: str, entry_ids: list[str]) -> dict[str, int]:
+        """Say how often entries were delivered."""
+        pending = await self._redis.xpending_range(
+            STREAM, GROUP, min=entry_ids[0], max=entry_ids[-1], count=PAGE, consumername=consumer
+        )
+        return {entry["message_id"]: entry["times_delivered"] for entry in pending}
+
+    async def begin_attempt(self, entry_ids: Sequence[str]) -> dict[str, int]:
+        """Count that work on redelivered entries begins; return how often it has begun without an end before."""
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for entry_id in entry_ids:
+                pipe.hincrby(BEGUN, entry_id, 1)
+            counts = await pipe.execute()
+        return {entry_id: count - 1 for entry_id, count in zip(entry_ids, counts, strict=True)}
+
+    async def end_attempt(self, entry_ids: Sequence[str]) -> None:
+        """Say that work on redelivered entries has come to an end, whatever came of it."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.hdel(BEGUN, *entry_ids)
+
+    async def release(self, consumer: str, entry_ids: Sequence[str]) -> None:
+        """Let other consumers have entries at once, without counting it as a delivery."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.xclaim(STREAM, GROUP, consumer, 0, list(entry_ids), idle=LONG_AGO_MS, justid=True)
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a task that only one process should do; False while somebody else has it."""
+        key, milliseconds = LEASE + name, int(seconds * 1000)
+        async with self._deadline():
+            if await self._redis.set(key, holder, nx=True, px=milliseconds):
+                return True
+            return bool(await self._redis.get(key) == holder and await self._redis.pexpire(key, milliseconds))
+
+    async def acknowledge(self, entry_ids: Sequence[str]) -> None:
+        """Say that entries are done with."""
+        if entry_ids:
+            async with self._deadline():
+                await self._redis.xack(STREAM, GROUP, *entry_ids)
+
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
+        """Move an entry to the dead-letter stream and acknowledge it, in one step."""
+        extra = {"reason": reason, "deliveries": str(delivery.deliveries), "died_at": datetime.now(UTC).isoformat()}
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(DEAD, {**_fields(delivery.event), **extra})
+            pipe.xack(STREAM, GROUP, delivery.entry_id)
+            await pipe.execute()
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        async with self._deadline():
+            entries = await self._redis.xrevrange(DEAD, count=limit)
+        return [_dead_letter(entry_id, fields) for entry_id, fields in entries]
+
+    async def requeue(self, entry_ids: Sequence[str]) -> int:
+        """Put dead letters back on the stream (all of them where none is named); return how many."""
+        if entry_ids:
+            return await self._revive([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
+        revived = 0
+        # Up to the newest of now: what is buried again meanwhile stays buried.
+        newest = await self.dead_letters(1)
+        while newest and (now := await self._revive([("-", newest[0].entry_id)])):
+            revived += now
+        return revived
+
+    async def _revive(self, spans: Sequence[tuple[str, str]]) -> int:
+        """Revive the dead letters of these spans of ids, up to a page of each; return how many."""
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for first, last in spans:
+                for entry_id, fields in await self._redis.xrange(DEAD, first, last, count=PAGE):
+                    pipe.xadd(STREAM, _fields(_event(fields)))
+                    pipe.xdel(DEAD, entry_id)
+            return len(await pipe.execute()) // 2
+
+    async def state(self) -> StreamState:
+        """Say how far indexing is behind."""
+        async with self._deadline():
+            if not await self._redis.exists(STREAM):
+                return StreamState(0, 0, await self._redis.xlen(DEAD), 0.0)
+            groups = {group["name"]: group for group in await self._redis.xinfo_groups(STREAM)}
+            group: dict[str, Any] = groups.get(GROUP, {"lag": None, "pending": 0, "last-delivered-id": "0-0"})
+            dead = await self._redis.xlen(DEAD)
+            oldest = await self._oldest(str(group["last-delivered-id"]))
+        return StreamState(group["lag"], group["pending"], dead, oldest)
+
+    async def _oldest(self, last_delivered: str) -> float:
+        """Age in seconds of the oldest entry that nobody has acknowledged."""
+        waiting = [entry_id for entry_id, _ in await self._redis.xrange(STREAM, min=f"({last_delivered}", count=1)]
+        try:
+            pending = await self._redis.xpending(STREAM, GROUP)
+        except ResponseError:  # no group: then everything waits
+            pending = {"min": None}
+        if pending["min"]:
+            waiting.append(str(pending["min"]))
+        begun = min((int(entry_id.split("-")[0]) for entry_id in waiting), default=0)
+        return max(0.0, time.time() - begun / 1000) if begun else 0.0
+
+    async def trim(self) -> int:
+        """Drop entries that the group has acknowledged; return how many."""
+        async with self._deadline():
+            if not await self._redis.exists(STREAM):
+                return 0
+            groups = [group for group in await self._redis.xinfo_groups(STREAM) if group["name"] == GROUP]
+            if not groups:
+                return 0
+            pending = await self._redis.xpending(STREAM, GROUP)
+            # What is pending stays, and so does everything after it; else all up to the last that was delivered goes.
+            keep_from = pending["min"] or groups[0]["last-delivered-id"]
+            trimmed: int = await self._redis.xtrim(STREAM, minid=keep_from, approximate=False)
+        return trimmed
+
+    async def check(self) -> None:
+        """Write once to a stream; raise ``Unavailable`` if it fails."""
+        async with self._deadline():
+            await self._redis.xadd(PROBE, {"at": str(time.time())}, maxlen=1)
+
+
+def _fields(event: Event) -> dict[str, str]:
+    image_id = "" if event.image_id is None else str(event.image_id)
+    fields = {"kind": event.kind.value, "uri": event.uri, "image_id": image_id, "etag": event.etag}
+    return fields | ({"traceparent": event.traceparent} if event.traceparent else {})
+
+
+def _event(fields: dict[str, str]) -> Event:
+    """Read an event; one of unknown form becomes an event without a uri."""
+    kind, uri, image_id = fields.get("kind", ""), fields.get("uri", ""), fields.get("image_id", "")
+    if kind not in set(EventKind) or "\x00" in uri or not ID.fullmatch(image_id):
+        return Event(EventKind.CREATED, "")
+    etag, traceparent = fields.get("etag", ""), fields.get("traceparent", "")
+    return Event(EventKind(kind), uri, int(image_id) if image_id else None, etag, traceparent)
+
+
+def _dead_letter(entry_id: str, fields: dict[str, str]) -> DeadLetter:
+    died_at = datetime.fromisoformat(fields["died_at"])
+    return DeadLetter(entry_id, _event(fields), fields["reason"], int(fields["deliveries"]), died_at)

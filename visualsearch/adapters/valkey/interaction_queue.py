@@ -1,0 +1,108 @@
+"""The spool of interactions, in Valkey or Redis: they wait here until the catalog has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
+from visualsearch.domain.errors import Overloaded
+from visualsearch.domain.interactions import QueuedInteraction, from_text, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain.interactions import Interaction
+
+STREAM = "visualsearch:interactions"
+GROUP = "writers"
+DEAD = "visualsearch:interactions:dead"
+FIELD = "told"
+DEAD_LETTERS = 1000
+"""So many entries that could not be written are kept for a person to look at."""
+MAX_SPOOLED = 500_000
+"""Entries, about 1 kB each, that may wait: Valkey's memory also holds the events of indexing."""
+FORGOTTEN_MS = 3600 * 1000
+"""A reader that was not heard of for so long, and holds nothing, is gone."""
+
+
+class ValkeyInteractionQueue(ValkeyClient):
+    """One stream and one consumer group. What is written is removed, so the stream's length is what waits.
+
+    Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    def __init__(self, url: str, password: str, timeout_s: float, limit: int = MAX_SPOOLED) -> None:
+        super().__init__(url, password, timeout_s)
+        self._limit = limit
+        self._length = 0
+
+    async def append(self, told: Sequence[Interaction]) -> None:
+        """Append in order, all or an error; after an error the same may be appended again, for ids count once.
+
+        Raises ``Overloaded`` when as much waits as may.
+        """
+        if self._length >= self._limit:
+            self._length = await self.length()
+        if self._length >= self._limit:
+            raise Overloaded(f"{self._length} interactions wait to be written already. Try again shortly.")
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for one in told:
+                pipe.xadd(STREAM, {FIELD: to_text(one)})
+            pipe.xlen(STREAM)
+            self._length = (await pipe.execute())[-1]
+
+    async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
+        """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
+
+        Waits up to ``block_s`` for new ones. The group is made anew where the server has lost it.
+        """
+        try:
+            async with self._deadline():
+                stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
+            if stale[1]:
+                return [_spooled(entry_id, fields) for entry_id, fields in stale[1]]
+            async with self._deadline(block_s):
+                fresh = await self._redis.xreadgroup(
+                    GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
+                )
+        except GroupGone:
+            await self._make_group(STREAM, GROUP)
+            return []
+        return [_spooled(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
+
+    async def done(self, entry_ids: Sequence[str]) -> None:
+        """Say that entries are written; the spool forgets them."""
+        if entry_ids:
+            async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+                pipe.xack(STREAM, GROUP, *entry_ids)
+                pipe.xdel(STREAM, *entry_ids)
+                await pipe.execute()
+
+    async def dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
+        """Put an entry that can never be written aside, with the reason."""
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(DEAD, {FIELD: entry.text, "reason": reason}, maxlen=DEAD_LETTERS)
+            pipe.xack(STREAM, GROUP, entry.entry_id)
+            pipe.xdel(STREAM, entry.entry_id)
+            await pipe.execute()
+
+    async def length(self) -> int:
+        """Count the entries that wait."""
+        async with self._deadline():
+            length: int = await self._redis.xlen(STREAM)
+        return length
+
+    async def remove_idle_consumers(self) -> None:
+        """Drop readers that are gone from the group."""
+        try:
+            async with self._deadline():
+                for one in await self._redis.xinfo_consumers(STREAM, GROUP):
+                    if not one["pending"] and one["idle"] > FORGOTTEN_MS:
+                        await self._redis.xgroup_delconsumer(STREAM, GROUP, one["name"])
+        except GroupGone:
+            return
+
+
+def _spooled(entry_id: str, fields: dict[str, str] | None) -> QueuedInteraction:
+    text = (fields or {}).get(FIELD, "")
+    return QueuedInteraction(entry_id, text, from_text(text))

@@ -1,0 +1,68 @@
+"""What all processes of the gateway have counted by release: sums over short times, in Valkey or Redis."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from visualsearch.adapters.valkey.client import ValkeyClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SLOT_S = 5
+"""Counts of so many seconds share a key."""
+KEPT_S = 3900
+"""A little over the longest time that anybody asks for."""
+TOTAL_S = 30 * 86400
+PREFIX = "visualsearch:counts:"
+BETWEEN = "|"
+
+
+class ValkeyReleaseCounters(ValkeyClient):
+    """Adds up counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+
+    async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what was counted just now, by release and counter."""
+        key = f"{PREFIX}{int(time.time()) // SLOT_S}"
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for release, counters in counted.items():
+                for name, number in counters.items():
+                    pipe.hincrby(key, f"{release}{BETWEEN}{name}", number)
+            pipe.expire(key, KEPT_S)
+            await pipe.execute()
+
+    async def since(self, seconds: float) -> dict[str, Counter[str]]:
+        """Return the sums of the slots that began in the last seconds, by release; an hour at most.
+
+        Nothing older is in them: a canary has nothing to do with what came before its beginning.
+        """
+        now = time.time()
+        slots = range(math.ceil((now - min(seconds, 3600)) / SLOT_S), int(now) // SLOT_S + 1)
+        async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
+            for slot in slots:
+                pipe.hgetall(f"{PREFIX}{slot}")
+            pages = await pipe.execute()
+        sums: dict[str, Counter[str]] = {}
+        for page in pages:
+            for field, number in page.items():
+                release, _, name = field.rpartition(BETWEEN)
+                sums.setdefault(release, Counter())[name] += int(number)
+        return sums
+
+    async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
+        """Add to sums that are kept until they are dropped, or a month after the last addition."""
+        key = f"{PREFIX}total:{series}"
+        async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
+            for name, number in counters.items():
+                pipe.hincrby(key, name, number)
+            pipe.expire(key, TOTAL_S)
+            await pipe.execute()
+
+    async def total(self, series: str) -> Counter[str]:
+        """Return the sums that were added up under a name."""
+        async with self._deadline():
+            found = await self._redis.hgetall(f"{PREFIX}total:{series}")
+        return Counter({name: int(number) for name, number in found.items()})

@@ -1,0 +1,42 @@
+"""How often each caller has asked, in Valkey, so that every gateway of a system counts alike."""
+
+from __future__ import annotations
+
+from visualsearch.adapters.valkey.client import ValkeyClient
+
+TIMEOUT_S = 0.5
+"""A request waits no longer to be counted."""
+KEY = "visualsearch:rate:"
+
+# GCRA, the generic cell rate algorithm (ITU-T I.371), by Valkey's own clock: a caller's key holds the time at which its
+# allowance is whole again, and goes when that has passed. Numbers leave as text, since Lua's are cut to integers.
+SCRIPT = """
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local whole = math.max(now, tonumber(redis.call('GET', KEYS[1]) or now))
+local wait = whole + interval - now - burst * interval
+if wait > 1e-6 then
+  return string.format('%.6f', wait)
+end
+whole = whole + interval
+redis.call('SET', KEYS[1], string.format('%.6f', whole), 'PX', math.ceil((whole - now) * 1000) + 1)
+return '0'
+"""
+
+
+class ValkeyRequestRates(ValkeyClient):
+    """Lets each caller make ``rate`` requests a second, in bursts of up to a second's worth."""
+
+    def __init__(self, url: str, password: str, rate: float) -> None:
+        super().__init__(url, password, TIMEOUT_S)
+        self._take = self._redis.register_script(SCRIPT)
+        self._interval, self._burst = 1 / rate, max(1.0, rate)
+
+    async def take(self, who: str) -> float:
+        """Take one request out of an allowance; return 0, or the seconds to wait where there is none left.
+
+        Raises ``Unavailable``.
+        """
+        async with self._deadline():
+            return float(await self._take(keys=[KEY + who], args=[self._interval, self._burst]))

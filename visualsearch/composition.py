@@ -1,0 +1,202 @@
+"""Builds the adapters out of the settings, in one place for the three processes that need them.
+
+Only the composition roots (gateway/main.py, indexer/main.py, cli/main.py) may import this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
+from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
+from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
+from visualsearch.adapters.postgres.release_repository import PostgresReleases
+from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
+from visualsearch.adapters.s3.object_store import S3ObjectStore
+from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
+from visualsearch.adapters.triton.encoder import TritonEncoder
+from visualsearch.adapters.triton.model_control import TritonModelControl
+from visualsearch.adapters.valkey.event_stream import ValkeyEventStream
+from visualsearch.adapters.valkey.interaction_queue import ValkeyInteractionQueue
+from visualsearch.adapters.valkey.release_counters import ValkeyReleaseCounters
+from visualsearch.adapters.valkey.request_rates import ValkeyRequestRates
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.search import Priority
+from visualsearch.observability.tracing import traced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from visualsearch.ports import (
+        Catalog,
+        ChangeFeed,
+        Encoder,
+        EventStream,
+        ExperimentRepository,
+        InteractionQueue,
+        InteractionRepository,
+        ModelControl,
+        ObjectStore,
+        RecallRepository,
+        ReleaseCounters,
+        ReleaseRepository,
+        Vectors,
+    )
+    from visualsearch.settings import Settings
+
+CALL_TIMEOUT_S = 1.5
+"""Longest wait for one call of a server: under the 2 s within which a caller must learn that it is down."""
+
+ASIDE_TIMEOUT_S = 10.0
+"""The same for what nobody waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything outside the process."""
+
+    encoder: Encoder
+    vectors: MilvusVectors
+    catalog: Catalog
+    events: EventStream
+    object_store: ObjectStore
+    changes: ChangeFeed | None
+    """The object store's own log, where it has one that can be followed."""
+    interaction_queue: InteractionQueue
+    interaction_repository: InteractionRepository
+    experiment_repository: ExperimentRepository
+    recall_repository: RecallRepository
+    background_vectors: Vectors
+    """The same collections over another connection, for what may take long and must not disturb a request."""
+    release_repository: ReleaseRepository
+    models: ModelControl
+    counts: ReleaseCounters
+    rates: ValkeyRequestRates | None = None
+    """How often each caller has asked, where that is limited."""
+
+
+@asynccontextmanager
+async def open_stores(
+    settings: Settings,
+    timeout_s: float = CALL_TIMEOUT_S,
+    priority: Priority = Priority.SEARCHING,
+    connections: int = 8,
+) -> AsyncIterator[Stores]:
+    """Connect to every server and close the connections at the end.
+
+    ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
+    """
+    password = settings.postgres_password.get_secret_value()
+    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
+    stores = Stores(
+        _encoder(settings, timeout_s, priority),
+        _vectors(settings, timeout_s),
+        catalog,
+        ValkeyEventStream(*valkey),
+        bucket(settings, settings.s3_bucket, timeout_s),
+        _changes(settings, timeout_s),
+        ValkeyInteractionQueue(*valkey),
+        PostgresInteractions(catalog.rows),
+        PostgresExperiments(catalog.rows),
+        PostgresRecallSamples(catalog.rows),
+        _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
+        PostgresReleases(catalog),
+        _models(settings, timeout_s),
+        ValkeyReleaseCounters(*valkey),
+        _rates(settings),
+    )
+    try:
+        yield _traced(stores)
+    finally:
+        everything = (
+            stores.encoder,
+            stores.vectors,
+            stores.catalog,
+            stores.events,
+            stores.object_store,
+            stores.interaction_queue,
+            stores.changes,
+            stores.models,
+            stores.counts,
+            stores.rates,
+            stores.background_vectors,
+        )
+        await asyncio.gather(*(one.close() for one in everything if one is not None))
+
+
+def _traced(stores: Stores) -> Stores:
+    return replace(
+        stores,
+        encoder=traced(stores.encoder, "triton"),
+        vectors=traced(stores.vectors, "milvus"),
+        catalog=traced(stores.catalog, "postgres"),
+        events=traced(stores.events, "valkey"),
+        interaction_queue=traced(stores.interaction_queue, "valkey"),
+        object_store=traced(stores.object_store, "s3"),
+    )
+
+
+def _vectors(settings: Settings, timeout_s: float) -> MilvusVectors:
+    password = settings.milvus_password.get_secret_value()
+    return MilvusVectors(settings.milvus_uri, settings.milvus_user, password, settings.collection_config, timeout_s)
+
+
+def _rates(settings: Settings) -> ValkeyRequestRates | None:
+    if not settings.rate_limit:
+        return None
+    return ValkeyRequestRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
+
+
+def _changes(settings: Settings, timeout_s: float) -> ChangeFeed | None:
+    if not settings.s3_changes:
+        return None
+    files = (settings.s3_changes_ca, settings.s3_changes_cert, settings.s3_changes_key)
+    try:
+        pem = [file.read_bytes() if file else b"" for file in files]
+    except OSError as error:
+        raise ConfigurationError(
+            f"A file of VISUALSEARCH_S3_CHANGES_CA, _CERT or _KEY cannot be read: {error}"
+        ) from None
+    return SeaweedFSChangeFeed(settings.s3_changes, settings.s3_bucket, timeout_s, *pem)
+
+
+def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
+    """Speak to a bucket of the object store, be it the corpus' own or another."""
+    return S3ObjectStore(
+        settings.s3_url,
+        name,
+        settings.s3_region,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        timeout_s,
+    )
+
+
+def dump(settings: Settings) -> PostgresTableCopy:
+    """Speak to Postgres of whole tables."""
+    return PostgresTableCopy(settings.postgres_dsn, settings.postgres_password.get_secret_value())
+
+
+def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encoder:
+    model = settings.model_repository / settings.model_name
+    if settings.encoder == "onnx":
+        # Only here: whoever is served by Triton need not load ONNX Runtime.
+        from visualsearch.adapters.onnxruntime.encoder import OnnxRuntimeEncoder
+
+        return OnnxRuntimeEncoder(model)
+    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)
+
+
+def _models(settings: Settings, timeout_s: float) -> ModelControl:
+    if settings.encoder == "onnx":
+        from visualsearch.adapters.onnxruntime.encoder import OnnxRuntimeModelControl
+
+        return OnnxRuntimeModelControl(settings.model_repository / settings.model_name)
+    key = settings.triton_admin_key.get_secret_value()
+    return TritonModelControl(settings.triton_grpc, settings.model_name, key, timeout_s)

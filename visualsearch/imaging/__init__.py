@@ -1,0 +1,1 @@
+"""Pictures: decode, crop, resize, hash, draw. No server and no setting."""

@@ -1,0 +1,141 @@
+"""Metrics and logs. Names and labels follow Prometheus' conventions: base units, ``_total``, labels from known sets.
+
+gateway/process/metrics_collector.py reads the values that only exist at the moment of a scrape (images, lag).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
+
+from visualsearch.domain.errors import ConfigurationError, RateLimited, Unavailable
+from visualsearch.observability import tracing
+from visualsearch.observability.log_format import JsonLines, TextLines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from visualsearch.domain.errors import VisualSearchError
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of what a caller waits for."""
+LONG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of what nobody waits for."""
+SERVERS = ("triton", "milvus", "postgres", "valkey", "s3")
+"""What a gateway depends on, as /ready names it."""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REQUESTS = Counter("visualsearch_requests_total", "Requests answered.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram("visualsearch_request_seconds", "Time to answer a request.", ["route"], buckets=SECONDS)
+ERRORS = Counter("visualsearch_errors_total", "Requests that ended in an error, by the error's class.", ["kind"])
+SHED = Counter("visualsearch_shed_requests_total", "Requests refused, to be asked again later.", ["reason"])
+STAGE_SECONDS = Histogram(
+    "visualsearch_search_stage_seconds",
+    "Time of a search by stage; rescore is a part of ann, total is all.",
+    ["stage", "release", "variant"],
+    buckets=SECONDS,
+)
+IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
+CLICKS = Counter("visualsearch_clicks_total", "Results clicked.")
+LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
+NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
+
+RECALL_HITS = Counter(
+    "visualsearch_recall_proxy_hits_total", "Of what sampled queries should have found, what they found.", ["release"]
+)
+RECALL_EXPECTED = Counter(
+    "visualsearch_recall_proxy_expected_total", "What sampled queries should have found, ten each.", ["release"]
+)
+RECALL_SAMPLES = Counter("visualsearch_recall_proxy_samples_total", "Queries sampled for recall.", ["outcome"])
+
+INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events settled or left for later.", ["outcome"])
+INDEX_BATCH_EVENTS = Histogram(
+    "visualsearch_index_batch_events", "Events worked on together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+INTERACTIONS = Counter(
+    "visualsearch_interactions_total",
+    "Searches and clicks to be written down, by what became of them.",
+    ["what", "outcome"],
+)
+
+INDEX_STAGE_SECONDS = Histogram(
+    "visualsearch_index_stage_seconds",
+    "Time of an indexing batch by stage; load is fetching and decoding, total is all.",
+    ["stage"],
+    buckets=LONG_SECONDS,
+)
+
+
+def count_request(route: str, method: str, status: str, seconds: float) -> None:
+    """Count an answered request. ``route`` is a template, never an address; a method nobody knows is ``other``."""
+    REQUESTS.labels(route, method if method in METHODS else "other", status).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+
+
+def count_error(error: VisualSearchError) -> None:
+    """Count an error of ours that is told to a caller, and whether the caller is asked to come again."""
+    kind = type(error).__name__
+    ERRORS.labels(kind).inc()
+    if isinstance(error, RateLimited | Unavailable) or kind in {"Overloaded", "FingerprintMismatch"}:
+        SHED.labels(kind).inc()
+
+
+def count_stages(release: str, variant: str, milliseconds: Mapping[str, float]) -> None:
+    """Count how long each stage of a search took."""
+    for stage, taken in milliseconds.items():
+        STAGE_SECONDS.labels(stage, release, variant).observe(taken / 1000)
+
+
+@contextmanager
+def index_stage(stage: str) -> Iterator[None]:
+    """Measure and trace a stage of an indexing batch."""
+    begin = time.perf_counter()
+    try:
+        with tracing.span(stage):
+            yield
+    finally:
+        INDEX_STAGE_SECONDS.labels(stage).observe(time.perf_counter() - begin)
+
+
+@contextmanager
+def serve_metrics(host: str, port: int) -> Iterator[None]:
+    """Serve /metrics on a port of its own while the block runs, for processes without HTTP; port 0: don't.
+
+    Raises ``ConfigurationError`` where the port is taken.
+    """
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as error:
+        raise ConfigurationError(f"/metrics cannot be served on {host}:{port}: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Log to standard error: one JSON object a line, or text; ``auto`` is text on a terminal."""
+    handler = logging.StreamHandler()
+    as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextLines() if as_text else JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Each says at length what the adapters turn into an error of ours anyway.
+    for chatty, quiet in {
+        "pymilvus": logging.CRITICAL,
+        "httpx": logging.WARNING,
+        "psycopg.pool": logging.ERROR,
+        "opentelemetry": logging.ERROR,
+    }.items():
+        logging.getLogger(chatty).setLevel(quiet)

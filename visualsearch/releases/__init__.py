@@ -1,0 +1,1 @@
+"""Releases: their lifecycle, routing, canary, and reconciliation with Triton and Milvus."""

@@ -1,0 +1,152 @@
+"""The watch over a canary: every process flushes its counts, and the one that holds the lease judges.
+
+A breach rolls back at once; a step that has been long enough without one is followed by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from visualsearch.domain.errors import Conflict, VisualSearchError
+from visualsearch.domain.recall import Recall
+from visualsearch.domain.releases import ReleaseState
+from visualsearch.releases.canary import Seen, breaches
+from visualsearch.releases.lifecycle import Lifecycle
+from visualsearch.releases.release_router import ERRORS, REQUESTS, SLOT
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from visualsearch.domain.release_state import Canary
+    from visualsearch.ports import EventStream, RecallRepository, ReleaseCounters, ReleaseRepository
+    from visualsearch.releases.release_router import ReleaseRouter
+
+log = logging.getLogger(__name__)
+
+TURN_S = 1.0
+LEASE, LEASE_S = "canary", 6.0
+SHORT_S, LONG_S = 60.0, 3600.0
+"""Both are judged: what has just begun to go wrong, and what shows only over many requests."""
+CLICKS_S = 10.0
+"""Clicks are counted so often at most."""
+ACTOR = "canary watch"
+
+
+class CanaryMonitor:
+    """The watch of one process."""
+
+    def __init__(
+        self,
+        release_router: ReleaseRouter,
+        counts: ReleaseCounters,
+        release_repository: ReleaseRepository,
+        recall_repository: RecallRepository,
+        events: EventStream,
+    ) -> None:
+        self._release_router = release_router
+        self._counts = counts
+        self._log = release_repository
+        self._recall_repository = recall_repository
+        self._events = events
+        self._name = uuid.uuid4().hex
+        self._clicked: dict[float, tuple[float, dict[str, tuple[int, int]]]] = {}
+        self._judged_since: datetime | None = None
+
+    async def run(self) -> None:
+        """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
+        while True:
+            await asyncio.sleep(TURN_S)
+            await self._release_router.flush()
+            try:
+                if await self._events.lease(LEASE, self._name, LEASE_S):
+                    await self.judge()
+            except VisualSearchError as error:
+                log.warning("the canary is not watched: %s", error)
+            except Exception:
+                log.exception("the canary is not watched")
+
+    async def judge(self) -> None:
+        """Look at the canary, where there is one: roll it back, ramp it up, or leave it."""
+        records = await self._log.records()
+        one = next((one for one in records if one.state == ReleaseState.CANARY), None)
+        live = next((one for one in records if one.state == ReleaseState.LIVE), None)
+        if one is None or one.canary is None or live is None:
+            return
+        if self._judged_since != one.since:  # another canary: it has nothing to do with the last one's clicks
+            self._judged_since = one.since
+            self._clicked.clear()
+        name, lifecycle = one.release.name, Lifecycle(self._log, ACTOR)
+        age_s = (datetime.now(UTC) - one.since).total_seconds()
+        for window_s in (min(SHORT_S, age_s), min(LONG_S, age_s)):
+            seen = await self.seen(window_s)
+            found = breaches(seen.get(live.release.name, Seen()), seen.get(name, Seen()), one.canary.min_requests)
+            if found:
+                reason = "; ".join(found)
+                try:
+                    await lifecycle.roll_back(reason, canary=name)
+                    log.error("the canary %s was rolled back: %s", name, reason)
+                except Conflict:
+                    log.info("somebody else has ended the canary %s", name)
+                return
+        await self._ramp(name, one.canary, lifecycle)
+
+    async def _ramp(self, name: str, canary: Canary, lifecycle: Lifecycle) -> None:
+        age_s = (datetime.now(UTC) - canary.since).total_seconds()
+        if canary.step + 1 == len(canary.steps) or age_s < canary.step_s:
+            return
+        if (await self.seen(age_s)).get(name, Seen()).requests >= canary.min_requests:
+            await lifecycle.step(name, canary.step + 1)
+            log.info("the canary %s takes its next step", name)
+
+    async def seen(self, window_s: float) -> dict[str, Seen]:
+        """Return what was seen of each release in the last seconds."""
+        counts, recalls, clicks = await asyncio.gather(
+            self._counts.since(window_s), self._recall_repository.since(window_s), self._clicks(window_s)
+        )
+        return {
+            name: _seen(counts.get(name), recalls.get(name, Recall()), clicks.get(name, (0, 0)))
+            for name in counts.keys() | recalls.keys() | clicks.keys()
+        }
+
+    async def _clicks(self, window_s: float) -> dict[str, tuple[int, int]]:
+        """Ask for clicks, which cost Postgres more than the rest, only now and then."""
+        length = SHORT_S if window_s <= SHORT_S else LONG_S
+        until, known = self._clicked.get(length, (0.0, {}))
+        if time.monotonic() >= until:
+            known = await self._log.clicks(window_s)
+            self._clicked[length] = (time.monotonic() + CLICKS_S, known)
+        return known
+
+    async def facts(self) -> dict[str, Any] | None:
+        """Tell the canary's share, and what is seen of it and of the live release; None where there is no canary."""
+        records = await self._log.records()
+        one = next((one for one in records if one.state == ReleaseState.CANARY), None)
+        if one is None or one.canary is None:
+            return None
+        seen = await self.seen(min(LONG_S, (datetime.now(UTC) - one.since).total_seconds()))
+        return {
+            "release": one.release.name,
+            "share": one.canary.share,
+            "step": one.canary.step,
+            "steps": list(one.canary.steps),
+            "seen": {name: _told(what) for name, what in sorted(seen.items())},
+        }
+
+
+def _seen(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> Seen:
+    counted: Mapping[str, int] = counters or {}
+    slots = {int(name.removeprefix(SLOT)): number for name, number in counted.items() if name.startswith(SLOT)}
+    return Seen(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    plain = asdict(seen)
+    wanted = {name: plain[name] for name in ("requests", "errors", "searches", "clicked")}
+    return wanted | {"p95_ms": seen.p95_ms, "recall": seen.recall.value, "recall_queries": seen.recall.queries}

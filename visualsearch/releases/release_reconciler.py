@@ -1,0 +1,86 @@
+"""What follows from where the releases stand: aliases in Milvus, versions in Triton, collections that are let go.
+
+Postgres alone decides what answers. Everything here may lag or fail without harm, and is brought into line by doing it
+again: after every command, and every few seconds by whichever indexer holds the lease.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.release_state import Job
+from visualsearch.domain.releases import ReleaseState
+from visualsearch.releases.active_releases import CACHE_S, CANARY_ALIAS, LIVE_ALIAS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visualsearch.domain.release_state import ReleaseRecord
+    from visualsearch.ports import ModelControl, Vectors
+
+LONGEST_REQUEST_S = 2.5
+"""More than a gateway's deadline: nobody can still be asking a release that nobody was given for this long."""
+GRACE = timedelta(seconds=2 * CACHE_S + LONGEST_REQUEST_S)
+
+
+async def follow(
+    records: Sequence[ReleaseRecord], vectors: Vectors, models: ModelControl, *, now: datetime | None = None
+) -> list[str]:
+    """Bring everything into line; return what was done, a sentence each.
+
+    A retired release loses its collection and its model once no request in flight can be using them.
+    Raises ``Unavailable``, and ``ConfigurationError`` when a model that is needed cannot be loaded.
+    """
+    done = await _aliases(records, vectors)
+    kept = [one for one in records if one.state != ReleaseState.RETIRED]
+    gone = [one for one in records if one.state == ReleaseState.RETIRED]
+    free = [one for one in gone if (now or datetime.now(UTC)) - one.since > GRACE]
+    done += await _collections(kept, free, vectors)
+    done += await _models(kept, gone, free, models)
+    return done
+
+
+async def _aliases(records: Sequence[ReleaseRecord], vectors: Vectors) -> list[str]:
+    done = []
+    there = await vectors.aliased()
+    for alias, state in ((LIVE_ALIAS, ReleaseState.LIVE), (CANARY_ALIAS, ReleaseState.CANARY)):
+        wanted = next((one.release.collection for one in records if one.state == state), None)
+        if wanted == there.get(alias):
+            continue
+        if wanted is None:
+            await vectors.drop_alias(alias)
+        else:
+            await vectors.point_alias(alias, wanted)
+        done.append(f"The alias {alias} names {wanted or 'nothing'}.")
+    return done
+
+
+async def _collections(kept: Sequence[ReleaseRecord], free: Sequence[ReleaseRecord], vectors: Vectors) -> list[str]:
+    needed = {one.release.collection for one in kept}
+    there = set(await vectors.collections()) if free else set()
+    dropped = sorted({one.release.collection for one in free} & there - needed)
+    for collection in dropped:
+        await vectors.drop(collection)
+    return [f"The collection {collection} is gone." for collection in dropped]
+
+
+async def _models(
+    kept: Sequence[ReleaseRecord], gone: Sequence[ReleaseRecord], free: Sequence[ReleaseRecord], models: ModelControl
+) -> list[str]:
+    """Unload what retired releases alone used, and load what Triton has lost by a restart.
+
+    A build that is only asked for loads its model itself: one that cannot be loaded must not stop the rest.
+    """
+    served = await models.served()
+    used = {one.release.model_version for one in kept}
+    needed = {one.release.model_version for one in kept if one.job is not Job.BUILD}
+    still_asked = {one.release.model_version for one in gone if one not in free}
+    unused = {one.release.model_version for one in free} - used - still_asked
+    wanted = (served | needed) - unused
+    if wanted == served:
+        return []
+    await models.serve(wanted)
+    return [f"The encoder's version {number} is loaded." for number in sorted(wanted - served)] + [
+        f"The encoder's version {number} is unloaded." for number in sorted(served - wanted)
+    ]

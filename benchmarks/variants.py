@@ -19,12 +19,12 @@ import torch
 from benchmarks.quality import SHIPPED, label
 from benchmarks.table import grid, write
 from benchmarks.triton import loaded
-from encoders import backbones, projection
+from encoders import backbones, onnx_conversion, projection
 from evaluation.datasets.fetch import DATA, SOURCES, fetch
 from evaluation.offline import evaluate
 from evaluation.offline.embeddings import embeddings_of, onnx_embed, pixels_of
 from evaluation.offline.sets import picture_files
-from export import to_onnx, variants
+from export import variants
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.images import EMBEDDING_DIM
 from visualsearch.settings import Settings
@@ -79,9 +79,11 @@ def variant_rows(model: bytes, pixels: NDArray[np.uint8]) -> list[tuple[str, ...
 def backbone_row(name: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     """Export a backbone with a random projection and compare torch, ONNX Runtime and Triton on real pictures."""
     backbone = backbones.load(name)
-    encoder = to_onnx.Encoder(backbone, projection.orthogonal(backbone.features, EMBEDDING_DIM, 0)).eval()
+    encoder = onnx_conversion.ProjectedBackbone(
+        backbone, projection.orthogonal(backbone.features, EMBEDDING_DIM, 0)
+    ).eval()
     parameters = sum(one.numel() for one in backbone.network.parameters())
-    model = to_onnx.to_onnx(encoder)
+    model = onnx_conversion.to_onnx(encoder)
     with torch.inference_mode():
         wanted = np.concatenate([encoder(torch.from_numpy(part)).numpy() for part in np.array_split(pixels, 8)])
     with loaded(Settings.load(), model, "benchmarked") as served:

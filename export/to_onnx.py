@@ -13,78 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
 import torch
-from torch import nn
 
 from encoders import backbones, projection, projection_fitting
+from encoders.onnx_conversion import ProjectedBackbone, to_onnx
 from export import checkpoint_to_encoder, opq
 from visualsearch.domain.errors import ConfigurationError, VisualSearchError
-from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from encoders.backbones import Backbone
     from encoders.projection import Projection
-
-OPSET = 18
-
-
-class Encoder(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
-    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length, and to the backbone's feature map where it has one."""
-
-    def __init__(self, backbone: Backbone, projected: Projection) -> None:
-        super().__init__()
-        self.backbone = backbone.network
-        self.linear = nn.Linear(backbone.features, len(projected.matrix))
-        matrix, mean = torch.from_numpy(projected.matrix), torch.from_numpy(projected.mean)
-        with torch.no_grad():
-            self.linear.weight.copy_(matrix)
-            self.linear.bias.copy_(-matrix @ mean)
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed uint8 [n, 224, 224, 3]: float32 [n, 256], and [n, channels, rows, columns] where there are places."""
-        features, feature_map = self.backbone.with_map(pixels)
-        embedding = nn.functional.normalize(self.linear(features), dim=1)
-        return (embedding,) if feature_map is None else (embedding, feature_map)
-
-
-def to_onnx(encoder: nn.Module) -> bytes:
-    """Return the encoder as an ONNX file: input ``pixels``; outputs ``embedding`` and, if it has one, ``feature_map``.
-
-    The feature map is a tensor that is computed anyway, so whoever does not ask for it does not pay for it. Any number
-    of pictures at once.
-    """
-    two = torch.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        given = encoder.eval()(two)
-    outputs = len(given) if isinstance(given, tuple) else 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
-            encoder,
-            (two,),
-            input_names=["pixels"],
-            output_names=["embedding", "feature_map"][:outputs],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model_proto
-    _forget_origin(model)
-    onnx.checker.check_model(model)
-    out = BytesIO()
-    onnx.save(model, out)
-    return out.getvalue()
 
 
 def description(
@@ -98,18 +42,6 @@ def description(
         "export": {"arguments": list(words), "commit": checkpoint_to_encoder.commit()},
         "torch": torch.__version__.split("+")[0],
     }
-
-
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop names of source files and stack traces: two exports of one encoder are then the same bytes anywhere."""
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    parts: list[Any] = [*model.graph.node, *model.graph.input, *model.graph.output]
-    parts += [*model.graph.value_info, *model.graph.initializer]
-    for part in parts:
-        del part.metadata_props[:]
-        part.doc_string = ""
 
 
 def _parts(arguments: argparse.Namespace) -> tuple[Backbone, Projection, dict[str, Any]]:
@@ -170,7 +102,7 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         backbone, projected, lineage = _parts(arguments)
-        arguments.out.write_bytes(to_onnx(Encoder(backbone, projected)))
+        arguments.out.write_bytes(to_onnx(ProjectedBackbone(backbone, projected)))
     except VisualSearchError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1

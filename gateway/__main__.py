@@ -19,9 +19,10 @@ def main() -> None:
     for left in folder.iterdir():
         left.unlink()
     # Only now: metrics look for the folder while they are imported.
+    from gateway.main import create_app, with_servers
     from gateway.process.workers import Workers
 
-    Workers(settings, folder).run()
+    Workers(settings, folder, lambda group: create_app(with_servers(settings, group))).run()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from gateway.api.authentication import Caller, Role
+from gateway.caller import Caller, Role
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, simple_etag
@@ -19,7 +19,7 @@ from visualsearch.observability import tracing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.search.image_search import ImageSearch
+    from gateway.search.decoder import Decoder
     from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
 
 log = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ class ImageService:
 
     def __init__(
         self,
-        search: ImageSearch,
+        decoder: Decoder,
         vectors: Vectors,
         catalog: Catalog,
         events: EventStream,
         object_store: ObjectStore,
         deadline_s: float,
     ) -> None:
-        self._search = search
+        self._decoder = decoder
         self._vectors = vectors
         self._catalog = catalog
         self._events = events
@@ -55,7 +55,7 @@ class ImageService:
         Raises what ``images.decode`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
         """
         with tracing.span("decode"):
-            await self._search.decode(data)
+            await self._decoder.decode(data)
         kind = content_type(data)
         key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
         content_hash = hashlib.sha256(data).digest()
@@ -86,19 +86,18 @@ class ImageService:
         except (Unavailable, NotFound) as error:
             log.warning("image %d is not fully taken back: %s", image.id, error)
 
-    async def get(self, image_id: int, caller: Caller, guarded: bool) -> Image:
-        """Return an image that the caller may see; raises ``NotFound``. ``guarded`` says that keys are in use."""
+    async def get(self, image_id: int, caller: Caller) -> Image:
+        """Return an image that the caller may see; raises ``NotFound``."""
         image = await self._catalog.get(image_id)
-        hidden = image.visibility is Visibility.PRIVATE and guarded and image.owner != caller.owner
-        if hidden:
+        if not caller.may_see(image):
             raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return image
 
-    async def settled(self, image_id: int, caller: Caller, guarded: bool, wait_s: float) -> Image:
+    async def wait_until_settled(self, image_id: int, caller: Caller, wait_s: float) -> Image:
         """Return an image as ``get`` does, once it is pending no more or ``wait_s`` seconds are over."""
         end = time.monotonic() + wait_s
         while True:
-            image = await self.get(image_id, caller, guarded)
+            image = await self.get(image_id, caller)
             if image.status is not Status.PENDING or time.monotonic() >= end:
                 return image
             await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
@@ -107,7 +106,7 @@ class ImageService:
         """Return a picture's file, or a thumbnail of it, and its content type."""
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
         if size is not None:
-            data = await self._search.in_thread(thumbnail, data, size)
+            data = await self._decoder.run(thumbnail, data, size)
         return data, content_type(data)
 
     async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
@@ -115,7 +114,7 @@ class ImageService:
 
         Raises ``NotFound``, and ``Forbidden`` unless it is the caller's own or the caller is an administrator.
         """
-        if caller.role < Role.ADMIN and (await self.get(image_id, caller, guarded=True)).owner != caller.owner:
+        if caller.role < Role.ADMIN and (await self.get(image_id, caller)).owner != caller.owner:
             raise Forbidden("Only its owner or an administrator may delete this image.")
         uri = await self._catalog.delete(image_id)
         for collection in collections:

@@ -15,17 +15,18 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from gateway.api import duplicate_exclusions, experiments, explain, operations, problem_details, releases, routes
-from gateway.api.authentication import AccessControl
+from gateway.api.middleware import BodyLimit, RequestId, Shed
+from gateway.authentication import AccessControl
+from gateway.explanation.explainer import Explainer
 from gateway.grpc.server import serve
 from gateway.image_service import ImageService
 from gateway.interactions.interaction_recorder import InteractionRecorder
 from gateway.interactions.query_image_store import QueryImageStore
-from gateway.process.middleware import BodyLimit, RequestId, Shed
 from gateway.process.rate_limits import rates
-from gateway.process.worker_group import cores
+from gateway.process.worker_group import SHUTDOWN_S, cores
 from gateway.search.admission import Admission
+from gateway.search.decoder import Decoder
 from gateway.search.experiment_assignment import ExperimentAssigner
-from gateway.search.explanation import Explainer
 from gateway.search.image_search import ImageSearch
 from gateway.search.recall_monitor import RecallMonitor
 from gateway.search.shadow_search import ShadowSearch
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from gateway.process.worker_group import WorkerGroup
     from visualsearch.settings import Settings
 
-SHUTDOWN_S = 5
 IN_TIME = 0.4
 """Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
@@ -91,8 +91,9 @@ def build(
     experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
-    shadow = ShadowSearch(releases, stores.counts, lambda: search.busy)
-    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE, shadow)
+    decoder = Decoder(pool, most)
+    shadow = ShadowSearch(releases, stores.counts, lambda: decoder.busy)
+    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
@@ -100,18 +101,18 @@ def build(
         stores.object_store,
         releases,
         release_router,
-        pool,
+        decoder,
+        shadow,
         experiments,
         deadline_s=deadline_s,
-        max_waiting=most,
         admission=Admission(most, deadline_s * IN_TIME),
     )
     proxy = RecallMonitor(
-        stores.background_vectors, stores.recall_repository, settings.recall_share, lambda: search.busy
+        stores.background_vectors, stores.recall_repository, settings.recall_share, lambda: decoder.busy
     )
     if settings.recall_share:
         search.watch_recall = proxy.offer
-    corpus = ImageService(search, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
+    corpus = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
         stores.encoder,
@@ -127,7 +128,7 @@ def build(
             settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback
         ),
         Explainer(
-            search,
+            decoder,
             corpus,
             stores.encoder,
             stores.catalog,

@@ -18,13 +18,14 @@ from visualsearch.observability.metrics import IMPRESSIONS, SERVERS, count_stage
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from gateway.api.authentication import AccessControl, Caller
+    from gateway.authentication import AccessControl
+    from gateway.caller import Caller
+    from gateway.explanation.explainer import Explainer
     from gateway.image_service import ImageService
     from gateway.interactions.interaction_recorder import InteractionRecorder
     from gateway.interactions.query_image_store import QueryImageStore
     from gateway.process.worker_group import WorkerGroup
     from gateway.search.experiment_assignment import ExperimentAssigner
-    from gateway.search.explanation import Explainer
     from gateway.search.image_search import ImageSearch
     from gateway.search.recall_monitor import RecallMonitor
     from gateway.search.shadow_search import ShadowSearch
@@ -119,7 +120,7 @@ class Gateway:
         try:
             async with asyncio.timeout(CLICK_CHECK_S):
                 issued = await self.catalog.was_issued(query_image_id)
-                await self.corpus.get(displayed_image_id, caller, self.access.guarded)
+                await self.corpus.get(displayed_image_id, caller)
         except (Unavailable, TimeoutError):
             return False
         if not issued:

@@ -142,7 +142,7 @@ def extractor(backbone: backbones.Backbone) -> Extract:
 def _in_onnx_runtime(backbone: backbones.Backbone) -> Extract:
     import onnxruntime
 
-    from export.to_onnx import to_onnx
+    from encoders.onnx_conversion import to_onnx
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the batches run beside each other

@@ -80,16 +80,14 @@ def _kept(file: Path, make: Callable[[], bytes]) -> Path:
 
 
 def _raw() -> bytes:
-    from encoders import backbones, projection
-    from export import to_onnx
+    from encoders import backbones, onnx_conversion, projection
 
     backbone = backbones.load(backbones.LITE0)
-    return to_onnx.to_onnx(to_onnx.Encoder(backbone, projection.identity(backbone.features)))
+    return onnx_conversion.to_onnx(onnx_conversion.ProjectedBackbone(backbone, projection.identity(backbone.features)))
 
 
 def _pca(data: Path) -> bytes:
-    from encoders import backbones, projection, projection_fitting
-    from export import to_onnx
+    from encoders import backbones, onnx_conversion, projection, projection_fitting
 
     backbone = backbones.load(backbones.LITE0)
     files = [
@@ -98,4 +96,4 @@ def _pca(data: Path) -> bytes:
     files = files[:: -(-len(files) // FITTED_ON)]
     features = projection_fitting.features(backbone, files)
     projected = projection.pca(features, EMBEDDING_DIM, {"openclipart-png": len(features)})
-    return to_onnx.to_onnx(to_onnx.Encoder(backbone, projected))
+    return onnx_conversion.to_onnx(onnx_conversion.ProjectedBackbone(backbone, projected))

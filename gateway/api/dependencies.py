@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from gateway.api.authentication import Caller, Role
+from gateway.caller import Caller, Role
 from gateway.service import Gateway
 
 BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.authentication import Caller
 from gateway.api.dependencies import Writer, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
+from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
 
 router = APIRouter()
@@ -33,7 +33,7 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
         raise InvalidInput(f"image_ids names image {one} twice: name two different images.")
     gateway = gateway_of(request)
     for image_id in (one, other):
-        await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+        await gateway.corpus.get(image_id, caller)
     return one, other
 
 

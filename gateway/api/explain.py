@@ -14,8 +14,8 @@ from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 
 if TYPE_CHECKING:
-    from gateway.search.explanation import Asked
-    from gateway.search.similarity_heatmap import SimilarityHeatmap
+    from gateway.explanation.explainer import Asked
+    from gateway.explanation.similarity_heatmap import SimilarityHeatmap
 
 router = APIRouter()
 
@@ -80,7 +80,7 @@ async def explain(
 ) -> Response:
     """Give a heat map over both pictures: as numbers, or drawn side by side as a PNG file."""
     gateway = gateway_of(request)
-    found = await gateway.explainer.explain(query_image_id, image_id, caller, gateway.access.guarded)
+    found = await gateway.explainer.explain(query_image_id, image_id, caller)
     wanted = as_what or (Format.PNG if "image/png" in accept and "json" not in accept else Format.JSON)
     if wanted is Format.PNG:
         headers = {"Cache-Control": "private, max-age=300", "Vary": "Accept"}

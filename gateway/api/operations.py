@@ -9,10 +9,10 @@ import orjson
 from fastapi import APIRouter, Body, Query, Request
 
 from gateway.api import schemas
-from gateway.api.authentication import Role
 from gateway.api.dependencies import AdminCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.s3_notifications import read_notice
+from gateway.caller import Role
 from visualsearch.domain.errors import InvalidInput, Unauthenticated
 from visualsearch.observability.metrics import NOTICES
 

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api import schemas
-from gateway.api.authentication import Caller
 from gateway.api.dependencies import AdminCaller, gateway_of
 from gateway.api.problem_details import failures
+from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.release_state import Canary as RampedCanary
 from visualsearch.domain.release_state import Job, ReleaseRecord

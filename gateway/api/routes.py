@@ -12,10 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api import schemas
 from gateway.api.dependencies import Reader, Writer, gateway_of
+from gateway.api.metrics_endpoint import scrape
 from gateway.api.problem_details import Problem, failures
 from gateway.api.schemas import MAX_ID, ImageId, Text
-from gateway.process.metrics_endpoint import scrape
-from gateway.search.image_search import SearchOptions
+from gateway.search.options import SearchOptions
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Visibility
 from visualsearch.domain.interactions import Click
@@ -134,7 +134,7 @@ async def similar(
 ) -> Response:
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
-    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    image = await gateway.corpus.get(image_id, caller)
     wish = SearchOptions(
         k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency
     )
@@ -173,7 +173,7 @@ async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wai
     Once it is indexed, the very next search finds it: to read your own upload, ask with `wait_s` and then search.
     """
     gateway = gateway_of(request)
-    image = await gateway.corpus.settled(image_id, caller, gateway.access.guarded, wait_s)
+    image = await gateway.corpus.wait_until_settled(image_id, caller, wait_s)
     return schemas.ImageFacts.model_validate(image)
 
 
@@ -192,7 +192,7 @@ async def content(
 ) -> Response:
     """Give the file as it was uploaded, or a thumbnail without its metadata."""
     gateway = gateway_of(request)
-    image = await gateway.corpus.get(image_id, caller, gateway.access.guarded)
+    image = await gateway.corpus.get(image_id, caller)
     data, kind = await gateway.corpus.content(image, size)
     headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
     return Response(data, media_type=kind, headers=headers)

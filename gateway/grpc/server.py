@@ -12,10 +12,10 @@ import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.api.authentication import Caller, Role
+from gateway.caller import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
-from gateway.search.image_search import SearchOptions
+from gateway.search.options import SearchOptions
 from visualsearch.domain import errors
 from visualsearch.domain.images import EMBEDDING_DIM, MAX_UPLOAD_BYTES, Box
 from visualsearch.domain.search import DEFAULT_K, MAX_K, NearDuplicates

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SHUTDOWN_S = 5
+"""How long requests in flight may take to finish when a process is told to stop."""
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own name for the folder through which processes add their metrics up; ours lie there too."""
 READY = "ready-"

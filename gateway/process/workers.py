@@ -15,12 +15,12 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
-from gateway.main import SHUTDOWN_S, create_app, with_servers
-from gateway.process.worker_group import WorkerGroup, cores
+from gateway.process.worker_group import SHUTDOWN_S, WorkerGroup, cores
 from visualsearch.observability.metrics import configure_logging
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -81,7 +81,8 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 class Workers(BaseApplication):
     """The parent. It imports the app before it forks, so that the processes share the memory of what is imported."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, create: Callable[[WorkerGroup], FastAPI]) -> None:
+        self._create = create
         self._settings = settings
         self._worker_group = WorkerGroup(folder, settings.gateway_workers or cores())
         configure_logging(settings.log_level, settings.log_format)
@@ -108,7 +109,7 @@ class Workers(BaseApplication):
 
     def load(self) -> FastAPI:
         """Build the app; each process connects to the servers by itself, after the fork."""
-        return create_app(with_servers(self._settings, self._worker_group))
+        return self._create(self._worker_group)
 
     def _bury(self, _parent: Arbiter, worker: Worker) -> None:
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ from visualsearch.domain.search import NearDuplicates
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.search.image_search import SearchOptions
+    from gateway.search.options import SearchOptions
     from visualsearch.domain.experiments import Experiment, Variant
     from visualsearch.domain.releases import Release
     from visualsearch.ports import Catalog, ExperimentRepository

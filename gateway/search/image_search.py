@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from gateway.search.admission import Admission
+from gateway.search.options import SearchOptions
 from gateway.search.ranking import rank, without
 from gateway.search.stage_timer import StageTimer
-from visualsearch.domain.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
+from visualsearch.domain.errors import FingerprintMismatch, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Box, Decoded, Status
 from visualsearch.domain.recall import CANDIDATES
-from visualsearch.domain.search import NEAR_DUPLICATE_DISTANCE, Consistency, NearDuplicates, Result, SearchAnswer
-from visualsearch.imaging.preprocessing import decode
+from visualsearch.domain.search import Consistency, NearDuplicates, Result, SearchAnswer
 from visualsearch.observability import tracing
+from visualsearch.releases.release_router import RELEASE_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from gateway.search.decoder import Decoder
     from gateway.search.experiment_assignment import ExperimentAssigner, ExperimentAssignment
+    from gateway.search.shadow_search import ShadowSearch
     from visualsearch.domain.images import Image, ImageSummary
     from visualsearch.domain.releases import Release
     from visualsearch.domain.search import Candidates, Filter, Ranked
@@ -34,35 +36,14 @@ if TYPE_CHECKING:
     from visualsearch.releases.active_releases import Releases
     from visualsearch.releases.release_router import ReleaseRouter
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 16_384
 """Milvus gives no more rows in one answer."""
 MORE = 4
 """So many times as many are fetched where filters and folding leave too few: at most four times until the limit."""
-BUSY = 2
-"""With more pictures than this in the threads' hands, what need not be done now is left."""
 QUERY_IDS = 64
 """Query ids taken from the catalog at a time, so that a search does not pay a call for its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """What a caller wants of a search."""
-
-    k: int
-    near_duplicates: NearDuplicates
-    where: Filter
-    left_out: int | None = None
-    """An image that must not be among the results: the query itself."""
-    consistency: Consistency = Consistency.BOUNDED
-    user_id: int | None = None
-    """Who asks."""
-    near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
-
-    def sticky_key(self, picture: bytes) -> bytes:
-        """Return what a caller's release is chosen by: who asks, or the picture where nobody says."""
-        return picture if self.user_id is None else str(self.user_id).encode()
 
 
 class ImageSearch:
@@ -76,11 +57,11 @@ class ImageSearch:
         object_store: ObjectStore,
         releases: Releases,
         release_router: ReleaseRouter,
-        pool: Executor,
+        decoder: Decoder,
+        shadow: ShadowSearch,
         experiments: ExperimentAssigner,
         *,
         deadline_s: float,
-        max_waiting: int,
         admission: Admission,
     ) -> None:
         self._encoder = encoder
@@ -89,21 +70,15 @@ class ImageSearch:
         self._object_store = object_store
         self._releases = releases
         self._release_router = release_router
-        self._pool = pool
+        self._decoder = decoder
+        self._shadow = shadow
         self._experiments = experiments
         self._deadline_s = deadline_s
-        self._max_waiting = max_waiting
         self.admission = admission
-        self._waiting = 0
         self._query_ids: deque[int] = deque()
         self._matched: set[tuple[str, str]] = set()
         self.watch_recall: Callable[[Release, NDArray[np.float32], Filter, Candidates], None] | None = None
         """Is shown every query with what was found first; must return at once."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether pictures wait for a thread."""
-        return self._waiting > BUSY
 
     async def by_picture(self, data: bytes, box: Box | None, wish: SearchOptions) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
@@ -113,7 +88,7 @@ class ImageSearch:
         with self.admission.slot():
             watch = StageTimer()
             async with watch.stage("decode"):
-                decoded = await self.decode(data, box)
+                decoded = await self._decoder.decode(data, box)
             async with self._deadline():
                 query_id = await self._query_id()
                 plan = await self._experiments.plan(wish, query_id)
@@ -144,16 +119,33 @@ class ImageSearch:
             stored = await self._vectors.fetch(release.collection, [image.id])
             if image.id not in stored:  # indexed, but not by this release
                 data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
-                stored[image.id] = await self._embed(await self.decode(data), release)
+                stored[image.id] = await self._embed(await self._decoder.decode(data), release)
         return await self._answer(image.id, stored[image.id], release, plan, watch)
 
     async def _answered(
         self, key: bytes, plan: ExperimentAssignment, ask: Callable[[Release], Awaitable[SearchAnswer]]
     ) -> SearchAnswer:
-        """Let the release answer that an experiment chooses, or whichever the traffic goes to."""
+        """Answer by the release that an experiment chooses, else by the one that the router names.
+
+        On failure or timeout of a canary, fall back to the live release.
+        """
         if plan.release is not None:
             return await ask(plan.release)
-        return await self._release_router.answered(key, ask)
+        route = await self._release_router.route(key)
+        if route.fallback is not None:
+            try:
+                async with asyncio.timeout(route.timeout_s):
+                    with self._release_router.measured(route.release):
+                        return await ask(route.release)
+            except (*RELEASE_FAILURES, TimeoutError) as error:
+                log.warning(
+                    "canary %s failed, the live release answers: %s", route.release.name, error or "no answer in time"
+                )
+        live = route.fallback or route.release
+        with self._release_router.measured(live):
+            answer = await ask(live)
+        self._shadow.offer(answer, ask)
+        return answer
 
     async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: SearchOptions) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
@@ -164,24 +156,10 @@ class ImageSearch:
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
         with self.admission.slot():
-            decoded = await self.decode(data, box)
+            decoded = await self._decoder.decode(data, box)
             async with self._deadline():
                 release = await self._releases.live()
                 return await self._embed(decoded, release), release
-
-    async def decode(self, data: bytes, box: Box | None = None) -> Decoded:
-        """Decode a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
-        return await self.in_thread(decode, data, box)
-
-    async def in_thread(self, work: Callable[..., T], *values: object) -> T:
-        """Do work on a picture in a thread; raises ``Overloaded`` when too many wait for one already."""
-        if self._waiting >= self._max_waiting:
-            raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *values)
-        finally:
-            self._waiting -= 1
 
     async def _embed(self, decoded: Decoded, release: Release) -> NDArray[np.float32]:
         await self._check_fingerprint(release)

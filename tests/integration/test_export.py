@@ -95,7 +95,7 @@ def test_torch_still_says_what_the_reference_says(reference):
 def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
     import torch
 
-    from encoders import backbones, projection
+    from encoders import backbones, onnx_conversion, projection
     from export import to_onnx
 
     out = tmp_path / "clip.onnx"
@@ -106,10 +106,12 @@ def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
     assert embed(out.read_bytes(), batch).shape == (3, EMBEDDING_DIM)
 
     backbone = backbones.load("ViT-S-32-alt")
-    encoder = to_onnx.Encoder(backbone, projection.orthogonal(backbone.features, EMBEDDING_DIM, 0)).eval()
+    encoder = onnx_conversion.ProjectedBackbone(
+        backbone, projection.orthogonal(backbone.features, EMBEDDING_DIM, 0)
+    ).eval()
     with torch.inference_mode():
         wanted, feature_map = (part.numpy() for part in encoder(torch.from_numpy(batch)))
-    exported = to_onnx.to_onnx(encoder)
+    exported = onnx_conversion.to_onnx(encoder)
     assert (embed(exported, batch) * wanted).sum(1).min() >= ALIKE
     given = feature_maps(exported, batch)
     assert given.shape == feature_map.shape == (3, 384, 7, 7)

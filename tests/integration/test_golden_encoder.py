@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.search.similarity_heatmap import agreement
+from gateway.explanation.similarity_heatmap import agreement
 from tests import golden
 from tests.reference_pictures import PICTURES, sample
 from visualsearch.domain.images import Box

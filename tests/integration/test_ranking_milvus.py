@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search.image_search import SearchOptions
+from gateway.search.options import SearchOptions
 from tests.unit.serving import RELEASE, Serving
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.domain.images import NewImage, Visibility

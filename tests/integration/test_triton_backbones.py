@@ -31,8 +31,7 @@ TINY = {
 def test_an_open_clip_model_is_served_by_triton_as_torch_computes_it(stack, tmp_path):
     import torch
 
-    from encoders import backbones, projection
-    from export import to_onnx
+    from encoders import backbones, onnx_conversion, projection
 
     backbones.load(backbones.RESNET50)  # makes torchvision importable, which open_clip needs
     import open_clip
@@ -40,11 +39,11 @@ def test_an_open_clip_model_is_served_by_triton_as_torch_computes_it(stack, tmp_
     (tmp_path / "ViT-tiny-32.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(tmp_path)
     backbone = backbones.load("ViT-tiny-32")
-    encoder = to_onnx.Encoder(backbone, projection.orthogonal(backbone.features, 256, 0)).eval()
+    encoder = onnx_conversion.ProjectedBackbone(backbone, projection.orthogonal(backbone.features, 256, 0)).eval()
     with np.load(REFERENCE) as stored:
         batch = pixels(stored["names"].tolist()[:8])
     with torch.inference_mode():
         wanted = encoder(torch.from_numpy(batch))[0].numpy()
-    with loaded(stack, to_onnx.to_onnx(encoder), "clip_test") as embed:
+    with loaded(stack, onnx_conversion.to_onnx(encoder), "clip_test") as embed:
         given = embed(batch)
     assert (given * wanted).sum(1).min() >= 0.9999

@@ -7,7 +7,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from gateway.search import image_search
+from gateway.search import decoder
 from gateway.search.admission import BACK_OFF, FEWEST, FIRST, WINDOW_S, Admission
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
@@ -123,7 +123,7 @@ async def test_what_is_refused_is_not_read():
 
 async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatch):
     answered = threading.Event()
-    decode = image_search.decode
+    decode = decoder.decode
 
     def slow(*values):
         assert answered.wait(30), "nothing was answered meanwhile: decoding has blocked the event loop"
@@ -131,7 +131,7 @@ async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatc
 
     async with Serving() as serving:
         await serving.index(jpeg(1))
-        monkeypatch.setattr(image_search, "decode", slow)
+        monkeypatch.setattr(decoder, "decode", slow)
         search = asyncio.create_task(serving.search(jpeg(1)))
         await asyncio.sleep(0)
         assert (await serving.client.get("/health")).status_code == 200

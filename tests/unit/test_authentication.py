@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from gateway.api.authentication import OPERATOR, AccessControl, Caller, Role
+from gateway.authentication import AccessControl
+from gateway.caller import OPERATOR, Caller, Role
 from gateway.process.rate_limits import AWAY_S, CALLERS, LocalRateLimit, SharedRateLimit
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.search.similarity_heatmap import agreement
+from gateway.explanation.similarity_heatmap import agreement
 from tests.pictures import encoded, jpeg, noise
 from tests.unit.serving import Serving, assert_problem
 from tests.unit.test_duplicate_exclusions import API_KEYS, KEYS
@@ -102,7 +102,7 @@ async def test_what_is_not_there_is_not_found():
 
 
 async def test_a_search_whose_picture_is_not_kept_cannot_be_explained(monkeypatch):
-    monkeypatch.setattr("gateway.search.explanation.POLL_S", 0.5)
+    monkeypatch.setattr("gateway.explanation.explainer.POLL_S", 0.5)
     async with Serving(store_queries=False) as serving:
         image = await serving.index(jpeg(1))
         assert_problem(await ask(serving, await searched(serving), image), 404)

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from gateway.process.middleware import MAX_BODY_BYTES
+from gateway.api.middleware import MAX_BODY_BYTES
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain.errors import ConfigurationError

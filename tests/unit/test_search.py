@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.search.image_search import SearchOptions
+from gateway.search.options import SearchOptions
 from tests.pictures import encoded, jpeg, noise
 from tests.unit.serving import RELEASE, Serving
 from visualsearch.domain.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gateway.search.similarity_heatmap import SimilarityHeatmap, agreement, drawn
+from gateway.explanation.similarity_heatmap import SimilarityHeatmap, agreement, drawn
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Decoded, Status
 from visualsearch.domain.query_images import PACK_BYTES, part_named
 from visualsearch.imaging.preprocessing import parse_box
 
 if TYPE_CHECKING:
-    from gateway.api.authentication import Caller
+    from gateway.caller import Caller
     from gateway.image_service import ImageService
-    from gateway.search.image_search import ImageSearch
+    from gateway.search.decoder import Decoder
     from visualsearch.domain.interactions import StoredQuery
     from visualsearch.ports import Catalog, Encoder, InteractionRepository, ObjectStore
     from visualsearch.releases.active_releases import Releases
@@ -57,7 +57,7 @@ class Explainer:
 
     def __init__(
         self,
-        search: ImageSearch,
+        decoder: Decoder,
         corpus: ImageService,
         encoder: Encoder,
         catalog: Catalog,
@@ -66,7 +66,7 @@ class Explainer:
         releases: Releases,
         deadline_s: float,
     ) -> None:
-        self._search = search
+        self._decoder = decoder
         self._corpus = corpus
         self._encoder = encoder
         self._catalog = catalog
@@ -75,7 +75,7 @@ class Explainer:
         self._releases = releases
         self._deadline_s = deadline_s
 
-    async def explain(self, query_image_id: int, image_id: int, caller: Caller, guarded: bool) -> Explanation:
+    async def explain(self, query_image_id: int, image_id: int, caller: Caller) -> Explanation:
         """Compare a query with an image, by the encoder of the live release.
 
         The query is an image of the corpus or a past search's. Raises ``NotFound`` where either is not there (any
@@ -85,8 +85,8 @@ class Explainer:
         try:
             async with asyncio.timeout(self._deadline_s + PATIENCE_S):
                 release = await self._releases.live()
-                query = await self._query(query_image_id, caller, guarded)
-                image = await self._of_corpus(image_id, caller, guarded)
+                query = await self._query(query_image_id, caller)
+                image = await self._of_corpus(image_id, caller)
                 pixels = np.stack([query.decoded.pixels, image.decoded.pixels, WHITE])
                 *maps, blank = await self._encoder.feature_map(pixels, release.model_version)
         except TimeoutError:
@@ -100,22 +100,22 @@ class Explainer:
         """Draw an explanation as a PNG file."""
         query, image = explanation.query, explanation.image
         pictures, sizes = (query.data, image.data), (query.size, image.size)
-        return await self._search.in_thread(drawn, pictures, explanation.heats, sizes)
+        return await self._decoder.run(drawn, pictures, explanation.heats, sizes)
 
-    async def _query(self, query_image_id: int, caller: Caller, guarded: bool) -> Asked:
+    async def _query(self, query_image_id: int, caller: Caller) -> Asked:
         try:
-            return await self._of_corpus(query_image_id, caller, guarded)
+            return await self._of_corpus(query_image_id, caller)
         except NotFound:
-            return await self._of_search(query_image_id, caller, guarded)
+            return await self._of_search(query_image_id, caller)
 
-    async def _of_corpus(self, image_id: int, caller: Caller, guarded: bool) -> Asked:
-        image = await self._corpus.get(image_id, caller, guarded)
+    async def _of_corpus(self, image_id: int, caller: Caller) -> Asked:
+        image = await self._corpus.get(image_id, caller)
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image_id} is {image.status}, not indexed; GET /images/{image_id} tells more.")
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
         return await self._asked(data, "")
 
-    async def _of_search(self, query_image_id: int, caller: Caller, guarded: bool) -> Asked:
+    async def _of_search(self, query_image_id: int, caller: Caller) -> Asked:
         """Find the picture of a past search; somebody else's is as if there were none."""
         missing = NotFound(
             f"There is no picture of query {query_image_id}: no such search was made with your key, or its picture is "
@@ -125,7 +125,7 @@ class Explainer:
             raise missing
         for _ in range(round(PATIENCE_S / POLL_S)):
             kept = await self._interaction_repository.query(query_image_id)
-            if kept and (not kept.blob_key or (guarded and kept.owner != caller.owner)):
+            if kept and (not kept.blob_key or not caller.owns(kept.owner)):
                 break
             if kept and (picture := await self._kept(kept)):
                 return picture
@@ -143,5 +143,5 @@ class Explainer:
 
     async def _asked(self, data: bytes, box: str) -> Asked:
         part = parse_box(box) if box else None
-        decoded = await self._search.decode(data, part)
+        decoded = await self._decoder.decode(data, part)
         return Asked(data, decoded, part or Box(0, 0, decoded.width, decoded.height))

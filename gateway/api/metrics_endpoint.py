@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.process.metrics_collector import facts
+from gateway.api.metrics_collector import facts
 from gateway.process.process_metrics import ProcessMetrics
 from gateway.process.worker_group import FOLDER
 

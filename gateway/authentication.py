@@ -5,36 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from gateway.caller import OPERATOR, Caller, Role
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.process.rate_limits import RateLimit
-
-
-class Role(IntEnum):
-    """What a key opens; each role includes the ones before it."""
-
-    READ = 1
-    WRITE = 2
-    ADMIN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Somebody who calls. ``owner`` is empty for a caller without a key, who owns nothing."""
-
-    owner: str
-    role: Role
-
-
-OPERATOR = Caller("", Role.ADMIN)
-"""Anybody, where no keys are configured: the gateway is bound to this machine then."""
 
 
 class AccessControl:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.process.release_metrics import family, release_facts
+from gateway.api.release_metrics import family, release_facts
 from visualsearch.observability.metrics import SERVERS
 
 if TYPE_CHECKING:

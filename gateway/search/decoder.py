@@ -1,0 +1,48 @@
+"""Decodes pictures in threads, and refuses work beyond what may wait. Knows no framework and no server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from visualsearch.domain.errors import Overloaded
+from visualsearch.imaging.preprocessing import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from visualsearch.domain.images import Box, Decoded
+
+T = TypeVar("T")
+
+BUSY = 2
+"""With more pictures than this in hand, background work is put off."""
+
+
+class Decoder:
+    """Runs work on pictures in ``pool``; at most ``max_waiting`` pictures are in hand at once."""
+
+    def __init__(self, pool: Executor, max_waiting: int) -> None:
+        self._pool = pool
+        self._max_waiting = max_waiting
+        self._in_hand = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether pictures wait for a thread."""
+        return self._in_hand > BUSY
+
+    async def decode(self, data: bytes, box: Box | None = None) -> Decoded:
+        """Decode a picture, or a box inside it; raises what ``preprocessing.decode`` raises, and ``Overloaded``."""
+        return await self.run(decode, data, box)
+
+    async def run(self, work: Callable[..., T], *values: object) -> T:
+        """Run work on a picture in a thread; raises ``Overloaded`` when too many pictures are in hand."""
+        if self._in_hand >= self._max_waiting:
+            raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
+        self._in_hand += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *values)
+        finally:
+            self._in_hand -= 1

@@ -9,7 +9,7 @@ DEMO_QUERY := demo/queries/$(shell ls demo/queries 2>/dev/null | head -n 1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench chaos clean lock setup setup-dev setup-train setup-bench
+.PHONY: help demo up down test test-unit lint bench chaos clean lock setup setup-dev setup-train setup-bench
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ down: ## Stop all that was started; the data stays
 test: setup-dev setup-train lint ## Run every test; most of them against the real servers
 	$(BIN)/pytest
 	VISUALSEARCH_REQUIRE_TORCH=1 $(TRAIN)/bin/python -m pytest -m torch
+
+test-unit: setup-dev ## The tests that need no server: under a minute on two quiet cores
+	$(BIN)/pytest tests/unit -m "not stack and not torch and not browser and not chaos"
 
 lint: setup-dev ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .
@@ -53,7 +56,7 @@ $(VENV)/bin/python:
 	  { echo "Python 3.11 to 3.13 is needed; name one by 'make PYTHON=python3.12 ...'."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "The venv module is needed: on Debian, apt-get install python3-venv."; exit 1; }
 
-$(VENV)/serving.stamp: requirements/serving.lock pyproject.toml | $(VENV)/bin/python
+$(VENV)/serving.stamp: requirements/serving.lock pyproject.toml setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/serving.lock
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.console import Console
 
+from cli.console import err, out, print_json
 from cli.tables import experiments_table
 from visualsearch.client import connect
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Variants of search beside each other, and which is better.")
-out = Console(width=None if sys.stdout.isatty() else 200)
 
 SEARCH_PARAMS = {"nprobe", "ef"}
 WORDS = {"release"}
@@ -72,7 +68,7 @@ def everything(*, json: Annotated[bool, typer.Option("--json", help="As the gate
     with connect() as client:
         found = client.experiments()
     if json:
-        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        print_json(found)
     else:
         out.print(experiments_table(found))
 
@@ -104,15 +100,18 @@ def report(
 ) -> None:
     """Say which variant is better, as of now; looking often does no harm."""
     try:
-        analysis = import_module("cli.experiment_report")
-        judged = analysis.judge(Settings.load(), name, alpha, pre_days)
+        from cli.experiment_report import as_json, judge, show
+
+        judged = judge(Settings.load(), name, alpha, pre_days)
         if json:
-            sys.stdout.write(orjson.dumps(analysis.as_json(judged), option=orjson.OPT_INDENT_2).decode() + "\n")
+            print_json(as_json(judged))
         else:
-            analysis.show(judged, out)
+            show(judged, out)
         if plot:
-            import_module("evaluation.online.plot").draw(judged, plot)
-            Console(stderr=True).print(f"Plot: {plot}")
+            from evaluation.online.plot import draw
+
+            draw(judged, plot)
+            err.print(f"Plot: {plot}")
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"A report needs {error.name}: install it by `pip install 'visual-search[report]'`, or `make setup-dev`."

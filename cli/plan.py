@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from cli.console import out
 from visualsearch.capacity_plan import CapacityPlan, Shape
 from visualsearch.domain.errors import InvalidInput
 
@@ -102,4 +102,4 @@ def plan(
     shown = Table(*table[0], title=f"{qps:g} searches a second", caption=NOTE)
     for line in table[1:]:
         shown.add_row(*line)
-    Console(width=None if sys.stdout.isatty() else 200).print(shown)
+    out.print(shown)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
 import socket
-import sys
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
+from cli.console import COMMAND_TIMEOUT_S, out
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.settings import Settings
 
@@ -25,12 +23,8 @@ if TYPE_CHECKING:
     from visualsearch.domain.releases import Release
     from visualsearch.releases.lifecycle import Lifecycle
 
-PIPE_WIDTH = 200
-TIMEOUT_S = 30.0
-"""A command can wait longer for a server than a request can."""
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS") or PIPE_WIDTH))
 
 T = TypeVar("T")
 Name = Annotated[str, typer.Argument(help="The release's name; `release list` shows them.")]
@@ -45,7 +39,7 @@ def _with_releases(work: Callable[[Stores, Lifecycle], Awaitable[T]]) -> T:
     from visualsearch.releases.lifecycle import Lifecycle
 
     async def run() -> T:
-        async with open_stores(Settings.load(), TIMEOUT_S, Priority.INDEXING) as stores:
+        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
             actor = f"{getpass.getuser()}@{socket.gethostname()}"
             return await work(stores, Lifecycle(stores.release_repository, actor))
 

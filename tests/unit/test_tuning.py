@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cli.tune import tune
+from cli.tuning_run import tune
 from indexer.releases.search_tuning import TRIAL, Measured, Tuning, choose, nlist_for, settings
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples

@@ -1,0 +1,40 @@
+"""`visualsearch index`: put pictures into the corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import COMMAND_TIMEOUT_S, out, with_stores
+from visualsearch.domain.errors import InvalidInput
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from indexer.sources.bulk import Summary
+    from visualsearch.composition import Stores
+
+
+def index(
+    what: Annotated[str, typer.Argument(help="A folder of pictures, one picture, or s3://bucket/prefix.")],
+) -> None:
+    """Index pictures: into the object store, onto the stream, and searchable. Unchanged ones are skipped.
+
+    What lies in another bucket is copied into the corpus' own; what lies there already is indexed in place.
+    """
+    from cli.index_progress import index_with_bar
+    from indexer.sources.picture_sources import Bucket, Folder
+    from visualsearch.composition import bucket
+
+    async def work(stores: Stores) -> Summary:
+        if not what.startswith("s3://"):
+            return await index_with_bar(stores, Folder(Path(what)), out)
+        name, _, prefix = what.removeprefix("s3://").partition("/")
+        object_store = bucket(Settings.load(), name, COMMAND_TIMEOUT_S)
+        return await index_with_bar(stores, Bucket(object_store, prefix, stores.object_store.bucket), out)
+
+    if not what.startswith("s3://") and not Path(what).exists():
+        raise InvalidInput(f"There is no file or folder {what!r}.")
+    summary = with_stores(work)
+    raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)

@@ -1,0 +1,73 @@
+"""The local stack: start, stop and look at it, and prepare its stores."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import out, print_json, with_stores
+from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    pass
+
+
+def up(
+    *,
+    detach: Annotated[bool, typer.Option(help="Return when all is ready; the servers go on.")] = False,
+    lite: Annotated[bool, typer.Option(help="ONNX Runtime in process and milvus-lite, for other platforms.")] = False,
+) -> None:
+    """Start the local servers, the indexer and the gateway; what they hold is kept from one start to the next."""
+    from compose import runner
+
+    raise typer.Exit(runner.up(Settings.load().home, detach=detach, lite=lite))
+
+
+def down() -> None:
+    """Stop everything that `up` started."""
+    from compose import runner
+
+    raise typer.Exit(runner.down(Settings.load().home))
+
+
+def status(*, json: Annotated[bool, typer.Option("--json", help="One object per process.")] = False) -> None:
+    """Say what runs: pid, port, uptime, memory, health."""
+    from compose import runner
+
+    home = Settings.load().home
+    if not json:
+        runner.print_status(home)
+        return
+    print_json(runner.status(home))
+
+
+def logs(
+    name: Annotated[str | None, typer.Argument(help="A process, such as milvus; all of them when left out.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
+) -> None:
+    """Show what the processes have written."""
+    from compose import runner
+
+    runner.logs(Settings.load().home, name, lines, follow)
+
+
+def prometheus() -> None:
+    """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
+    from compose.prometheus_config import local_config
+
+    sys.stdout.write(local_config(Settings.load().home))
+
+
+def init() -> None:
+    """Make the stores ready: schema, bucket, stream group, collection and first release. Harmless when done before."""
+    from visualsearch.adapters.postgres.migrations import migrate
+    from visualsearch.initialize import initialize
+
+    settings = Settings.load()
+    migrate(settings.postgres_dsn, settings.postgres_password.get_secret_value())
+    live = with_stores(lambda stores: initialize(stores, settings))
+    out.print(f"Release {live.name} is live: model version {live.model_version}, collection {live.collection}.")

@@ -1,4 +1,4 @@
-"""Our own processes among the supervised ones, and the addresses that they read from the state folder."""
+"""The supervised processes of this project, and the server addresses that they read from the state folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def addresses(plan: StackPlan, lite: bool) -> str:
-    """Text of ``stack.env``: where this stack's servers are, as settings."""
+    """Return the text of ``stack.env``: the addresses of this stack's servers, as settings."""
     ports = plan.ports
     values = {
         "URL": f"http://{LOOPBACK}:{ports['gateway']}",
@@ -40,7 +40,7 @@ def addresses(plan: StackPlan, lite: bool) -> str:
 
 
 def gateway(plan: StackPlan) -> Service:
-    """The gateway: ready when all that it depends on is, alive as long as it answers itself."""
+    """Run the gateway: ready when all its dependencies are ready, alive as long as it answers requests."""
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
     return Service(
         "gateway",
@@ -55,7 +55,7 @@ def gateway(plan: StackPlan) -> Service:
 
 
 def indexer(plan: StackPlan) -> Service:
-    """The indexer, which shows that it lives by touching a file."""
+    """Run the indexer, which touches a file as its heartbeat."""
     beat: Path = plan.home / "run" / "indexer.heartbeat"
     port = plan.ports["indexer_metrics"]
     return Service(
@@ -70,7 +70,7 @@ def indexer(plan: StackPlan) -> Service:
 
 
 def milvus_lite(plan: StackPlan) -> Service:
-    """Serve milvus-lite, for platforms that Milvus' wheel is not built for."""
+    """Serve milvus-lite, for platforms without a Milvus wheel."""
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     data = plan.data("milvus-lite")
     port = str(plan.ports["milvus"])

@@ -1,4 +1,4 @@
-"""The queries of Grafana's dashboards, in tables: a line is a panel, with its unit as Grafana calls it."""
+"""The queries of the Grafana dashboards, as tables: one panel per line, with its Grafana unit."""
 
 from __future__ import annotations
 

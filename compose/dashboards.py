@@ -1,4 +1,4 @@
-"""Grafana's dashboards out of the tables of panels: `python -m compose.dashboards` writes their JSON anew."""
+"""Generate the Grafana dashboards from the tables of panels: `python -m compose.dashboards` rewrites their JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "observability" / "grafana" / "dashboards"
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 COLUMNS, WIDTH, HEIGHT = 3, 8, 8
-"""Panels in a row, and the size of one in units of Grafana's 24-column grid."""
+"""Panels per row, and the size of a panel in units of Grafana's 24-column grid."""
 
 DASHBOARDS = {
     "search": ("Search", SEARCH),
@@ -25,7 +25,7 @@ DASHBOARDS = {
 
 
 def dashboard(name: str) -> dict[str, Any]:
-    """Return a dashboard in Grafana's form."""
+    """Return a dashboard in Grafana's JSON model."""
     title, panels = DASHBOARDS[name]
     return {
         "uid": f"visualsearch-{name}",
@@ -75,7 +75,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
 
 
 def write(folder: Path = FOLDER) -> None:
-    """Write every dashboard's JSON into a folder."""
+    """Write the JSON of every dashboard to a folder."""
     for name in DASHBOARDS:
         (folder / f"{name}.json").write_text(json.dumps(dashboard(name), indent=1) + "\n")
 

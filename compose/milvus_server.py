@@ -25,13 +25,13 @@ PARTS = (
     "data_coord",
     "data_node",
 )
-"""The parts whose inner ports are ours to choose."""
+"""The components with configurable internal ports."""
 
 
 def milvus(plan: StackPlan) -> Service:
     """Milvus standalone with embedded etcd, local storage and rocksmq.
 
-    ``localStorage.path`` must be relative: with an absolute one a search that returns vectors deletes their binlogs.
+    ``localStorage.path`` must be relative. With an absolute path, a search that returns vectors deletes their binlogs.
     """
     carrier = plan.server_binaries / "milvus" / "milvus" / "data"
     data = plan.data("milvus")
@@ -54,7 +54,7 @@ def milvus(plan: StackPlan) -> Service:
         cwd=data,
         prepare=lambda: _configure(plan, carrier, data),
         stop_s=12.0,
-        # After a restart it may be away for as long as its old sessions live.
+        # After a restart it may be unavailable until its old sessions expire.
         patience_s=40.0,
         note="listens on every network address (this build cannot bind one); its calls need the generated password",
     )
@@ -101,19 +101,19 @@ def _main_config(plan: StackPlan, template: Path) -> str:
     config["etcd"]["endpoints"] = f"{LOOPBACK}:{plan.ports['etcd']}"
     config["etcd"]["config"] = {"path": str(plan.data("milvus") / "configs" / "embedEtcd.yaml")}
     config["log"]["level"] = "warn"
-    # What was written becomes visible with the next tick: a fifth of the default wait.
+    # Milliseconds. Writes become visible with the next tick; this is a fifth of the default.
     config["proxy"]["timeTickInterval"] = 200
-    # What is not indexed yet is compared in full: the temporary index that would stand in looks into an eighth of its
-    # lists, whatever a search asks for, and gives no row of the others.
+    # Search rows without an index exhaustively. The interim index always probes an eighth of its lists, whatever the
+    # search asks for, and never returns a row of the others.
     config["queryNode"]["segcore"]["interimIndex"]["enableIndex"] = False
-    # A sealed segment is searched by its index up to so many seconds later. The default of ten spares a coordinator of
-    # many nodes; with one node the difference cannot be seen in its CPU.
+    # Maximum delay in seconds before searches use the index of a sealed segment. The default of ten saves work in a
+    # coordinator of many nodes; with one node there is no measurable difference in CPU.
     config["queryCoord"]["UpdateNextTargetInterval"] = 1
-    # Every answer carries the candidates' vectors, while little lives on in Go's heap: collected at thrice what
-    # lives, as by default, that takes a fifth of the CPU. Near the memory's limit it is collected as often as ever.
+    # Every response contains the candidates' vectors, but the live Go heap is small. The default collects garbage at
+    # three times the live heap, which takes a fifth of the CPU. Near the memory limit it still collects as often.
     config["queryNode"]["gchelper"] = {"enabled": True, "minimumGoGC": 30, "maximumGoGC": 800}
     config["common"]["gracefulStopTimeout"] = 10
-    # So long the sessions of a killed predecessor are waited for.
+    # Seconds until the sessions of a killed predecessor expire.
     config["common"]["session"]["ttl"] = 10
     for part in ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"):
         config[part]["ip"] = LOOPBACK

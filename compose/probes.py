@@ -1,4 +1,4 @@
-"""Whether a server really works: each probe does a little of what the server is for, and raises when that fails."""
+"""Health probes: each performs a small real operation on a server, and raises when it fails."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 HEARTBEAT_S = 10.0
-"""An indexer that has not touched its heartbeat for this long hangs."""
+"""An indexer that has not touched its heartbeat file for this long counts as hung."""
 
 
 class Broken(Exception):
-    """The process lives, and will not work again before it is started anew."""
+    """The process is alive but cannot recover without a restart."""
 
 
 @cache
@@ -37,7 +37,7 @@ def _triton(address: str) -> Any:  # noqa: ANN401 - the client has no types
 
 
 def triton(address: str, model: str) -> None:
-    """Run a tiny inference: the server's own readiness stays green when the model's process is dead."""
+    """Run a tiny inference. The server's own readiness check still succeeds when the model's process is dead."""
     pixels = triton_grpc.InferInput("pixels", [1, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
     pixels.set_data_from_numpy(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8))
     try:
@@ -52,13 +52,13 @@ def triton(address: str, model: str) -> None:
 
 
 def milvus(uri: str, password: str) -> None:
-    """Query the live collection where there is one, else list what there is.
+    """Query the live collection if there is one, else list the collections.
 
-    A fresh Milvus knows root by a well-known password, which is changed at once to the generated one.
+    A fresh Milvus has a well-known root password, which is changed at once to the generated one.
     """
     try:
         client = MilvusClient(uri=uri, user="root", password=password, timeout=TIMEOUT_S)
-    except MilvusException:  # its text does not tell a wrong password from a server that is not there
+    except MilvusException:  # does not distinguish a wrong password from an unreachable server
         fresh = MilvusClient(uri=uri, user="root", password="Milvus", timeout=TIMEOUT_S)  # noqa: S106
         fresh.update_password("root", "Milvus", password, timeout=TIMEOUT_S)
         fresh.close()
@@ -76,7 +76,7 @@ def _aliases(client: MilvusClient, names: list[str]) -> set[str]:
 
 
 def postgres(dsn: str, password: str) -> None:
-    """Run a statement; a fresh cluster gets its database first."""
+    """Run a statement. Create the database first in a fresh cluster."""
     try:
         with psycopg.connect(dsn, password=password, connect_timeout=int(TIMEOUT_S)) as connection:
             connection.execute("SELECT 1")
@@ -95,7 +95,7 @@ def valkey(url: str, password: str) -> None:
 
 
 def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
-    """Put an object, under a name that no picture of the corpus has."""
+    """Put an object, under a name that no picture of the corpus uses."""
     store = S3Store(
         bucket,
         endpoint=url,
@@ -110,13 +110,13 @@ def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
 
 
 def http(url: str) -> None:
-    """Get a page."""
+    """Send a GET request to a URL."""
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own address
         answer.read()
 
 
 def heartbeat(path: Path) -> None:
-    """Look whether a process has touched its file lately."""
+    """Check that a process has touched its heartbeat file recently."""
     age = time.time() - path.stat().st_mtime
     if age > HEARTBEAT_S:
         raise TimeoutError(f"no heartbeat for {age:.0f} s")

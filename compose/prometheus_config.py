@@ -1,4 +1,4 @@
-"""A Prometheus configuration for a running local stack: compose/observability's, with this stack's addresses."""
+"""A Prometheus configuration for a running local stack: that of compose/observability, with this stack's addresses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "observability"
 ALERTMANAGER = "127.0.0.1:9093"
-"""Where Debian's Alertmanager listens."""
+"""The default address of Debian's Alertmanager."""
 
 
 def local_config(home: Path) -> str:
-    """Return the configuration as YAML. Raises ``Unavailable`` where no stack runs."""
+    """Return the configuration as YAML. Raises ``Unavailable`` if no stack runs."""
     processes = runner.status(home)
     if not processes:
         raise Unavailable("The local stack", "`visualsearch up --detach` starts it")

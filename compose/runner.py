@@ -1,4 +1,4 @@
-"""Starts, stops and shows a local stack; what `visualsearch up | down | status | logs` call."""
+"""Start, stop and show a local stack: the functions behind `visualsearch up | down | status | logs`."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ UP_S = 180.0
 DOWN_S = 45.0
 LOOK_EVERY_S = 0.2
 LINE = 500
-"""Characters of a log's line that are shown: some servers write a stack of calls into one."""
+"""Maximum characters shown of a log line. Some servers write a whole stack trace into one line."""
 ADDRESSES = ("url", "uri", "dsn")
-"""What `status` calls the address of a process."""
+"""The label of a process's address in `status`."""
 out = Console(highlight=False)
 
 
 def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = False) -> int:
-    """Start a stack, or find it running; return 0 when all is ready.
+    """Start a stack unless it is already running; return 0 when everything is ready.
 
-    Without ``detach`` a stack that this call started stays until interrupted, and is stopped then. Raises
-    ``ConfigurationError`` on a platform that the servers do not serve.
+    Without ``detach``, wait until interrupted and then stop the stack, if this call started it. Raises
+    ``ConfigurationError`` on a platform that the servers do not support.
     """
     with locked(home / "run" / "up.lock"):
         running = process_of(read_state(home).get("supervisor")) is not None
@@ -52,7 +52,7 @@ def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = Fal
 
 
 def _stay(home: Path) -> int:
-    """Wait for Ctrl-C or SIGTERM, or for the stack's own end; then stop it."""
+    """Wait for Ctrl-C, SIGTERM or the end of the stack, then stop it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = 0
     try:
@@ -67,17 +67,17 @@ def _stay(home: Path) -> int:
 
 
 def _start(home: Path, lite: bool, servers_only: bool) -> None:
-    """Start a supervisor; return when it has written its state, from where on `down` finds it."""
+    """Start a supervisor; return when it has written its state, so that `down` can find it."""
     server_binaries.check_platform(lite)
     if lite and importlib.util.find_spec("milvus_lite") is None:
         raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
     server_binaries.ensure(_server_binaries(home), lite)
-    _stop(home)  # what a supervisor that was killed has left
+    _stop(home)  # processes that a killed supervisor left behind
     (home / "run" / "state.json").unlink(missing_ok=True)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     options = ["--lite"] * lite + ["--servers-only"] * servers_only
     with (home / "logs" / "supervisor.log").open("ab") as log:
-        supervisor = subprocess.Popen(  # noqa: S603 - our own words
+        supervisor = subprocess.Popen(  # noqa: S603 - fixed arguments
             [sys.executable, "-m", "compose.supervisor", "--home", str(home), *options],
             env={**os.environ, "VISUALSEARCH_CARRIERS": str(_server_binaries(home))},
             stdin=subprocess.DEVNULL,
@@ -127,14 +127,14 @@ def _explain(home: Path) -> None:
 
 
 def down(home: Path) -> int:
-    """Stop every process of a stack, those that a killed supervisor left behind too; the data stays."""
+    """Stop every process of a stack, including those that a killed supervisor left behind. Keep the data."""
     with locked(home / "run" / "up.lock"):
         out.print("Stopped; the data stays." if _stop(home) else "Nothing was running.")
     return 0
 
 
 def _stop(home: Path) -> bool:
-    """Stop all; say whether anything ran."""
+    """Stop every process; return whether any was running."""
     state = read_state(home)
     supervisor = process_of(state.get("supervisor"))
     if supervisor:
@@ -179,7 +179,7 @@ def _port(facts: dict[str, Any]) -> int | None:
 
 
 def _memory(process: psutil.Process) -> int:
-    """Bytes of a process and its children; what several of them share is divided among them, where the system tells."""
+    """Return the bytes of a process and its children. Shared pages are divided among them where the OS reports it."""
     total = 0
     for member in (process, *process.children(recursive=True)):
         try:
@@ -191,7 +191,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def print_status(home: Path) -> None:
-    """Show the status as a table."""
+    """Print the status as a table."""
     described = status(home)
     if not described:
         out.print("Nothing is running. `visualsearch up` starts it.")
@@ -208,7 +208,7 @@ def print_status(home: Path) -> None:
 
 
 def logs(home: Path, name: str | None, lines: int, follow: bool) -> None:
-    """Print the last lines of one log, or of all; with ``follow`` go on until interrupted."""
+    """Print the last lines of one log or of all. With ``follow``, print new lines until interrupted."""
     files = sorted((home / "logs").glob(f"{name or '*'}.log"))
     if not files:
         known = ", ".join(sorted(file.stem for file in (home / "logs").glob("*.log"))) or "none yet"

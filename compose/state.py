@@ -1,4 +1,4 @@
-"""What a local stack keeps in its state folder: ports, credentials, addresses, and what runs."""
+"""The state folder of a local stack: ports, credentials, addresses and running processes."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ TRIES = 2000
 
 @dataclass(slots=True)
 class Ports:
-    """The ports of one stack, held against other stacks until ``release``.
+    """The ports of one stack, reserved until ``release``.
 
-    A port is held by a Unix socket in the abstract namespace, which the kernel frees when the process dies.
+    A Unix socket in the abstract namespace reserves each port. The kernel frees it when the process dies.
     """
 
     numbers: dict[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Ports:
 
     @classmethod
     def reserve(cls, remembered: Path) -> Ports:
-        """Take last time's ports, else the usual ones, else the next free ones; remember them for next time."""
+        """Reserve the last run's ports, else the default ones, else the next free ones; save them for the next run."""
         last: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
         ports = cls()
         for name, usual in USUAL_PORTS.items():
@@ -93,7 +93,7 @@ class Ports:
         return ports
 
     def release(self) -> None:
-        """Let other stacks have the ports."""
+        """Release the ports for other stacks."""
         while self._holds:
             self._holds.pop().close()
 
@@ -115,7 +115,7 @@ class Ports:
 
 
 def _hold(hold: socket.socket, port: int) -> bool:
-    """Bind a port's name; False if another stack has it. Elsewhere than on Linux there are no abstract names."""
+    """Bind the abstract socket of a port; return False if another stack holds it. Only Linux has abstract sockets."""
     if sys.platform != "linux":
         return True
     try:
@@ -126,12 +126,12 @@ def _hold(hold: socket.socket, port: int) -> bool:
 
 
 def weed_sockets(port: int) -> list[Path]:
-    """Find the Unix sockets that SeaweedFS keeps for a port, at a place that it does not let us choose."""
+    """Find the Unix sockets that SeaweedFS creates for a port. Their folder is not configurable."""
     return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108
 
 
 def remove_weed_sockets(home: Path) -> None:
-    """Remove the sockets that a stack's SeaweedFS has left behind; to other users they would block the ports."""
+    """Remove the sockets that a stack's SeaweedFS left behind. They would block the ports for other users."""
     numbers: dict[str, int] = json.loads((home / "ports.json").read_text())
     for name in WITH_GRPC:
         for left in [*weed_sockets(numbers[name]), *weed_sockets(numbers[name] + GRPC_OFFSET)]:
@@ -140,13 +140,13 @@ def remove_weed_sockets(home: Path) -> None:
 
 
 def _is_free(port: int) -> bool:
-    """Say whether nobody listens on a port, on any address, and no other user's SeaweedFS has left its socket."""
+    """Return whether no process listens on a port and no other user's SeaweedFS left a socket for it."""
     if any(left.lstat().st_uid != os.geteuid() for left in weed_sockets(port)):
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks, and never listens
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - only tests the port, never listens
         except OSError:
             return False
     return True
@@ -154,7 +154,7 @@ def _is_free(port: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time do what follows; the kernel lets go when that process dies."""
+    """Hold an exclusive lock between processes. The kernel releases it when the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -162,7 +162,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def credentials(path: Path) -> dict[str, str]:
-    """Return the stack's credentials by their names without prefix; generate once what is not there."""
+    """Return the stack's credentials by name without prefix. Generate and save the missing ones."""
     text = path.read_text() if path.exists() else ""
     known = dict(line.removeprefix("VISUALSEARCH_").split("=", 1) for line in text.splitlines() if line)
     missing = {name: secrets.token_hex(20) for name in SECRETS if name not in known}
@@ -172,7 +172,7 @@ def credentials(path: Path) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once or not at all."""
+    """Write a file atomically, readable by its owner only."""
     draft = path.with_name(path.name + ".draft")
     draft.touch(mode=0o600)
     draft.write_text(text)
@@ -180,14 +180,14 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_state(home: Path) -> dict[str, Any]:
-    """Return what the supervisor last wrote, or nothing."""
+    """Return the state that the supervisor last wrote, or an empty dict."""
     path = home / "run" / "state.json"
     state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return state
 
 
 def process_of(entry: dict[str, Any] | None) -> psutil.Process | None:
-    """Find the living process that an entry of the state stands for; the pid alone may be somebody else's by now."""
+    """Return the running process of a state entry, or None. The pid alone may belong to another process by now."""
     if not entry or not entry.get("pid"):
         return None
     try:

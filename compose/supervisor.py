@@ -1,7 +1,7 @@
-"""Keeps the processes of one stack alive: `python -m compose.supervisor --home FOLDER`.
+"""Keep the processes of one stack running: `python -m compose.supervisor --home FOLDER`.
 
-What dies is started again with growing pauses; what lives but keeps failing its probe is killed first.
-That also cures Triton when the process of its model is dead, which its own health pages do not show.
+A process that dies is restarted with increasing delays. A live process that keeps failing its probe is killed and
+restarted. This also recovers a Triton whose model process is dead, which its own health endpoints do not show.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
 INIT_TRIES, INIT_PAUSE_S = 6, 5.0
 START_S = 120.0
-"""A process that is not ready after this long is started anew."""
+"""A process that is not ready after this long is restarted."""
 BACKOFF_S, MAX_BACKOFF_S, FORGIVEN_S = 0.5, 30.0, 60.0
 DOUBTS = 2
-"""Failures in a row after which a process no longer counts as ready: one may be a hiccup."""
+"""Consecutive failures after which a process no longer counts as ready. A single failure may be transient."""
 TEXT = 300
-"""Characters of an error that are told."""
+"""Maximum characters of an error in the state file."""
 LOG_BYTES = 10 * 2**20
 
 
 class ManagedProcess:
-    """Keeps one service alive."""
+    """Starts one service, probes it and restarts it."""
 
     def __init__(self, service: Service, home: Path, changed: Callable[[], None]) -> None:
         self.service = service
@@ -57,7 +57,7 @@ class ManagedProcess:
         self._stopping = asyncio.Event()
 
     def entry(self) -> dict[str, Any]:
-        """What the state file tells of this service."""
+        """Return the state file's entry for this service."""
         process = self._process
         alive = process is not None and process.returncode is None
         return {
@@ -114,7 +114,7 @@ class ManagedProcess:
         self._say(f"ended with {code}", ready=False)
 
     async def _watch(self) -> None:
-        """Probe the process; return only after having killed it."""
+        """Probe the process until it has to be killed; return after killing it."""
         well, failures, patience = time.monotonic(), 0, START_S
         while True:
             error = await _failure(self.service.probe)
@@ -134,7 +134,7 @@ class ManagedProcess:
             await asyncio.sleep(READY_EVERY_S if error else ALIVE_EVERY_S)
 
     async def stop(self) -> None:
-        """End the process: ask, wait, kill."""
+        """Stop the process: terminate it, wait, then kill it."""
         self._stopping.set()
         process = self._process
         if process is None or process.returncode is not None:
@@ -162,7 +162,7 @@ class ManagedProcess:
 
 
 async def _failure(probe: Callable[[], None]) -> Exception | None:
-    """Run a blocking probe; return what went wrong, if anything did."""
+    """Run a blocking probe; return its exception, or None on success."""
     try:
         await asyncio.wait_for(asyncio.to_thread(probe), PROBE_TIMEOUT_S)
     except Exception as error:
@@ -171,7 +171,7 @@ async def _failure(probe: Callable[[], None]) -> Exception | None:
 
 
 def kill_tree(leader: int) -> None:
-    """Kill a process and all that it started: its group, and its children with groups of their own."""
+    """Kill a process, its process group, and its children in other process groups."""
     try:
         children = psutil.Process(leader).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -184,7 +184,7 @@ def kill_tree(leader: int) -> None:
 
 
 class Supervisor:
-    """All keepers of one stack, and the state file that tells of them."""
+    """Runs all managed processes of one stack, and writes the state file."""
 
     def __init__(self, home: Path, lite: bool, servers_only: bool) -> None:
         self._home = home
@@ -206,7 +206,7 @@ class Supervisor:
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
     def write(self) -> None:
-        """Write the state file, at once or not at all."""
+        """Write the state file atomically."""
         state = {
             "phase": self._phase,
             "error": self._error,
@@ -215,12 +215,12 @@ class Supervisor:
             "processes": {name: process.entry() for name, process in self._processes.items()},
         }
         draft = self._home / "run" / "state.draft"
-        with contextlib.suppress(FileNotFoundError):  # somebody has removed the folder; we can still stop in order
+        with contextlib.suppress(FileNotFoundError):  # the folder was removed; a clean stop is still possible
             draft.write_text(json.dumps(state, indent=1))
             draft.replace(self._home / "run" / "state.json")
 
     async def run(self) -> None:
-        """Start everything, keep it, and stop it when told to."""
+        """Start all processes, keep them running, and stop them on request."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -259,7 +259,7 @@ class Supervisor:
         self.write()
 
     async def _initialise(self) -> str:
-        """Make the stores ready, in several tries; return what went wrong, if anything did."""
+        """Initialize the stores, with retries; return the last error, or an empty string."""
         output = b""
         for number in range(INIT_TRIES):
             await asyncio.sleep(INIT_PAUSE_S if number else 0)
@@ -281,13 +281,13 @@ class Supervisor:
 
 
 def main() -> None:
-    """Supervise until told to stop."""
+    """Supervise until stopped by a signal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--lite", action="store_true")
     parser.add_argument("--servers-only", action="store_true")
     options = parser.parse_args()
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # `status` tells what the probe found, without a stack
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # `status` shows the probe's error instead
     asyncio.run(Supervisor(options.home, options.lite, options.servers_only).run())
 
 

@@ -1,7 +1,7 @@
-"""Asks Triton for one embedding: its health check in containers, with the standard library alone.
+"""Request one embedding from Triton: its health check in containers, using only the standard library.
 
-The server's own readiness stays green when the model's process is dead, or when it answers with numbers that are none.
-Exit status 0: it works. Usage: python3 infer.py [address]
+The server's own readiness check still succeeds when the model's process is dead or returns NaN.
+The exit status is 0 if the inference works. Usage: python3 infer.py [address]
 """
 
 import json
@@ -14,7 +14,7 @@ MODEL, SIDE, DIM, TIMEOUT_S = "image_encoder", 224, 256, 4
 
 
 def main(address: str) -> None:
-    """Send a grey picture as raw uint8 [1, 224, 224, 3]; the answer must be float32 [1, 256] of length 1."""
+    """Send a grey picture as raw uint8 [1, 224, 224, 3]; the response must be float32 [1, 256] of unit length."""
     raw = bytes([127]) * (SIDE * SIDE * 3)
     head = {
         "inputs": [

@@ -1,7 +1,7 @@
 """A Triton backend named ``onnxruntime``, written on Triton's Python backend and the onnxruntime package.
 
-With it the very model repository that NVIDIA's container serves natively (``backend: "onnxruntime"``) is served by the
-Triton binary that has no such backend. Triton loads this file in its stub process.
+NVIDIA's container has a native backend of this name (``backend: "onnxruntime"``); the Triton binary used here has not.
+With this file the binary serves the same model repository. Triton loads the file in its stub process.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 PIECE = 4
-"""Pictures that one core runs at once: more of them leave its caches (docs/performance.md)."""
+"""Pictures that one core runs at once. Larger batches do not fit into its caches (docs/performance.md)."""
 
 
 class TritonPythonModel:
     """Runs ``<version>/model.onnx``; dynamic batches arrive as several requests and run as one."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the model; an exception here makes Triton keep the version that it has."""
+        """Load the model. On an exception Triton keeps the version that is already loaded."""
         config = json.loads(args["model_config"])
         given = config["parameters"]
         self._threads = int(given.get("intra_op_thread_count", {}).get("string_value", "0")) or os.cpu_count() or 1
@@ -37,10 +37,10 @@ class TritonPythonModel:
         self._given = {output.name for output in self._together.get_outputs()}
 
     def execute(self, requests: list) -> list:
-        """Run all requests as one batch and hand each its rows of what it asked for.
+        """Run all requests as one batch and return to each its rows of the requested outputs.
 
-        Tensors cross by DLPack both ways: the stub was built for numpy 1, and its own conversions give wrong values
-        with numpy 2 without an error.
+        Tensors are passed by DLPack in both directions. The stub was built for numpy 1, and with numpy 2 its own
+        conversions silently give wrong values.
         """
         arrays = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, self._input)) for request in requests]
         batch = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -51,10 +51,10 @@ class TritonPythonModel:
         return [self._response(names, columns, *where) for names, where in zip(asked, rows, strict=True)]
 
     def _run(self, batch: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-        """Run a batch; returns the outputs of these names.
+        """Run a batch and return the outputs of these names.
 
-        Each core runs pictures of its own, as many as any other, for then none waits for another at every operator;
-        what is left over, and a single picture, all of them run together.
+        The batch is divided into equal parts, one per core, so that the cores need not synchronize at every operator.
+        All cores together run the remainder, and also a single picture.
         """
         if not names:
             return {}
@@ -72,7 +72,7 @@ class TritonPythonModel:
     def _response(
         self, names: list[str], columns: dict[str, np.ndarray], begin: int, end: int
     ) -> pb_utils.InferenceResponse:
-        """Return some rows of outputs, or an error where this version does not give one of them."""
+        """Return rows ``begin`` to ``end`` of the outputs, or an error if this version lacks one of them."""
         missing = sorted(set(names) - self._given)
         if missing:
             return pb_utils.InferenceResponse(
@@ -93,9 +93,9 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def _unraisable(trouble: object) -> None:
-    """Keep the log clean of one harmless complaint, and report the rest.
+    """Suppress one harmless warning in the log, and report every other.
 
-    The stub gives a used DLPack capsule another name than numpy expects; numpy says so whenever it drops one.
+    The stub gives a used DLPack capsule an unexpected name, and numpy reports this whenever it frees one.
     """
     if "PyCapsule_GetPointer" not in str(getattr(trouble, "exc_value", "")):
         sys.__unraisablehook__(trouble)

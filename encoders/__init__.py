@@ -1,1 +1,1 @@
-"""What training and export share: backbones, projection, checkpoint format. Needs torch."""
+"""Code shared by training and export: backbones, projection and checkpoint format. Requires torch."""

@@ -1,7 +1,7 @@
-"""The networks under the encoder, as torch modules that read pixels and give features.
+"""The backbones of the encoder, as torch modules from pixels to features.
 
-A backbone reads uint8 [n, 224, 224, 3] and gives float32 [n, features]; normalisation is inside it. ``with_map`` gives
-the last layer that still has places beside it, float32 [n, channels, rows, columns], or None where there is no such.
+A backbone maps uint8 [n, 224, 224, 3] to float32 [n, features] and normalises the pixels itself. ``with_map`` also
+returns the last spatial feature map, float32 [n, channels, rows, columns], or None if there is none.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RESNET50 = "resnet50"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network with what a model card says of it."""
+    """A network with its entries for the model card."""
 
     name: str
     network: nn.Module
     features: int
-    """Length of what it gives."""
+    """Length of the feature vector."""
     weights: str
     licence: str
 
@@ -66,23 +66,23 @@ class _Lite(nn.Module):  # type: ignore[misc]
         return self.with_map(pixels)[0]
 
     def with_map(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # The sizes are known, and a mean over two axes fuses better in ONNX Runtime than adaptive pooling does.
+        # The sizes are fixed. A mean over two axes fuses better in ONNX Runtime than adaptive pooling.
         last: torch.Tensor = self.network.extract_features(self.pixels(pixels))
         return last.mean((2, 3)), last
 
 
 class _LitePools(nn.Module):  # type: ignore[misc]
-    """EfficientNet-Lite, pooled at several depths: what is drawn by the last stage, how by the earlier ones.
+    """EfficientNet-Lite, pooled at several depths: the last stage for content, the earlier ones for style.
 
-    Another hand's drawing of a thing differs most where the last stage is averaged; the strongest answer of a channel
-    and the textures and strokes of earlier stages stay alike. Each part has unit length times one of ``WEIGHTS``, so
-    that the cosine of the whole is a weighted mean of theirs. It costs what the last stage alone does.
+    Two artists' drawings of the same thing differ most in the mean of the last stage. They differ less in the maximum
+    of each channel and in the textures and strokes of earlier stages. Each part has unit length times one of
+    ``WEIGHTS``, so that the cosine of the whole is a weighted mean of theirs. The cost is that of the last stage alone.
     """
 
     AFTER = (4, 7, 10, 14, 15)
-    """Blocks that are pooled: the last of each stage with 40, 80, 112, 192 and 320 channels."""
+    """The pooled blocks: the last of each stage with 40, 80, 112, 192 and 320 channels."""
     WEIGHTS = (0.5, 0.5, 0.3, 0.3, 0.5, 0.5, 0.3)
-    """Of the last layer's mean and maximum, then of those blocks' means."""
+    """Weights of the last layer's mean and maximum, then of the blocks' means."""
     FEATURES = 2 * 1280 + 40 + 80 + 112 + 192 + 320
 
     def __init__(self, network: nn.Module) -> None:
@@ -113,7 +113,7 @@ class _Clip(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.pixels = _Pixels([255 * value for value in mean], [255 * value for value in std])
         self.visual = visual
-        # OpenCLIP's own transformers tell where each patch lies; its other towers are used for their features alone.
+        # Only OpenCLIP's own transformers give the position of each patch. Other towers give features without a map.
         pooled_apart = getattr(visual, "attn_pool", None) is not None
         self.grid: tuple[int, int] | None = None if pooled_apart else getattr(visual, "grid_size", None)
         if self.grid:
@@ -153,11 +153,11 @@ class _ResNet(nn.Module):  # type: ignore[misc]
 def load(name: str, pretrained: str = "") -> Backbone:
     """Load EfficientNet-Lite0, torchvision's ResNet50 or an OpenCLIP model by its name.
 
-    The first is ``LITE0`` or, pooled at several depths, ``LITE0_POOLS``; the second is ``RESNET50``.
-    ``pretrained`` is a file of weights or, for OpenCLIP, a tag that it knows (it is downloaded). Empty gives the
-    packaged ImageNet weights of EfficientNet-Lite0, and random weights of the others.
+    EfficientNet-Lite0 is ``LITE0`` or, pooled at several depths, ``LITE0_POOLS``; ResNet50 is ``RESNET50``.
+    ``pretrained`` is a file of weights or, for OpenCLIP, one of its tags, whose weights are downloaded. If empty,
+    EfficientNet-Lite0 has its packaged ImageNet weights and the others have random weights.
 
-    Raises ``ConfigurationError`` for an unknown name, and for weights that are not there or of another architecture.
+    Raises ``ConfigurationError`` for an unknown name, and for weights that are missing or of another architecture.
     """
     if name in (LITE0, LITE0_POOLS):
         return _lite0(name, pretrained)
@@ -198,7 +198,7 @@ def _open_clip(name: str, pretrained: str) -> Backbone:
     if name not in known:
         near = ", ".join(get_close_matches(name, [LITE0, RESNET50, *known])) or f"{LITE0}, {RESNET50}, ViT-B-32"
         raise ConfigurationError(f"There is no backbone {name!r}; similar or usual ones are: {near}.")
-    logging.disable(logging.ERROR)  # it logs every try of a download, and what it then raises
+    logging.disable(logging.ERROR)  # OpenCLIP logs every download attempt and the error that it then raises
     try:
         model = open_clip.create_model(name, pretrained=pretrained or None)
     except (RuntimeError, OSError, ValueError, pickle.UnpicklingError) as error:
@@ -217,7 +217,7 @@ def _open_clip(name: str, pretrained: str) -> Backbone:
 
 
 def _load_weights(network: nn.Module, file: Path, name: str) -> None:
-    """Fill a network from a file of its state."""
+    """Load the state of a network from a file."""
     if not file.is_file():
         raise ConfigurationError(f"There is no file of weights {file}.")
     try:
@@ -233,15 +233,15 @@ def _load_weights(network: nn.Module, file: Path, name: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error says first: the whole would name every layer."""
+    """Return the first line of an error. The full text would name every layer."""
     return " ".join(str(error).split())[:160]
 
 
 def _declare_missing_operators() -> None:
-    """Let torchvision be imported where its compiled part does not fit the installed torch.
+    """Allow importing torchvision when its compiled part does not fit the installed torch.
 
-    The package index holds torchvision for CUDA only; beside a CPU torch its import stops at an operator that was never
-    registered. Neither operator is used here.
+    The package index has torchvision for CUDA only. With a CPU build of torch its import fails at an operator that was
+    never registered. Neither operator is used here.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

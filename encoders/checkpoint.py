@@ -1,4 +1,4 @@
-"""The encoder in training: a backbone, a projection to a chosen dimension, and the file in which both are kept."""
+"""The encoder during training: a backbone, a projection to a chosen dimension, and the checkpoint file of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-"""Of checkpoints; ``export`` reads them."""
+"""Version of the checkpoint format, which ``export`` reads."""
 
 
 class Projection(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
@@ -32,17 +32,17 @@ class Projection(nn.Module):  # type: ignore[misc]  # torch is not installed whe
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Project and normalise."""
-        # In float32 whatever the precision of the backbone: it costs nothing, and lengths stay exact.
+        # Use float32 for any precision of the backbone. It costs almost nothing and keeps unit length exact.
         with torch.autocast(features.device.type, enabled=False):
             return functional.normalize((features.float() - self.mean) @ self.matrix.T, dim=1)
 
 
 class Encoder(nn.Module):  # type: ignore[misc]
-    """uint8 [n, 224, 224, 3] to (unit embeddings [n, dim], what the untrained backbone gives [n, features]).
+    """uint8 [n, 224, 224, 3] to (unit embeddings [n, dim], features of the untrained backbone [n, features]).
 
-    Floating-point numbers [n, features] are taken for features that were computed before.
-    The backbone's batch statistics stay as they were, so that a picture's embedding never depends on its batch, and
-    large batches can be taken apart.
+    Floating-point input [n, features] is treated as precomputed features.
+    The backbone's batch statistics stay frozen, so that a picture's embedding never depends on its batch, and large
+    batches can be split.
     """
 
     def __init__(self, backbone: backbones.Backbone, projection: Projection, tuned: bool) -> None:
@@ -54,11 +54,11 @@ class Encoder(nn.Module):  # type: ignore[misc]
 
     @property
     def tuned(self) -> bool:
-        """Whether the backbone learns too."""
+        """Whether the backbone is trained too."""
         return self.teacher is not None
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embed pixels, or features."""
+        """Embed pixels or features."""
         if pixels.is_floating_point():
             return self.projection(pixels), pixels
         with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
@@ -68,14 +68,14 @@ class Encoder(nn.Module):  # type: ignore[misc]
         return self.projection(features), raw.detach()
 
     def train(self, mode: bool = True) -> Encoder:
-        """Keep the backbone's statistics whatever the mode."""
+        """Set the mode, but keep the backbone's batch statistics frozen."""
         super().train(mode)
         self.backbone.eval()
         return self
 
 
 def saved(encoder: Encoder, arguments: dict[str, Any], data: dict[str, Any], resume: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint: what ``export`` needs to make an ONNX file, and what training needs to go on."""
+    """Return a checkpoint: the data that ``export`` needs for an ONNX file, and that training needs to resume."""
     return {
         "format": FORMAT,
         "backbone": encoder.name,
@@ -89,7 +89,7 @@ def saved(encoder: Encoder, arguments: dict[str, Any], data: dict[str, Any], res
 
 
 def write(file: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.writing")
     torch.save(checkpoint, beside)
@@ -97,7 +97,7 @@ def write(file: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def load(file: Path, backbone: str | None = None, dim: int | None = None) -> dict[str, Any]:
-    """Read a checkpoint. Raises ``ConfigurationError`` if it is none, or of another backbone or dimension."""
+    """Read a checkpoint. Raises ``ConfigurationError`` if it is invalid, or of another backbone or dimension."""
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if checkpoint["format"] != FORMAT:

@@ -21,13 +21,13 @@ class Projection:
     mean: NDArray[np.float32]
     how: str
     fitted_on: Mapping[str, int] = field(default_factory=dict)
-    """Pictures that it was fitted on, by set."""
+    """Number of pictures that it was fitted on, by set."""
 
 
 def pca(features: NDArray[np.float32], dim: int, fitted_on: Mapping[str, int], whiten: float = 0.0) -> Projection:
-    """Fit the ``dim`` directions that vary most, on float32 [n, features].
+    """Fit the ``dim`` directions of largest variance to float32 [n, features].
 
-    ``whiten`` divides each direction by its standard deviation to that power: 0 keeps distances, 1 evens them out.
+    ``whiten`` divides each direction by its standard deviation to that power: 0 keeps distances, 1 whitens fully.
     """
     mean = features.mean(0)
     _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
@@ -37,12 +37,12 @@ def pca(features: NDArray[np.float32], dim: int, fitted_on: Mapping[str, int], w
 
 
 def orthogonal(features: int, dim: int, seed: int) -> Projection:
-    """Draw a random projection that keeps angles nearly as they are; needs no picture."""
+    """Draw a random projection that approximately preserves angles; it needs no pictures."""
     square, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((features, features)))
     matrix = square[:dim].astype(np.float32)
     return Projection(matrix, np.zeros(features, np.float32), f"random orthogonal, seed {seed}")
 
 
 def identity(dim: int) -> Projection:
-    """Leave features as they are; for a backbone that gives ``dim`` of them."""
+    """Return the identity, for a backbone with ``dim`` features."""
     return Projection(np.eye(dim, dtype=np.float32), np.zeros(dim, np.float32), "none")

@@ -1,4 +1,4 @@
-"""Fits the projection of an encoder to pictures."""
+"""Fit the projection of an encoder to pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 BATCH = 32
 WHITEN = 0.5
-"""Half-way to even directions: better than none on both benchmarks of the model card, on edited pictures the same."""
+"""Half whitening: better than none on both benchmarks of the model card, and equal on edited pictures."""
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -34,7 +34,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def features(backbone: Backbone, files: Sequence[Path]) -> NDArray[np.float32]:
-    """Run pictures through a backbone: float32 [n, features]. Files that cannot be prepared are left out."""
+    """Compute features of pictures: float32 [n, features]. Skip files that cannot be prepared."""
     parts = []
     with ThreadPoolExecutor() as pool, torch.inference_mode():
         for start in range(0, len(files), BATCH):
@@ -45,10 +45,10 @@ def features(backbone: Backbone, files: Sequence[Path]) -> NDArray[np.float32]:
 
 
 def fitted(backbone: Backbone, folders: Mapping[str, Path], dim: int, leave_out: Path | None = None) -> Projection:
-    """Fit a PCA to the pictures of folders, by their names.
+    """Fit a PCA to the pictures of folders, given by set name.
 
-    ``leave_out`` is a CSV file whose column ``original`` ends the paths of pictures that must not be fitted on, such as
-    those that the encoder is judged by. Raises ``ConfigurationError`` where there are too few pictures.
+    ``leave_out`` is a CSV file whose column ``original`` holds path suffixes of pictures to exclude, such as those for
+    evaluation. Raises ``ConfigurationError`` if there are too few pictures.
     """
     sets = {name: features(backbone, _without(pictures(folder), leave_out)) for name, folder in folders.items()}
     counts = {name: len(rows) for name, rows in sets.items()}

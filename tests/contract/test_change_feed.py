@@ -21,9 +21,9 @@ from tests.fakes.object_store import FakeObjectStore
 from visualsearch.adapters.s3.object_store import S3ObjectStore
 from visualsearch.adapters.seaweedfs import change_feed as adapter
 from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
+from visualsearch.adapters.seaweedfs.filer.filer_pb2 import SubscribeMetadataRequest, SubscribeMetadataResponse
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.indexing import EventKind
-from visualsearch.filer.filer_pb2 import SubscribeMetadataRequest, SubscribeMetadataResponse
 
 ODD_KEYS = [
     "plain.jpg",

@@ -1,1 +1,1 @@
-"""Makes the encoder that is served: a backbone, a projection to 256 dimensions, one ONNX file, one model card."""
+"""Build the served encoder: a backbone and a projection to 256 dimensions in one ONNX file, with a model card."""

@@ -1,4 +1,4 @@
-"""Turn a training checkpoint into what an encoder is made of."""
+"""Read the parts of an encoder from a training checkpoint."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ ROOT = Path(__file__).parents[1]
 def read(file: Path, pretrained: str = "") -> tuple[Backbone, Projection, dict[str, Any]]:
     """Return the backbone, the projection and the lineage of a checkpoint that ``training/train.py`` wrote.
 
-    ``pretrained`` names the backbone's weights where the checkpoint does not hold them and training was told another
-    place. Raises ``ConfigurationError`` if the file is no checkpoint, of another dimension than 256, or does not fit
-    its backbone.
+    ``pretrained`` names the backbone's weights if the checkpoint lacks them and they have moved since training. Raises
+    ``ConfigurationError`` if the file is no checkpoint, has another dimension than 256, or does not fit its backbone.
     """
     stored = checkpoint.load(file)
     if stored["dim"] != EMBEDDING_DIM:
@@ -49,7 +48,7 @@ def read(file: Path, pretrained: str = "") -> tuple[Backbone, Projection, dict[s
 
 
 def _lineage(file: Path, stored: dict[str, Any]) -> dict[str, Any]:
-    """Say what an encoder was trained on and how, in the form in which the model card has it."""
+    """Describe the training data and settings of an encoder, in the format of the model card."""
     return {
         "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "arguments": stored["arguments"],
@@ -59,7 +58,7 @@ def _lineage(file: Path, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of this checkout, with ``+changes`` where files differ from it; empty outside a checkout."""
+    """Return the commit of this checkout, with ``+changes`` if files differ from it; empty outside a checkout."""
     try:
         head = _git("rev-parse", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")

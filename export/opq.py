@@ -1,11 +1,11 @@
-"""Optimised product quantisation: turn the embedding space so that PQ codes lose less, and nothing else changes.
+"""Optimised product quantisation: rotate the embedding space so that PQ codes lose less, and nothing else changes.
 
     python -m export.opq encoder.onnx rotation.npz --pictures FOLDER [--subvectors 32]
     python -m export.to_onnx rotated.onnx --checkpoint checkpoint.pt --rotate rotation.npz
 
 Ge, He, Ke and Sun (2013, "Optimized Product Quantization for Approximate Nearest Neighbor Search") learn an orthogonal
-rotation before product quantisation. The encoder's last layer is linear, so that the rotation folds into it: dot
-products of embeddings stay what they were, and Milvus' own IVF_PQ then works on better-balanced subvectors.
+rotation before product quantisation. The encoder's last layer is linear, so the rotation can be folded into it. Dot
+products of embeddings do not change, and Milvus' own IVF_PQ then works on better-balanced subvectors.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 ROUNDS = 25
 PICTURES = 30_000
-"""At most so many pictures of a folder are embedded: three times what the codebooks need."""
+"""Maximum number of pictures to embed from a folder: three times as many as the codebooks need."""
 BITS = 8
 _ORTHOGONAL = 1e-4
-"""Largest deviation of R R^T from the identity that a rotation may have."""
+"""Largest allowed deviation of R R^T from the identity."""
 
 
 def learned(embeddings: NDArray[np.float32], subvectors: int, rounds: int = ROUNDS) -> NDArray[np.float32]:
-    """Learn a rotation, float32 [d, d], for PQ with so many subvectors of 8 bits; apply it as ``embeddings @ R.T``.
+    """Learn a rotation, float32 [d, d], for PQ with this number of 8-bit subvectors; apply it as ``embeddings @ R.T``.
 
-    It is faiss' OPQMatrix: rounds of quantising the rotated vectors and solving for the rotation (orthogonal
-    Procrustes). Raises ``ConfigurationError`` where the subvectors do not divide the dimension, or there are fewer than
-    39 vectors for each of the 256 centroids: the codebooks would learn the sample by heart.
+    This is faiss' OPQMatrix: rounds of quantising the rotated vectors and solving for the rotation (orthogonal
+    Procrustes). Raises ``ConfigurationError`` if the subvectors do not divide the dimension, or if there are fewer than
+    39 vectors for each of the 256 centroids, because the codebooks would then overfit the sample.
     """
     import faiss
 
@@ -55,14 +55,14 @@ def learned(embeddings: NDArray[np.float32], subvectors: int, rounds: int = ROUN
 
 
 def nearest_rotation(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the orthogonal matrix nearest to a matrix: rounding of float32 is taken out by an SVD in float64."""
+    """Return the nearest orthogonal matrix. An SVD in float64 removes the rounding errors of float32."""
     left, _, right = np.linalg.svd(matrix.astype(np.float64))
     rotation: NDArray[np.float32] = (left @ right).astype(np.float32)
     return rotation
 
 
 def folded(projected: Projection, rotation: NDArray[np.float32]) -> Projection:
-    """Rotate what a projection gives. Similarities stay: ``(R x) . (R y) = x . y``."""
+    """Fold a rotation into a projection. Similarities do not change: ``(R x) . (R y) = x . y``."""
     if rotation.shape != (len(projected.matrix),) * 2:
         raise ConfigurationError(f"A rotation of {rotation.shape} does not fit {len(projected.matrix)} dimensions.")
     matrix = (rotation.astype(np.float64) @ projected.matrix.astype(np.float64)).astype(np.float32)
@@ -70,12 +70,12 @@ def folded(projected: Projection, rotation: NDArray[np.float32]) -> Projection:
 
 
 def write(rotation: NDArray[np.float32], file: Path) -> None:
-    """Keep a rotation."""
+    """Write a rotation to a file."""
     np.savez_compressed(file, rotation=rotation)
 
 
 def read(file: Path) -> NDArray[np.float32]:
-    """Read a rotation, float32 [256, 256]. Raises ``ConfigurationError`` if the file holds none."""
+    """Read a rotation, float32 [256, 256]. Raises ``ConfigurationError`` if the file does not contain one."""
     try:
         with np.load(file) as stored:
             rotation: NDArray[np.float32] = stored["rotation"]

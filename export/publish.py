@@ -1,13 +1,13 @@
-"""Put an encoder into Triton's model repository, with its model card.
+"""Add an encoder to Triton's model repository, with its model card.
 
     python -m export.publish encoder.onnx --version 2 --semver 0.2.0 --metrics golden.json
 
-A running Triton sees a version whole or not at all, whatever is killed: it is written into a hidden folder that is
-renamed at the end, and config.pbtxt, which names the versions to load, is replaced in one step after that. The same
-command, given again, finishes what was interrupted.
+Publishing is atomic for a running Triton. The version is written to a hidden folder, which is renamed at the end.
+config.pbtxt, which lists the versions to load, is then replaced in one step. To finish an interrupted run, repeat the
+command.
 
-The output ``feature_map`` is optional, and config.pbtxt speaks for all versions that it names: it offers the map where
-each of them gives one of the same shape, since Triton refuses a version that does not give what is offered.
+The output ``feature_map`` is optional, and config.pbtxt applies to all versions that it lists. It declares the map only
+if all of them have a map of the same shape, because Triton refuses a version that lacks a declared output.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNIT_TOLERANCE = 1e-3
 
 
 def card(model: bytes, semver: str, about: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the model card of an ONNX file; ``about`` is what ``export.to_onnx`` wrote beside it."""
+    """Return the model card of an ONNX file. ``about`` is the metadata that ``export.to_onnx`` wrote beside it."""
     return {
         "name": MODEL,
         "semver": semver,
@@ -52,13 +52,13 @@ def card(model: bytes, semver: str, about: dict[str, Any], metrics: dict[str, An
 
 
 def check(model: bytes) -> None:
-    """Run an ONNX file on black and white; raise ``ConfigurationError`` if it is no encoder of ours."""
+    """Run an ONNX file on a black and a white picture. Raises ``ConfigurationError`` if it is not a valid encoder."""
     pixels = np.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
     pixels[1] = 255
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         (embedding,) = session.run(["embedding"], {"pixels": pixels})
-    except Exception as error:  # the runtime's error classes share no public base
+    except Exception as error:  # the runtime's error classes have no public base class
         raise ConfigurationError(f"The file is no encoder that ONNX Runtime can run: {error}") from None
     if embedding.shape != (2, EMBEDDING_DIM):
         raise ConfigurationError(
@@ -69,7 +69,7 @@ def check(model: bytes) -> None:
 
 
 def feature_map_shape(model: bytes) -> list[int] | None:
-    """Return (channels, rows, columns) of an encoder's feature map, or None where it gives none."""
+    """Return (channels, rows, columns) of an encoder's feature map, or None if it has none."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     shapes = {one.name: one.shape for one in session.get_outputs()}
     return list(shapes["feature_map"][1:]) if "feature_map" in shapes else None
@@ -78,7 +78,7 @@ def feature_map_shape(model: bytes) -> list[int] | None:
 def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
     """Add a version to the model repository and return its folder. Versions are never overwritten.
 
-    A version that was interrupted between being written and being named in config.pbtxt is named now.
+    If an earlier run was interrupted after writing the version, add the version to config.pbtxt.
 
     Raises ``ConfigurationError`` if the version exists, the model does not work or config.pbtxt has no version policy.
     """
@@ -107,7 +107,7 @@ def publish(model: bytes, model_card: dict[str, Any], repository: Path, version:
 
 
 def _name_version(config: Path, version: int) -> None:
-    """Add a version to those that Triton loads, and offer the feature map that all of them give, if any."""
+    """Add a version to those that Triton loads. Declare the feature map if all versions have one."""
     named: set[int] = {version}
 
     def added(found: re.Match[str]) -> str:
@@ -123,7 +123,7 @@ def _name_version(config: Path, version: int) -> None:
 
 
 def _offering(text: str, shape: list[int] | None) -> str:
-    """Return config.pbtxt with a feature map of this shape among the outputs, or with none."""
+    """Return the text of config.pbtxt with a feature map of this shape among the outputs, or without one."""
     bare = _FEATURE_MAP.sub("", text)
     if shape is None:
         return bare

@@ -1,10 +1,10 @@
-"""Smaller or faster variants of an encoder, each behind a gate: fp16 and int8.
+"""Smaller or faster variants of an encoder, each behind a quality gate: fp16 and int8.
 
     python -m export.variants encoder.onnx --judge FOLDER [--calibrate FOLDER]
 
-writes ``encoder.fp16.onnx`` and ``encoder.int8.onnx`` beside the file. A variant must embed pictures as the original
-does (mean cosine at least .999) and rank them as well (less than .005 of nDCG@10 lost on the category folders of
---judge); one that does not is refused with the reason, and nothing is written for it.
+writes ``encoder.fp16.onnx`` and ``encoder.int8.onnx`` beside the file. A variant must embed pictures like the original
+(mean cosine at least .999) and rank them as well (nDCG@10 loss below .005 on the category folders of --judge). If it
+does not, the command prints the reason and does not write the variant.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ KINDS = ("fp16", "int8", "int8-dynamic")
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a variant compares with its original on one evaluation set."""
+    """The comparison of a variant with its original on one evaluation set."""
 
     cosine: float
-    """Mean cosine similarity of the two embeddings of a picture."""
+    """Mean cosine similarity between the two embeddings of each picture."""
     least_cosine: float
     ndcg: float
     ndcg_loss: float
-    """nDCG@10 of the original less that of the variant."""
+    """nDCG@10 of the original minus that of the variant."""
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is refused; empty where it passes."""
+        """Return the reasons to refuse the variant; empty if it passes."""
         found = []
         if self.cosine < MIN_COSINE:
             found.append(f"its mean cosine to the original is {self.cosine:.5f}; {MIN_COSINE} is the least")
@@ -62,14 +62,14 @@ class Verdict:
 
 
 def make(kind: str, model: bytes, calibration: NDArray[np.uint8]) -> bytes:
-    """Make a variant of an ONNX file. ``calibration``, uint8 [n, 224, 224, 3], is read for int8 alone."""
+    """Make a variant of an ONNX file. ``calibration``, uint8 [n, 224, 224, 3], is used for int8 only."""
     if kind == "fp16":
         return fp16(model)
     return int8_dynamic(model) if kind == "int8-dynamic" else int8(model, calibration)
 
 
 def fp16(model: bytes) -> bytes:
-    """Store weights and compute in half precision; pixels and embedding stay uint8 and float32."""
+    """Store weights and compute in half precision. Pixels stay uint8 and embeddings float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -78,7 +78,7 @@ def fp16(model: bytes) -> bytes:
 
 
 def int8(model: bytes, calibration: NDArray[np.uint8]) -> bytes:
-    """Quantise convolutions and the last layer to 8 bits, with ranges of activations seen on calibration pictures."""
+    """Quantise convolutions and the last layer to 8 bits, with activation ranges from the calibration pictures."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -113,7 +113,7 @@ def int8(model: bytes, calibration: NDArray[np.uint8]) -> bytes:
 
 
 def int8_dynamic(model: bytes) -> bytes:
-    """Quantise the weights of matrix products to 8 bits; ranges of activations are taken from each batch."""
+    """Quantise the weights of matrix products to 8 bits, with activation ranges from each batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -124,7 +124,7 @@ def int8_dynamic(model: bytes) -> bytes:
 
 
 def compare(original: bytes, variant: bytes, one: EvaluationSet, pixels: Path | None = None) -> Verdict:
-    """Hold a variant against its original on an evaluation set."""
+    """Compare a variant with its original on an evaluation set."""
     shown, _, _ = pixels_of(one.corpus, cache=pixels)
     embeds = onnx_embed(original), onnx_embed(variant)
     ours, theirs = (embeddings_of(shown, embed) for embed in embeds)
@@ -134,7 +134,7 @@ def compare(original: bytes, variant: bytes, one: EvaluationSet, pixels: Path | 
 
 
 class _quiet:  # noqa: N801 - used as a function
-    """Keep the quantiser's advice out of the log."""
+    """Suppress the quantiser's warnings in the log."""
 
     def __enter__(self) -> None:
         logging.disable(logging.WARNING)
@@ -144,7 +144,7 @@ class _quiet:  # noqa: N801 - used as a function
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status, 1 where a variant is refused."""
+    """Run the command; return its exit status, 1 if a variant is refused."""
     parser = argparse.ArgumentParser(prog="export.variants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", type=Path, help="an ONNX file of ours, with its JSON file beside it")
     parser.add_argument("--judge", type=Path, required=True, help="a folder of category folders to compare on")
@@ -160,7 +160,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _made(kind: str, arguments: argparse.Namespace) -> bool:
-    """Make a variant, and write it where it passes the gate."""
+    """Make a variant and write it if it passes the gate; return whether it did."""
     original = arguments.model.read_bytes()
     verdict_on = from_folders(arguments.judge)
     variant = make(kind, original, _calibration(arguments) if kind == "int8" else np.empty(0, np.uint8))

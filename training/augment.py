@@ -1,8 +1,8 @@
-"""Strong augmentations: two views of one picture that an encoder must call the same.
+"""Strong augmentations, for two views of one picture that the encoder must embed alike.
 
-The crop is made by ``imaging.preprocessing.decode``, as a box that a person drags would be; all else happens to its
-pixels. Strengths are half of those of SimCLR (Chen et al., 2020, arXiv 2002.05709), with less hue and grey still, since
-colour is part of what people search by.
+``imaging.preprocessing.decode`` makes the crop, as it does for a box that a user drags. All other augmentations change
+its pixels. Strengths are half of those of SimCLR (Chen et al., 2020, arXiv 2002.05709), with even less hue and grey,
+because people search by colour too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LEAST_AREA = 0.2
 """Smallest crop, as a share of the picture."""
 RATIO = 4 / 3
-"""Crops are at most so much wider or higher than the picture's own shape."""
+"""Largest factor between a crop's aspect ratio and that of the picture."""
 JITTER, HUE = 0.4, 0.08
 OFTEN, SOMETIMES, SELDOM = 0.8, 0.3, 0.12
 WORDS = ("SALE", "sample", "12.99", "new!", "photo", "hello", "www", "2024", "Ünïcode", "-50%")
@@ -55,7 +55,7 @@ def view(data: bytes, chance: Generator, box: Box | None = None) -> NDArray[np.u
 
 
 def crop(inside: Box, chance: Generator) -> Box:
-    """Draw a box of at least a fifth of the area of another, anywhere in it."""
+    """Draw a box inside another, at any position, with at least a fifth of its area."""
     width, height = inside.width, inside.height
     area = chance.uniform(LEAST_AREA, 1)
     ratio = math.exp(chance.uniform(-math.log(RATIO), math.log(RATIO)))
@@ -67,7 +67,7 @@ def crop(inside: Box, chance: Generator) -> Box:
 
 
 def smaller(image: Image.Image, chance: Generator) -> Image.Image:
-    """Show the picture smaller, anywhere on a plain ground."""
+    """Shrink the picture and place it anywhere on a plain background."""
     side = int(IMAGE_SIDE * chance.uniform(0.5, 0.9))
     ground = Image.new("RGB", image.size, tuple(int(value) for value in chance.integers(160, 256, 3)))
     corner = tuple(int(value) for value in chance.integers(0, IMAGE_SIDE - side + 1, 2))
@@ -76,12 +76,12 @@ def smaller(image: Image.Image, chance: Generator) -> Image.Image:
 
 
 def turned(image: Image.Image, chance: Generator) -> Image.Image:
-    """Turn by up to 15 degrees; what comes into sight is white."""
+    """Rotate by up to 15 degrees and fill the corners with white."""
     return image.rotate(chance.uniform(-15, 15), Image.Resampling.BILINEAR, fillcolor=(255, 255, 255))
 
 
 def coloured(image: Image.Image, chance: Generator) -> Image.Image:
-    """Change brightness, contrast, saturation and, less, hue."""
+    """Change brightness, contrast, saturation and, to a lesser degree, hue."""
     for kind in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = kind(image).enhance(chance.uniform(1 - JITTER, 1 + JITTER))
     if chance.random() < SOMETIMES:
@@ -93,12 +93,12 @@ def coloured(image: Image.Image, chance: Generator) -> Image.Image:
 
 
 def grey(image: Image.Image, _: Generator) -> Image.Image:
-    """Take the colour away."""
+    """Convert to grey."""
     return ImageOps.grayscale(image).convert("RGB")
 
 
 def blurred(image: Image.Image, chance: Generator) -> Image.Image:
-    """Blur, or, just as often, go by way of a much smaller picture."""
+    """Blur or, equally often, shrink the picture strongly and enlarge it again."""
     if chance.random() < 0.5:
         return image.filter(ImageFilter.GaussianBlur(chance.uniform(0.3, 2.5)))
     side = int(chance.integers(40, 160))
@@ -106,7 +106,7 @@ def blurred(image: Image.Image, chance: Generator) -> Image.Image:
 
 
 def labelled(image: Image.Image, chance: Generator) -> Image.Image:
-    """Write a word across the picture, on a bar as often as not."""
+    """Write a word across the picture, half of the time on a bar."""
     image = image.copy()
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(int(chance.integers(14, 48)))
@@ -120,7 +120,7 @@ def labelled(image: Image.Image, chance: Generator) -> Image.Image:
 
 
 def compressed(image: Image.Image, chance: Generator) -> Image.Image:
-    """Go by way of a JPEG file of low quality."""
+    """Compress as JPEG with low quality."""
     file = BytesIO()
     image.save(file, "JPEG", quality=int(chance.integers(20, 80)))
     with Image.open(file) as read:

@@ -1,4 +1,4 @@
-"""Where a run gets its batches from: pictures, or features of pictures that were computed once."""
+"""Sources of training batches: pictures, or precomputed features of pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Gives inputs of the encoder for rows of a collection."""
+    """Provides inputs of the encoder for rows of a collection."""
 
     def epoch(self, batches: list[Rows], seed: int, epoch: int) -> Iterator[torch.Tensor]:
         """Yield two augmented views of the rows of each batch: [2n, ...], first views before second ones."""
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 
 def source(given: Config, collection: picture_collection.Collection) -> Source:
-    """Return what a run asks for. Raises ``ConfigurationError`` where features are asked for and do not fit."""
+    """Return the source that the configuration names. Raises ``ConfigurationError`` if its features do not fit."""
     if not given.features:
         return Pictures(collection, given.workers)
     if given.tune:
@@ -49,7 +49,7 @@ def source(given: Config, collection: picture_collection.Collection) -> Source:
 
 
 class Pictures:
-    """uint8 [n, 224, 224, 3], made anew each time."""
+    """Pixels, uint8 [n, 224, 224, 3], computed on each call."""
 
     def __init__(self, collection: picture_collection.Collection, workers: int) -> None:
         self._collection, self._workers = collection, workers
@@ -75,7 +75,7 @@ class Pictures:
 
 
 class Cached:
-    """float32 [n, features], out of the rounds of ``training.features``."""
+    """Features, float32 [n, features], from the rounds of ``training.features``."""
 
     def __init__(self, collection: picture_collection.Collection, folder: Path, backbone: str) -> None:
         self._collection = collection

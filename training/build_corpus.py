@@ -1,10 +1,9 @@
-"""Build the pictures that the shipped encoder is trained on, out of Debian and npm packages.
+"""Build the training corpus of the shipped encoder from Debian and npm packages.
 
     python -m training.build_corpus [--into out/corpus] [--packages out/data]
 
-Drawings are rasterised and everything is shrunk to 256 pixels on white. ``pictures.csv`` says of each file which set it
-is from, what it shows (``concept``) and which folder its makers put it in (``category``); ``sources.csv`` lists the
-packages.
+Drawings are rasterised, and all pictures are shrunk to 256 pixels on white. For each file ``pictures.csv`` lists its
+set, what it shows (``concept``) and its folder in the package (``category``). ``sources.csv`` lists the packages.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ SIDE = 256
 """Longer side of a stored picture, in pixels: a crop of two thirds of it still fills the encoder's 224."""
 FIELDS = ("file", "set", "concept", "category")
 TILES = 8
-"""So many parts of a large photograph are pictures of their own; few photographs have a free licence."""
+"""Maximum number of tiles of a large photograph, because few photographs have a free licence."""
 LARGE = 1200
-"""A picture whose shorter side has so many pixels is cut into tiles."""
+"""Minimum shorter side, in pixels, of a picture that is cut into tiles."""
 
 
 def rendered(svg: str) -> bytes:
-    """Rasterise an SVG drawing to a PNG file of 256 pixels at its longer side, on white.
+    """Rasterise an SVG drawing to a PNG file with a longer side of 256 pixels, on white.
 
     Raises ``InvalidInput`` if it is not a drawing.
     """
@@ -57,7 +56,7 @@ def rendered(svg: str) -> bytes:
 
 
 def made(found: Found) -> list[bytes]:
-    """Return the JPEG files of a picture: one, or the tiles of a large photograph; none if it is unreadable."""
+    """Return the JPEG files of a picture: one file, or the tiles of a large photograph; none if it is unreadable."""
     try:
         if isinstance(found.picture, str):
             return [thumbnail(rendered(found.picture), SIDE)]
@@ -98,9 +97,9 @@ def _written(found: Found, into: Path) -> list[dict[str, str]]:
 
 
 def build(packages: Path, into: Path) -> tuple[int, int]:
-    """Write the corpus; return how many pictures it has and how many could not be read.
+    """Write the corpus; return the numbers of written and of unreadable pictures.
 
-    Raises ``ConfigurationError`` where a package cannot be fetched.
+    Raises ``ConfigurationError`` if a package cannot be fetched.
     """
     for source in track(package_pictures.packages(), "Fetching"):
         fetch.fetch(source, packages)
@@ -117,7 +116,7 @@ def build(packages: Path, into: Path) -> tuple[int, int]:
 
 
 def _versioned(source: Source) -> str:
-    """Name a package with its version, which Debian's client knows."""
+    """Return the name of a package with its version, as reported by Debian's client."""
     if source.is_npm:
         return source.package
     words = ["apt-cache", "show", "--no-all-versions", source.package]

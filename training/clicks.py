@@ -1,10 +1,10 @@
-"""Write what people clicked as pairs to train on: the query's picture, its box, and the picture that was clicked.
+"""Export clicks as training pairs: the query's picture, its box, and the clicked picture.
 
     python -m training.clicks out/clicks [--since 2026-01-01]
 
-Reads Postgres and the object store as the settings name them (``VISUALSEARCH_*``). ``pairs.jsonl`` has one line a pair:
-``{"query": file, "box": "x1,y1,x2,y2" or "", "positive": file, "clicks": n}``. Only queries whose picture was kept
-(``VISUALSEARCH_STORE_QUERIES``) count, and only public pictures that still exist.
+Reads Postgres and the object store that the settings name (``VISUALSEARCH_*``). ``pairs.jsonl`` has one line per pair:
+``{"query": file, "box": "x1,y1,x2,y2" or "", "positive": file, "clicks": n}``. Pairs include only queries whose picture
+was stored (``VISUALSEARCH_STORE_QUERIES``), and only public pictures that still exist.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ ORDER BY queries.id, images.id
 
 
 def export(settings: Settings, into: Path, since: datetime) -> tuple[int, int]:
-    """Write the pairs and their pictures; return how many there are, and how many lacked a picture in the store.
+    """Write the pairs and their pictures; return the number of pairs, and of those without a picture in the store.
 
-    Raises ``Unavailable`` where Postgres or the object store does not answer.
+    Raises ``Unavailable`` if Postgres or the object store does not respond.
     """
     into.mkdir(parents=True, exist_ok=True)
     store, rows, pairs = _store(settings), _clicked(settings, since), []
@@ -86,7 +86,7 @@ def _store(settings: Settings) -> S3Store:
 
 
 def _fetched(store: S3Store, part: Part, folder: Path) -> Path | None:
-    """Put an object, or a part of one, into a folder under a name that no other has; None where it is gone."""
+    """Write an object, or a part of one, to a folder under a unique name. Return None if it no longer exists."""
     with _store_trouble():
         try:
             data = part.of(bytes(obstore.get(store, part.key).bytes()))

@@ -1,4 +1,4 @@
-"""Everything that a training run can be told, with its default; each is an argument of the same name."""
+"""The options of a training run with their defaults. Each is a command-line argument of the same name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _about(default: Any, text: str) -> Any:  # noqa: ANN401 - as dataclasses.fie
 
 @dataclass(frozen=True)
 class Config:
-    """One training run."""
+    """The options of one training run."""
 
     data_root: Path = field(metadata={"help": "a folder of pictures; pictures.csv in it may say which show the same"})
     out: Path = _about(Path("out/training"), "where checkpoint, curves and the list of skipped files go")
@@ -51,7 +51,7 @@ class Config:
 
 
 def parse(words: list[str] | None, about: str) -> Config:
-    """Read a run's arguments."""
+    """Parse the command-line arguments of a run."""
     parser = argparse.ArgumentParser(prog="training/train.py", description=about)
     kinds = get_type_hints(Config)
     for one in fields(Config):

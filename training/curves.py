@@ -1,4 +1,4 @@
-"""Loss and retrieval over a run: TensorBoard events, and one PNG that needs no viewer."""
+"""Record loss and retrieval over a run as TensorBoard events and one PNG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOSS, RETRIEVAL = "loss", "recall@1"
 
 
 class Curves:
-    """Figures by name and step. What an interrupted run had written is kept up to the step that a new one begins at."""
+    """Figures by name and step. On resuming, figures of the interrupted run are kept up to the first new step."""
 
     def __init__(self, folder: Path, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ class Curves:
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
     def add(self, step: int, **figures: float) -> None:
-        """Write figures of a step."""
+        """Record the figures of a step."""
         self._rows.append({"step": step, **figures})
         with self._file.open("a") as stream:
             stream.write(json.dumps(self._rows[-1]) + "\n")
@@ -41,7 +41,7 @@ class Curves:
             self._events.add_scalar(name, value, step)
 
     def draw(self) -> None:
-        """Draw the PNG anew."""
+        """Redraw the PNG."""
         series: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for row in self._rows:
             for name, value in row.items():
@@ -60,5 +60,5 @@ class Curves:
         plt.close(figure)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush buffered events and close the files."""
         self._events.close()

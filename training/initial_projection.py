@@ -1,4 +1,4 @@
-"""Where a projection starts from: in closed form, out of features of pictures as they are served."""
+"""Initial projections, computed in closed form from the features of pictures as served."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from training.picture_collection import Collection
 
 FITTED_ON = 30_000
-"""Pictures whose features the first projection is fitted to, at most."""
+"""Maximum number of pictures to fit the initial projection to."""
 
 PRINCIPAL = 900
-"""Directions in which whitening is computed: those of 3,304 features beyond hold 6% of the variance, and noise."""
+"""Number of directions to whiten. The remaining directions of 3,304 features hold 6% of the variance, and noise."""
 CLASS_CAP = 30
-"""A class counts as so many pictures at most, so that large folders don't drown the others."""
+"""Maximum weight of a class, in pictures, so that large folders do not dominate."""
 
 
 def encoder(
     given: Config, source: Source, collection: Collection, rows: Rows, resumed: dict[str, Any] | None
 ) -> Encoder:
-    """Return the encoder that a run begins with: the one of a checkpoint, or a new one fitted to rows.
+    """Return the initial encoder of a run: that of a checkpoint, or a new one fitted to rows.
 
-    Raises ``ConfigurationError`` where backbone, dimension or checkpoint do not fit.
+    Raises ``ConfigurationError`` if backbone, dimension or checkpoint do not fit.
     """
     backbone = backbones.load(given.backbone, given.pretrained)
     if not resumed:
@@ -70,10 +70,10 @@ def _features(backbone: backbones.Backbone, inputs: torch.Tensor, at_once: int) 
 
 
 def principal(features: NDArray[np.float32], dim: int, whiten: float = 0.5, seed: int = 0) -> Projection:
-    """Take the directions in which features [n, f] vary most, evened out by half as in ``encoders.projection_fitting``.
+    """Return the directions of largest variance of features [n, f], whitened as in ``encoders.projection_fitting``.
 
-    Where there are fewer pictures than dimensions, random directions fill up. Raises ``ConfigurationError`` if the
-    features have fewer numbers than the projection shall give.
+    If there are fewer pictures than dimensions, add random directions. Raises ``ConfigurationError`` if the features
+    have fewer dimensions than the projection.
     """
     if features.shape[1] < dim:
         raise ConfigurationError(
@@ -96,12 +96,12 @@ def within(
     dim: int,
     ridge: float,
 ) -> Projection:
-    """Shrink what differs within classes, then take the directions in which features [n, f] vary most.
+    """Reduce the variance within classes, then return the directions of largest variance of features [n, f].
 
-    ``classes`` are labels [n], several ways to class the same pictures; ``views`` [n, f] are augmented views of them.
-    The scatter within classes is whitened, with ``ridge`` of an even spread added, and a PCA follows: linear
-    discriminant analysis (Fukunaga, 1990, chapter 10) with pictures instead of class means between. Raises
-    ``ConfigurationError`` for fewer pictures or features than dimensions.
+    ``classes`` are labels [n], one array for each way to classify the pictures. ``views`` [n, f] are augmented views of
+    them. The within-class scatter is whitened, with ``ridge`` times an isotropic scatter added, and a PCA follows. This
+    is linear discriminant analysis (Fukunaga, 1990, chapter 10), with the scatter of pictures instead of that of class
+    means as the between-class scatter. Raises ``ConfigurationError`` for fewer pictures or features than dimensions.
     """
     if min(features.shape) < dim:
         raise ConfigurationError(f"{dim} dimensions need as many pictures and features; there are {features.shape}.")
@@ -123,7 +123,7 @@ def within(
 
 
 def _scatter(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean outer product of differences from the class mean, over classes of two or more: [f, f]."""
+    """Return the mean outer product of differences from the class mean, over classes of two or more: [f, f]."""
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(counts), features.shape[1]))
     np.add.at(sums, inverse, features)

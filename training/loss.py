@@ -1,6 +1,7 @@
-"""What is minimised: pull together what shows the same, push apart the rest, and keep the backbone's neighbourhoods.
+"""The losses: attract views of the same subject, repel the others, and preserve the backbone's neighbourhoods.
 
-``n`` views are embedded at a time; under torchrun each process holds ``n`` of ``N`` and sees the others' as negatives.
+A process embeds ``n`` views at a time. Under torchrun these are ``n`` of ``N``, and the views of the other processes
+serve as negatives.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from torch.nn import functional
 
 FAR = -1e4
-"""Stands for minus infinity where it must survive half precision."""
+"""Replaces minus infinity where the value must be finite in half precision."""
 
 
 def contrastive(
@@ -24,11 +25,11 @@ def contrastive(
 ) -> torch.Tensor:
     """Return the NT-Xent loss, a mean over views, of unit embeddings [n, d] with labels [n].
 
-    Each view's positives are the other views of its label; with two views a label this is NT-Xent (InfoNCE) of SimCLR
-    (Chen et al., 2020, equation 1), with more it is L_out of supervised contrastive learning (Khosla et al., 2020,
-    arXiv 2004.11362, equation 2). Views without a positive add nothing. Views of one of the ``kinds`` [n] are no
-    negatives of each other. ``others`` [N, d], ``other_labels`` and ``other_kinds`` are the joint batch of all
-    processes (``joint``).
+    The positives of a view are the other views of its label. With two views per label this is NT-Xent (InfoNCE) of
+    SimCLR (Chen et al., 2020, equation 1); with more it is L_out of supervised contrastive learning (Khosla et al.,
+    2020, arXiv 2004.11362, equation 2). Views without a positive do not contribute. Views with the same entry of
+    ``kinds`` [n] are not negatives of each other. ``others`` [N, d], ``other_labels`` and ``other_kinds`` are the joint
+    batch of all processes (``joint``).
     """
     mine = _own_columns(embeddings, others)
     others, other_labels = (embeddings, labels) if others is None or other_labels is None else (others, other_labels)
@@ -53,10 +54,10 @@ def neighbourhoods(
     others: torch.Tensor | None = None,
     other_features: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return how far the embeddings' neighbourhoods are from the backbone's: KL(teacher || student), a mean.
+    """Return the mean divergence of the embeddings' neighbourhoods from the backbone's: KL(teacher || student).
 
-    A view's neighbourhood is the softmax of its cosine similarities to all other views of the joint batch; the teacher
-    has that of raw features [n, f] (SEED, Fang et al., 2021, arXiv 2101.04731, with the batch as its queue).
+    A view's neighbourhood is the softmax of its cosine similarities to all other views of the joint batch. The teacher
+    computes it from raw features [n, f] (SEED, Fang et al., 2021, arXiv 2101.04731, with the batch as its queue).
     """
     mine = _own_columns(embeddings, others)
     others = embeddings if others is None else others
@@ -69,7 +70,7 @@ def neighbourhoods(
 
 
 def joint(rows: torch.Tensor) -> torch.Tensor:
-    """Gather the rows [n, ...] of all processes in the order of their ranks: [N, ...]. Gradients flow back to each."""
+    """Gather the rows [n, ...] of all processes in rank order: [N, ...]. Gradients flow back to each process."""
     if not _several():
         return rows
     if rows.requires_grad:
@@ -79,7 +80,7 @@ def joint(rows: torch.Tensor) -> torch.Tensor:
 
 
 class _Gather(torch.autograd.Function):  # type: ignore[misc]
-    """All-gather whose backward pass adds up what every process says about this one's rows."""
+    """All-gather whose backward pass sums the gradients of all processes for this process's rows."""
 
     @staticmethod
     def forward(_: object, rows: torch.Tensor) -> torch.Tensor:
@@ -99,7 +100,7 @@ def _gathered(rows: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _own_columns(rows: torch.Tensor, others: torch.Tensor | None) -> torch.Tensor:
-    """Mark each row's own column in the joint batch: bool [n, N]."""
+    """Return a mask of each row's own column in the joint batch: bool [n, N]."""
     count = len(rows)
     total = count if others is None else len(others)
     offset = dist.get_rank() * count if total != count else 0
@@ -108,7 +109,7 @@ def _own_columns(rows: torch.Tensor, others: torch.Tensor | None) -> torch.Tenso
 
 
 def _over_all(count: torch.Tensor) -> torch.Tensor:
-    """Average a count over the processes, so that the mean of their losses is the loss of the joint batch."""
+    """Average a count over the processes, so that the mean of their losses equals the loss of the joint batch."""
     if _several():
         count = count.clone().float()
         dist.all_reduce(count)

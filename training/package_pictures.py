@@ -1,6 +1,6 @@
-"""The pictures inside Debian and npm packages that the shipped encoder is trained on, and what each of them shows.
+"""The training pictures of the shipped encoder inside Debian and npm packages, and what each of them shows.
 
-Nothing that ``evaluation.offline.splits`` holds out is given, and no picture by the hands that it keeps for judging.
+They exclude everything that ``evaluation.offline.splits`` holds out, including all work of the held-out artists.
 """
 
 from __future__ import annotations
@@ -95,18 +95,18 @@ FOLDERS = {
     "ukui-wallpapers": ("usr/share/backgrounds", "CC-BY-SA-3.0", 300),
     "wesnoth-1.16-data": ("usr/share/games/wesnoth/1.16/data/core/images", "GPL-2+, CC-BY-SA-4.0", 4),
 }
-"""Where a package's pictures are, their licence, and how many are taken of a folder: openclipart holds 1,378 stars, and
-Battle for Wesnoth every frame of a movement."""
+"""Path of each package's pictures, their licence, and the maximum number per folder. The maximum is needed because
+openclipart holds 1,378 stars and Battle for Wesnoth every frame of a movement."""
 NO_CATEGORY = ("unsorted", "special", "opencv4/html")
-"""Folders that say nothing of what their pictures show."""
+"""Folders whose names do not describe their pictures."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SMALL_EMOJI = {"emoji-datasource-google": "package/img/google/64", "emoji-datasource-twitter": "package/img/twitter/64"}
-"""Drawings as pictures of 64 pixels, which ``evaluation.datasets.fetch`` names already."""
+"""Drawings as 64-pixel pictures, which ``evaluation.datasets.fetch`` already lists."""
 MIN_HANDS = 3
-"""A name must have been drawn by so many icon sets to count: rarer ones are mostly brands and private names."""
+"""Minimum number of icon sets that contain a name. Rarer names are mostly brands and private names."""
 MAX_HANDS = 5
 ICON_NAMES, THEME_NAMES = 900, 1500
-"""So many shared names are taken of each kind, so that icons stay a quarter of all pictures."""
+"""Maximum number of shared names of each kind, so that icons are only a quarter of all pictures."""
 LARGE = 256
 _SIZE = re.compile(r"(?:^|/)(\d+)(?:x\d+)?(?=/)")
 _NOT_PICTURES = re.compile(r"symbolic|/doc/HTML|@2x|-rtl|_c?graph|inherit|_dep\.|_incl\.|/form_")
@@ -116,20 +116,20 @@ _REGIONAL_A = 0x1F1E6
 
 @dataclass(frozen=True)
 class Found:
-    """A picture of a package."""
+    """A picture in a package."""
 
     source: str
     name: str
     picture: Path | str
     """A file, or the text of an SVG drawing."""
     concept: str = ""
-    """What it shows, by name; the same for other hands' drawings of it. Empty where nobody says."""
+    """Name of the depicted concept, equal for other artists' drawings of it. Empty if unknown."""
     category: str = ""
-    """The folder that its makers put it in."""
+    """The picture's folder in its package."""
 
 
 def packages() -> list[Source]:
-    """Every package, as ``evaluation.datasets.fetch`` fetches it."""
+    """Return every package, as a source for ``evaluation.datasets.fetch``."""
     sets = {**EMOJI, **FLAGS, **ICONS}
     npm = [Source(f"@iconify-json/{name}@{VERSIONS[name]}", ("package/",), sets[name], "SVG icons") for name in sets]
     debian = {
@@ -141,7 +141,7 @@ def packages() -> list[Source]:
 
 
 def pictures(data: Path) -> list[Found]:
-    """List what may be trained on in the packages that lie under ``data``, in a fixed order."""
+    """List the pictures allowed for training in the packages under ``data``, in a fixed order."""
     emoji = [one for name in EMOJI for one in _emoji(data, name)]
     emoji += [one for name in SMALL_EMOJI for one in _small_emoji(data, name)]
     flags = [one for name in FLAGS for one in _flags(data, name)]
@@ -151,7 +151,7 @@ def pictures(data: Path) -> list[Found]:
 
 
 def _svg(data: Path, name: str) -> dict[str, str]:
-    """Read an Iconify set: its drawings by name."""
+    """Read the drawings of an Iconify set, by name."""
     stored = json.loads((data / name / "package" / "icons.json").read_text())
     drawings = {}
     for icon, one in stored["icons"].items():
@@ -167,7 +167,7 @@ _BOX = ("left", "top", "width", "height")
 
 @cache
 def _codes(data: Path) -> dict[str, str]:
-    """Return the code points of emoji by the names that all sets share but for hyphens."""
+    """Return the code points of emoji by name. The sets share these names, except for hyphens."""
     codes = {}
     for name in ("twemoji", "noto", "openmoji"):
         chars = json.loads((data / name / "package" / "chars.json").read_text())
@@ -177,7 +177,7 @@ def _codes(data: Path) -> dict[str, str]:
 
 @cache
 def _subcategories(data: Path) -> dict[str, str]:
-    """Return Unicode's subcategories of emoji by their bases."""
+    """Return Unicode's subcategories of emoji, by base emoji."""
     table = json.loads((data / "emoji-datasource-google" / "package" / "emoji.json").read_text())
     return {emoji_base(one["unified"]): f"emoji:{one['subcategory']}" for one in table}
 
@@ -246,7 +246,7 @@ def _folder(data: Path, name: str) -> Iterator[Found]:
 
 
 def _shared(found: list[Found], names: int) -> list[Found]:
-    """Keep names that several hands have drawn, and not all of them."""
+    """Keep a limited number of the names that several artists have drawn."""
     hands: defaultdict[str, list[Found]] = defaultdict(list)
     for one in found:
         hands[one.concept].append(one)
@@ -259,7 +259,7 @@ def _shared(found: list[Found], names: int) -> list[Found]:
 
 
 def _some(of: list[_T], count: int, key: Callable[[_T], str]) -> list[_T]:
-    """Choose ``count`` at most, the same ones on every machine."""
+    """Choose at most ``count`` items, the same on every machine."""
     by_hash = sorted(of, key=lambda one: hashlib.sha256(key(one).encode()).digest())
     chosen = {id(one) for one in by_hash[:count]}
     return [one for one in of if id(one) in chosen]

@@ -1,7 +1,7 @@
-"""The pictures to train on, and the batches of views made of them.
+"""The training pictures, and the batches of their views.
 
-Everything that is drawn by chance comes from (seed, epoch, picture) alone, so that a run that was interrupted goes on
-as if it had not been, and two processes agree without a word.
+All randomness depends only on (seed, epoch, picture). A resumed run therefore equals an uninterrupted one, and
+processes agree without communication.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ PAIRS = "pairs.jsonl"
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, or a box in it. Pictures of one label show the same, those of one kind something similar."""
+    """A file, or a box in it. Pictures with the same label show the same thing, those of one kind similar things."""
 
     file: Path
     label: str
     kind: str = ""
-    """Empty where nobody says."""
+    """Empty if unknown."""
     box: Box | None = None
     clicked: bool = False
-    """Whether it comes from somebody's click."""
+    """Whether it comes from a user's click."""
 
     def clean(self) -> NDArray[np.uint8]:
-        """Return it as the encoder is served: uint8 [224, 224, 3]. Raises ``InvalidInput`` or ``OSError``."""
+        """Return the picture prepared as in serving: uint8 [224, 224, 3]. Raises ``InvalidInput`` or ``OSError``."""
         return decode(self.file.read_bytes(), self.box).pixels
 
 
@@ -67,11 +67,11 @@ class Collection:
         return len(self.pictures)
 
     def partner(self, row: int, chance: np.random.Generator) -> int:
-        """Choose a picture that shows the same as another: often itself, where nobody else drew it always itself."""
+        """Choose a picture with the same label: often the row itself, always if the label has no other picture."""
         return int(chance.choice(self.alike[int(self.labels[row])]))
 
     def split(self, share: float, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows to train on, and some to watch; no label is in both, and clicks are all trained on."""
+        """Return the training rows and the validation rows. They share no label, and all clicks are training rows."""
         watched: list[int] = []
         labels = np.random.default_rng([seed]).permutation(np.unique(self.labels[~self.clicked]))
         for label in labels.tolist():
@@ -82,9 +82,9 @@ class Collection:
     def batches(
         self, rows: NDArray[np.int64], seed: int, epoch: int, size: int, click_ratio: float = 0.0
     ) -> list[NDArray[np.int64]]:
-        """Return the rows of each batch of an epoch, ``size`` in each; every one comes once, a remainder not at all.
+        """Return the rows of each batch of an epoch, ``size`` per batch. Each row occurs once; a remainder is dropped.
 
-        ``click_ratio`` of each batch is drawn from clicks, with repetition.
+        A share ``click_ratio`` of each batch is drawn from clicks, with repetition.
         """
         chance = np.random.default_rng([seed, epoch])
         clicked, others = rows[self.clicked[rows]], rows[~self.clicked[rows]]
@@ -96,11 +96,11 @@ class Collection:
 
 
 def read(root: Path, clicks: Path | None = None) -> tuple[Collection, dict[str, str]]:
-    """Read a folder, and a folder of click pairs (``training.clicks``), trying to decode every picture once.
+    """Read a folder, and a folder of click pairs (``training.clicks``), and decode every picture once as a check.
 
-    ``pictures.csv`` in the folder may say by ``file``, ``concept`` and ``category`` which pictures show the same, or
-    something similar. Returns the collection, and the reason for each file that was left out. Raises
-    ``ConfigurationError`` if fewer than two are left.
+    An optional ``pictures.csv`` in the folder tells by ``file``, ``concept`` and ``category`` which pictures show the
+    same or similar things. Returns the collection, and the reason for each skipped file. Raises ``ConfigurationError``
+    if fewer than two are left.
     """
     found = _table(root) if (root / TABLE).is_file() else _files(root)
     found += _pairs(clicks) if clicks else []
@@ -116,7 +116,7 @@ def read(root: Path, clicks: Path | None = None) -> tuple[Collection, dict[str, 
 
 
 def described(collection: Collection, root: Path) -> dict[str, object]:
-    """Say what a model card tells of the data: how many pictures, of which folders, under which licences."""
+    """Describe the data for the model card: the number of pictures, their folders and licences."""
     own = [one.file.relative_to(root).parts for one in collection.pictures if not one.clicked]
     folders = Counter(parts[0] if len(parts) > 1 else "." for parts in own)
     licences = list(csv.DictReader((root / SOURCES).open())) if (root / SOURCES).is_file() else []
@@ -130,7 +130,7 @@ def described(collection: Collection, root: Path) -> dict[str, object]:
 
 
 class Views(Dataset[tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]]):  # type: ignore[misc]
-    """Two augmented views of each picture, uint8 [224, 224, 3] each; the second may be of another hand's drawing."""
+    """Two augmented views of each picture, uint8 [224, 224, 3] each. The second may be of another artist's drawing."""
 
     def __init__(self, collection: Collection, seed: int, epoch: int) -> None:
         self.collection, self.key = collection, (seed, epoch)

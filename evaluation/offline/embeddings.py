@@ -1,4 +1,4 @@
-"""Pictures to embeddings for evaluation: an ONNX file in process, with the very preprocessing that serves."""
+"""Embed pictures for evaluation: an ONNX file in process, with the same preprocessing as in serving."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Prepare = Callable[[bytes], NDArray[np.uint8]]
 
 BATCH = 32
 CHUNK = 512
-"""Pictures whose pixels are held at once, 77 MB."""
+"""Number of pictures whose pixels are in memory at once, 77 MB."""
 
 
 def onnx_embed(model: Path | bytes) -> Embed:
-    """Return an ONNX file of ours as a function. Raises ``ConfigurationError`` where it is no such file."""
+    """Return an encoder's ONNX file as a function. Raises ``ConfigurationError`` if the file is not an encoder."""
     try:
         data = model.read_bytes() if isinstance(model, Path) else model
         options = onnxruntime.SessionOptions()
-        # As served: threads that spin between two batches take the cores from whatever else runs, other models too.
+        # As in serving: threads that spin between two batches take the cores from other work, including other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's error classes share no public base
+    except Exception as error:  # the runtime's error classes have no public base class
         raise ConfigurationError(f"{model if isinstance(model, Path) else 'It'} is no ONNX model: {error}") from None
     names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
     if names[0] != ["pixels"] or "embedding" not in names[1]:
@@ -53,16 +53,16 @@ def onnx_embed(model: Path | bytes) -> Embed:
 
 
 def served(data: bytes) -> NDArray[np.uint8]:
-    """Prepare a picture file as the gateway and the indexer do."""
+    """Preprocess a picture file as the gateway and the indexer do."""
     return decode(data).pixels
 
 
 def pixels_of(
     files: Mapping[str, Path], how: Prepare = served, cache: Path | None = None
 ) -> tuple[NDArray[np.uint8], list[str], dict[str, str]]:
-    """Prepare files: uint8 [n, 224, 224, 3], the names in that order, and the reason for each that was skipped.
+    """Preprocess files: uint8 [n, 224, 224, 3], the names in that order, and the reason for each skipped file.
 
-    ``cache`` is a folder in which the pixels are kept for the next time, as long as no file has changed.
+    ``cache`` is a folder for the pixels. Later calls read them from there unless a file has changed.
     """
     kept = cache / f"{_key(files, how)}.npz.d" if cache else None
     if kept and (kept / "names.txt").exists():
@@ -79,9 +79,9 @@ def pixels_of(
 def embedded(
     files: Mapping[str, Path], embed: Embed, how: Prepare = served, cache: Path | None = None, label: str = "Embedding"
 ) -> tuple[NDArray[np.float32], list[str], dict[str, str]]:
-    """Prepare and embed files: float32 [n, d], the names in that order, and the reason for each that was skipped.
+    """Preprocess and embed files: float32 [n, d], the names in that order, and the reason for each skipped file.
 
-    Without a cache only some pictures' pixels are held at a time, however many files there are.
+    Without a cache the pixels are processed in chunks, so that memory does not grow with the number of files.
     """
     if cache:
         pixels, names, skipped = pixels_of(files, how, cache)
@@ -97,7 +97,7 @@ def embedded(
 
 
 def embeddings_of(pixels: NDArray[np.uint8], embed: Embed, label: str = "Embedding") -> NDArray[np.float32]:
-    """Run pixels through an embedding in batches: float32 [n, d]."""
+    """Embed pixels in batches: float32 [n, d]."""
     starts = range(0, len(pixels), BATCH)
     parts = [
         embed(np.ascontiguousarray(pixels[start : start + BATCH])) for start in track(starts, label, transient=True)
@@ -122,7 +122,7 @@ def _attempt(file: Path, how: Prepare) -> NDArray[np.uint8] | str:
 
 
 def _key(files: Mapping[str, Path], how: Prepare) -> str:
-    """Name what the pixels depend on: files, their sizes and times, and the preprocessing."""
+    """Return the cache key of pixels: the files, their sizes and times, and the preprocessing."""
     digest = hashlib.sha256(f"{PREPROCESSING} {how.__module__}.{how.__qualname__}".encode())
     for name, file in files.items():
         stat = file.stat()

@@ -1,9 +1,9 @@
-"""Judge an encoder, a ranking or the running system: nDCG with grades 0 to 5, mAP and recall, with 95% intervals.
+"""Evaluate an encoder, a ranking or the running system: nDCG with grades 0 to 5, mAP and recall, with 95% intervals.
 
     visualsearch evaluate FOLDER                                  category folders; the shipped encoder, exact search
     visualsearch evaluate FOLDER --gateway                        the same through the running gateway, as indexed
-    visualsearch evaluate --queries DIR --corpus DIR --qrels FILE judgements in TREC's form
-    visualsearch evaluate --qrels FILE --run FILE                 a ranking that somebody else made
+    visualsearch evaluate --queries DIR --corpus DIR --qrels FILE judgements in TREC format
+    visualsearch evaluate --qrels FILE --run FILE                 a ranking from another tool
     visualsearch evaluate --public [SET ...]                      the public benchmark (fetched when run)
 
 nDCG's gain is the grade itself (linear: Järvelin and Kekäläinen 2002, as in trec_eval) unless --gain says exponential
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Ranker = Callable[[EvaluationSet], tuple[Run, dict[str, str]]]
 
 CACHE = Path("out/cache")
-"""Prepared pixels of the public sets, about 1.5 GB, and the baselines' models."""
+"""Preprocessed pixels of the public sets, about 1.5 GB, and the baselines' models."""
 
 
 def on_set(
@@ -48,7 +48,7 @@ def on_set(
     pixels: Path | None = None,
     embed_query: Embed | None = None,
 ) -> tuple[Report, dict[str, str]]:
-    """Search a set exactly and judge the ranking; also returns the reason for each picture that cannot be read."""
+    """Search a set exactly and evaluate the ranking. Also returns the reason for each unreadable picture."""
     run, skipped = exact_ranking.exact(one, embed, how=how, cache=pixels, embed_query=embed_query)
     kept = one.without(skipped)
     return judge(run, kept.grades, kept.groups, relevant_from=kept.relevant_from), skipped
@@ -57,9 +57,9 @@ def on_set(
 def on_public_sets(
     model: Path | bytes | Embed, names: Sequence[str] = (), *, data: Path = DATA, how: Prepare = served
 ) -> dict[str, Report]:
-    """Judge an ONNX file, or a function from pixels to embeddings, on the public sets: a report by set.
+    """Evaluate an ONNX file, or a function from pixels to embeddings, on the public sets: a report by set.
 
-    ``names`` picks of ``public.SETS``; all of them where it is empty. What is lacking under ``data`` is fetched.
+    ``names`` selects from ``public_sets.SETS``; empty selects all. Missing packages are fetched into ``data``.
     """
     embed = model if callable(model) else onnx_embed(model)
     return {name: on_set(public_set(name, data), embed, how=how, pixels=CACHE)[0] for name in names or public_sets.SETS}
@@ -67,12 +67,12 @@ def on_public_sets(
 
 @cache
 def public_set(name: str, data: Path = DATA) -> EvaluationSet:
-    """Build a set of the public benchmark; kept for the next call."""
+    """Build a set of the public benchmark and cache it."""
     return public_sets.SETS[name](data)
 
 
 def _evaluate(one: EvaluationSet, label: str, ranker: Ranker, arguments: argparse.Namespace) -> Report:
-    """Rank, judge, and write what was asked for beside the table."""
+    """Rank and evaluate a set, and write the requested output files."""
     run, skipped = ranker(one)
     report_display.tell_skipped(skipped)
     kept = one.without(skipped)
@@ -85,7 +85,7 @@ def _evaluate(one: EvaluationSet, label: str, ranker: Ranker, arguments: argpars
 
 
 def _rankers(arguments: argparse.Namespace) -> dict[str, Ranker]:
-    """Return what ranks, by label: the encoder or the gateway, and the baselines where they are asked for."""
+    """Return the rankers by label: the encoder or the gateway, and the baselines if requested."""
     pixels = CACHE if arguments.public is not None else None
     rankers: dict[str, Ranker] = {}
     if arguments.gateway:
@@ -188,7 +188,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     arguments = _parser().parse_args(words)
     try:
         _run(arguments)

@@ -1,4 +1,4 @@
-"""Rankings of an evaluation set: searched exactly with embeddings, or through a running gateway."""
+"""Rankings of an evaluation set by exact search with embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evaluation.offline.trec import Run
 
 DEPTH = 100
-"""Places of a ranking that are kept."""
+"""Number of results to keep per ranking."""
 
 
 def exact(
@@ -30,8 +30,8 @@ def exact(
 ) -> tuple[Run, dict[str, str]]:
     """Rank the corpus for each query by cosine similarity, over all pairs.
 
-    ``embed_query`` embeds queries in another way than the corpus. Returns the ranking, and the reason for each picture
-    that was skipped because it cannot be read.
+    ``embed_query`` embeds queries, if they need another embedding than the corpus. Returns the ranking, and the reason
+    for each skipped, unreadable picture.
     """
     vectors, corpus_names, skipped = embedded(one.corpus, embed, how, cache, f"{one.name}: corpus")
     if one.asks_itself and embed_query is None:
@@ -46,7 +46,7 @@ def exact(
 
 
 def tidied(run: Run, one: EvaluationSet, depth: int) -> Run:
-    """Take each query out of its own ranking where it is a picture of the corpus, and cut rankings at a depth."""
+    """Remove each query from its own ranking if it is a picture of the corpus, and truncate rankings to a depth."""
     if not one.asks_itself:
         return {query: found[:depth] for query, found in run.items()}
     return {query: [hit for hit in found if hit[0] != query][:depth] for query, found in run.items()}
@@ -59,9 +59,9 @@ def rank(
     corpus: NDArray[np.float32],
     depth: int = DEPTH,
 ) -> Run:
-    """Rank float32 corpus [n, d] for each row of queries [m, d] by their dot product.
+    """Rank float32 corpus [n, d] for each row of queries [m, d] by dot product.
 
-    Ties go by name, the last first, as trec_eval has them.
+    Ties are ordered by descending name, as in trec_eval.
     """
     last_first = np.argsort(np.array(corpus_names))[::-1]
     names, corpus = [corpus_names[row] for row in last_first], corpus[last_first]

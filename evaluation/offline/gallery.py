@@ -1,4 +1,4 @@
-"""The worst queries of a ranking as one HTML page that needs nothing beside it: thumbnails are inlined."""
+"""Show the worst queries of a ranking as one self-contained HTML page with inlined thumbnails."""
 
 from __future__ import annotations
 

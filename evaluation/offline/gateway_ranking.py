@@ -1,4 +1,4 @@
-"""Rankings of an evaluation set as the running gateway gives them, so that approximate search is measured too."""
+"""Rankings of an evaluation set from the running gateway, to evaluate approximate search too."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PAUSES_S = (0.5, 1.0, 2.0)
 
 
 def ranked(one: EvaluationSet, client: Client, depth: int = DEPTH) -> tuple[Run, dict[str, str]]:
-    """Ask the gateway with each query; near-duplicates are kept, since folding would hide judged pictures.
+    """Search the gateway with each query. Duplicates are not folded, because folding would hide judged pictures.
 
-    Its pictures are matched with the set's by uri. Those that are not of the set are left out of the rankings, so index
-    the set's folder into a stack of its own. Returns the ranking, and the reason for each query that was refused.
-    Raises ``Unavailable`` where the gateway does not answer, ``InvalidInput`` where it knows no picture of the set.
+    Results are matched with the set's pictures by uri. Results outside the set are dropped from the rankings, so index
+    the set's folder into a separate stack. Returns the ranking, and the reason for each refused query. Raises
+    ``Unavailable`` if the gateway does not respond, and ``InvalidInput`` if it has no picture of the set.
     """
     names = by_file_name(one.corpus)
     run: Run = {}
@@ -50,7 +50,7 @@ def ranked(one: EvaluationSet, client: Client, depth: int = DEPTH) -> tuple[Run,
 
 
 def _asked(client: Client, file: Path, depth: int) -> dict[str, Any]:
-    """Search, and again where the gateway says to try later: one busy moment must not cost a long evaluation."""
+    """Search, and retry if the gateway is overloaded, so that a short overload does not abort a long evaluation."""
     ask = partial(client.search, file, bbox=None, k=min(MAX_K, 2 * depth), near_duplicates=NearDuplicates.KEEP.value)
     for pause_s in PAUSES_S:
         with suppress(Unavailable):
@@ -60,7 +60,7 @@ def _asked(client: Client, file: Path, depth: int) -> dict[str, Any]:
 
 
 def by_file_name(corpus: Mapping[str, Path]) -> dict[str, list[tuple[str, str]]]:
-    """List names with their file paths by the last part of the path, by which a uri is looked up."""
+    """Group names and file paths by file name, for looking up a uri."""
     names: dict[str, list[tuple[str, str]]] = {}
     for name, file in corpus.items():
         names.setdefault(file.name, []).append((name, file.resolve().as_posix()))
@@ -68,7 +68,7 @@ def by_file_name(corpus: Mapping[str, Path]) -> dict[str, list[tuple[str, str]]]
 
 
 def named(uri: str, names: Mapping[str, list[tuple[str, str]]]) -> str:
-    """Return the name of the file whose path shares most of its end with a uri; empty where none has its file name."""
+    """Return the name of the file whose path shares the longest suffix with a uri; empty if no file name matches."""
     parts = uri.split("/")
     candidates = names.get(parts[-1], [])
     return max(candidates, key=lambda one: _shared(one[1].split("/"), parts), default=("", ""))[0]

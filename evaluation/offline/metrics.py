@@ -1,7 +1,7 @@
-"""Measures of a ranking against graded judgements, and how sure they are.
+"""Measures of a ranking against graded judgements, and their confidence intervals.
 
-Grades are whole numbers, 0 (not relevant) to 5 (the same). Every measure is that of trec_eval, so that figures can be
-compared: what a ranking leaves out counts as lost, and the ideal ranking is made of all that is judged.
+Grades are whole numbers, 0 (not relevant) to 5 (the same). Every measure is defined as in trec_eval, so that figures
+are comparable: relevant pictures missing from a ranking count as not found, and the ideal ranking has all judgements.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LEVEL = 0.95
 def average_precision(ranked: Sequence[int], judged: Sequence[int], k: int, relevant_from: int = 1) -> float:
     """Return the mean over all relevant pictures of the precision at their rank; 0 for those past rank k.
 
-    Relevant is what has ``relevant_from`` or a higher grade. This is trec_eval's map_cut: it divides by the number of
-    relevant pictures, even where there are more than k.
+    A picture is relevant if its grade is at least ``relevant_from``. This is trec_eval's map_cut: it divides by the
+    number of relevant pictures, even if there are more than k.
     """
     total = sum(grade >= relevant_from for grade in judged)
     hits, precisions = 0, 0.0
@@ -40,7 +40,7 @@ def average_precision(ranked: Sequence[int], judged: Sequence[int], k: int, rele
 
 
 def recall(ranked: Sequence[int], judged: Sequence[int], k: int, relevant_from: int = 1) -> float:
-    """Return the share of the relevant pictures that is among the first k."""
+    """Return the share of the relevant pictures that are among the first k."""
     total = sum(grade >= relevant_from for grade in judged)
     return sum(grade >= relevant_from for grade in ranked[:k]) / total if total else 0.0
 
@@ -48,7 +48,7 @@ def recall(ranked: Sequence[int], judged: Sequence[int], k: int, relevant_from: 
 def interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """Return the 95% interval of the mean of values, one per query, by the percentile bootstrap (Efron, 1979).
 
-    Of the differences of two models' values on the same queries, this is the interval of the paired difference.
+    For differences between two models' values on the same queries, this is the interval of the paired difference.
     """
     sample = np.asarray(values, np.float64)
     if not len(sample):

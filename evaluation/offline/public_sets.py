@@ -1,4 +1,4 @@
-"""The public benchmark, built from fetched packages; training never sees a picture of it (``splits``)."""
+"""The public benchmark, built from fetched packages. Training excludes all its pictures (``splits``)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 SAME, VARIANT, SUBCATEGORY, CATEGORY = 5, 4, 2, 1
 SHOWN_TONE = "1F3FD"
-"""Of the five skin tones, the one that stands for the drawing's variants; all five would crowd out everything else."""
+"""The one of five skin tones that represents a drawing's variants. All five would dominate the results."""
 SMALLEST_FOLDER = 8
-"""Folders of openclipart with fewer pictures than this are no category."""
+"""Minimum number of pictures in an openclipart folder that counts as a category."""
 NO_CATEGORY = ("unsorted", "special")
 EDITED = 1000
 
 
 def emoji(data: Path, query_hand: str, corpus_hand: str) -> EvaluationSet:
-    """Ask with one vendor's drawing for the same emoji, or its like, by another vendor."""
+    """Query with one vendor's drawings for the same or similar emoji by another vendor."""
     described = _held_out_emoji(data)
     asked, corpus = _drawings(data, query_hand, described), _drawings(data, corpus_hand, described)
     queries = {code: file for code, file in asked.items() if code in corpus and SHOWN_TONE not in code}
@@ -36,7 +36,7 @@ def emoji(data: Path, query_hand: str, corpus_hand: str) -> EvaluationSet:
 
 
 def openclipart(data: Path) -> EvaluationSet:
-    """Ask with a drawing for others of its folder (2) or of its topmost folder (1)."""
+    """Query with a drawing for others in its folder (grade 2) or in its topmost folder (grade 1)."""
     files = openclipart_files(data)
     sizes = Counter(name.rpartition("/")[0] for name in files)
     kept = {
@@ -48,9 +48,9 @@ def openclipart(data: Path) -> EvaluationSet:
 
 
 def tuxpaint(data: Path) -> EvaluationSet:
-    """Ask with a stamp, drawing or photograph, for others of its folder."""
+    """Query with a stamp, a drawing or photograph, for others in its folder."""
     folder = fetch(SOURCES["tuxpaint-stamps-default"], data) / "usr/share/tuxpaint/stamps"
-    # Mirrored and flipped stamps are the same picture again.
+    # Leave out mirrored and flipped stamps, which repeat the same picture.
     files = {
         name: file
         for name, file in picture_files(folder).items()
@@ -60,13 +60,13 @@ def tuxpaint(data: Path) -> EvaluationSet:
 
 
 def edited(data: Path) -> EvaluationSet:
-    """Ask with an edit of a drawing for the drawing itself, among about 1,000."""
+    """Query with an edit of a drawing for the drawing itself, among about 1,000."""
     files = openclipart_files(data)
     return edits.evaluation_set("edits", files, EDITED, data / "edits")
 
 
 def openclipart_files(data: Path) -> dict[str, Path]:
-    """Return the held-out pictures of openclipart that training has not seen under another name either."""
+    """Return the held-out pictures of openclipart, without those that training has under another name."""
     folder = fetch(SOURCES["openclipart-png"], data) / "usr/share/openclipart/png"
     digests = {name: hashlib.sha256(file.read_bytes()).digest() for name, file in picture_files(folder).items()}
     seen = {digest for name, digest in digests.items() if not openclipart_held_out(name)}
@@ -87,11 +87,11 @@ SETS: dict[str, Callable[[Path], EvaluationSet]] = {
     "tuxpaint": tuxpaint,
     "edits": edited,
 }
-"""Builders by name; each takes the data folder and fetches what it lacks."""
+"""Builders by name. Each takes the data folder and fetches missing packages into it."""
 
 
 def _held_out_emoji(data: Path) -> dict[str, tuple[str, str]]:
-    """Category and subcategory of each emoji and its variants, by code points such as ``1F3C3-1F3FD``."""
+    """Return category and subcategory of each emoji and its variants, by code points such as ``1F3C3-1F3FD``."""
     table = fetch(SOURCES["emoji-datasource-google"], data) / "package/emoji.json"
     described = {}
     for entry in json.loads(table.read_text()):
@@ -114,7 +114,7 @@ def _drawings(data: Path, hand: str, described: Mapping[str, tuple[str, str]]) -
 
 
 def _plain(code: str) -> str:
-    """Write code points as all vendors' file names can be compared: lower case, no leading zeros, no FE0F."""
+    """Normalise code points, to compare the vendors' file names: lower case, no leading zeros, no FE0F."""
     return "-".join(point.lstrip("0") for point in code.lower().split("-") if point != "fe0f")
 
 

@@ -1,6 +1,6 @@
-"""Other ways to look at a picture than the one that serves: several views of a query, other fits into the square.
+"""Alternatives to the preprocessing in serving: several views of a query, and other ways to fit it into the square.
 
-For measuring what they would gain and cost (benchmarks/views.py); nothing that serves uses them.
+They exist to measure their gain and cost (benchmarks/views.py). The servers do not use them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     View = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 CENTRE = 0.8
-"""Share of each side that the centre crop keeps."""
+"""Share of each side in the centre crop."""
 
 
 def mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Swap left and right of uint8 [n, 224, 224, 3]."""
+    """Mirror uint8 [n, 224, 224, 3] horizontally."""
     return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
@@ -43,7 +43,7 @@ def centred(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def averaged(embed: Embed, views: Sequence[View]) -> Embed:
-    """Embed a picture and each view of it, and take the direction of the sum."""
+    """Return an embedding that sums those of a picture and its views, and normalises the sum."""
 
     def embed_views(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         total = embed(pixels) + sum(embed(view(pixels)) for view in views)
@@ -54,7 +54,7 @@ def averaged(embed: Embed, views: Sequence[View]) -> Embed:
 
 
 def letterboxed(data: bytes) -> NDArray[np.uint8]:
-    """Prepare a file with its proportions kept: white is added to make it square."""
+    """Preprocess a file with its aspect ratio kept: pad it with white to a square."""
     picture = _on_white(data)
     side = max(picture.size)
     square = Image.new("RGB", (side, side), "white")
@@ -63,7 +63,7 @@ def letterboxed(data: bytes) -> NDArray[np.uint8]:
 
 
 def cropped(data: bytes) -> NDArray[np.uint8]:
-    """Prepare a file with its proportions kept: the longer side is cut to make it square."""
+    """Preprocess a file with its aspect ratio kept: crop the longer side to a square."""
     picture = _on_white(data)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -71,7 +71,7 @@ def cropped(data: bytes) -> NDArray[np.uint8]:
 
 
 def _on_white(data: bytes) -> Image.Image:
-    dimensions(data)  # refuses what is no picture or too large
+    dimensions(data)  # raises for invalid and too large pictures
     with Image.open(BytesIO(data)) as opened:
         picture = opened.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

@@ -1,4 +1,4 @@
-"""Figures of a ranking: per query, per group, and over all with how sure they are."""
+"""Figures of a ranking: per query, per group and overall, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """What a ranking is worth, query by query."""
+    """The measures of a ranking for each query."""
 
     per_query: Mapping[str, Mapping[str, float]]
-    """Values by measure, by query."""
+    """Values by query, then by measure."""
     groups: Mapping[str, str]
 
     @cached_property
     def overall(self) -> dict[str, Figure]:
-        """Each measure over all queries."""
+        """Return each measure over all queries."""
         return _figures(list(self.per_query.values()))
 
     @cached_property
     def by_group(self) -> dict[str, dict[str, Figure]]:
-        """Each measure over the queries of each group, in the order of the groups' names."""
+        """Return each measure over the queries of each group, ordered by group name."""
         members: dict[str, list[Mapping[str, float]]] = {}
         for query, values in self.per_query.items():
             if query in self.groups:
@@ -56,17 +56,17 @@ class Report:
         return {group: _figures(members[group]) for group in sorted(members)}
 
     def values(self, measure: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """One measure's values, float64 [queries], in the order of ``per_query``."""
+        """Return the values of one measure, float64 [queries], in the order of ``per_query``."""
         return np.array([values[measure] for values in self.per_query.values()], np.float64)
 
     def difference(self, other: Report, measure: str = PRIMARY) -> Figure:
-        """How much better than another ranking of the same queries, with the interval of the paired difference."""
+        """Return the mean gain over another ranking of the same queries, with the interval of the paired difference."""
         if list(self.per_query) != list(other.per_query):
             raise InvalidInput("Only rankings of the same queries can be compared.")
         return _figure(self.values(measure) - other.values(measure))
 
     def worst(self, count: int, measure: str = PRIMARY) -> list[str]:
-        """The queries with the lowest values."""
+        """Return the queries with the lowest values."""
         return sorted(self.per_query, key=lambda query: self.per_query[query][measure])[:count]
 
 
@@ -79,9 +79,9 @@ def judge(
     relevant_from: int = 1,
     gain: Gain = "linear",
 ) -> Report:
-    """Hold a ranking against the grades: ndcg, map and recall at each k.
+    """Evaluate a ranking against the grades: ndcg, map and recall at each k.
 
-    Queries that were judged but not ranked count as 0; those without any relevant picture are left out.
+    Queries with judgements but without a ranking count as 0. Queries without any relevant picture are left out.
     """
     per_query = {}
     for query, judged in grades.items():

@@ -1,4 +1,4 @@
-"""How reports are shown: as a table on the terminal, and as JSON for programs."""
+"""Format reports as a table for the terminal and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ out = Console()
 
 
 def tell_skipped(skipped: Mapping[str, str]) -> None:
-    """Print how many pictures were skipped, and the first of them with the reason."""
+    """Print the number of skipped pictures, and the first of them with the reasons."""
     if skipped:
         out.print(f"Pictures that cannot be read and are skipped: {len(skipped)}", highlight=False)
     for name, reason in list(skipped.items())[:SKIPPED_SHOWN]:
@@ -32,7 +32,7 @@ def tell_skipped(skipped: Mapping[str, str]) -> None:
 
 
 def table(title: str, reports: Mapping[str, Report]) -> Table:
-    """Lay out reports by label: each over all its queries, then the groups of the first."""
+    """Return a table of reports by label: each over all its queries, then the groups of the first report."""
     first = next(iter(reports.values()))
     measures = sorted(first.overall, key=lambda measure: measure != PRIMARY)
     shown = Table(title=title, caption="means over queries; brackets and ± are 95% bootstrap intervals")
@@ -53,7 +53,7 @@ def _cells(figures: Mapping[str, Figure], measures: Sequence[str]) -> list[str]:
 
 
 def as_json(reports: Mapping[str, Mapping[str, Report]]) -> str:
-    """Write every figure, per query too, by set and label."""
+    """Return every figure as JSON by set and label, including those per query."""
     facts = {
         name: {
             label: {

@@ -1,4 +1,4 @@
-"""What an encoder is judged on: queries, a corpus, and a grade for each pair that is alike."""
+"""Evaluation sets: queries, a corpus, and a relevance grade for each similar pair."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Queries and corpus as picture files by name, and what is alike.
+    """Queries and corpus as picture files by name, with relevance grades.
 
-    Where the queries are pictures of the corpus themselves, each is left out of its own ranking.
+    If the queries are pictures of the corpus, each is left out of its own ranking.
     """
 
     name: str
     queries: Mapping[str, Path]
     corpus: Mapping[str, Path]
     grades: Mapping[str, Mapping[str, int]]
-    """Grade 0 to 5 by picture of the corpus, by query; what is not named has grade 0."""
+    """Grades 0 to 5 by query, then by corpus picture. Missing pictures have grade 0."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """By query: a group whose figures are told apart, such as a category."""
+    """Group by query, such as a category. Reports also show figures for each group."""
     relevant_from: int = 1
-    """The grade from which mAP and recall count a picture as relevant."""
+    """Minimum grade of a picture that mAP and recall count as relevant."""
 
     @property
     def asks_itself(self) -> bool:
@@ -38,7 +38,7 @@ class EvaluationSet:
         return all(self.corpus.get(name) == file for name, file in self.queries.items())
 
     def without(self, skipped: Mapping[str, str]) -> EvaluationSet:
-        """Return the set without the pictures of these names, and without queries that then have nothing alike."""
+        """Return the set without the pictures of these names, and without queries that then lack a relevant one."""
         grades = {
             query: kept
             for query, judged in self.grades.items()
@@ -50,7 +50,7 @@ class EvaluationSet:
 
 
 def picture_files(folder: Path) -> dict[str, Path]:
-    """Find the picture files under a folder, by their path below it, in a fixed order.
+    """Find the picture files under a folder, by relative path, in a fixed order.
 
     Raises ``InvalidInput`` if there is none.
     """
@@ -61,19 +61,19 @@ def picture_files(folder: Path) -> dict[str, Path]:
 
 
 def from_folders(folder: Path, name: str = "") -> EvaluationSet:
-    """Judge by folders: a picture's grade for another is the number of folders that they share, 5 at most.
+    """Build a set from folders: the grade of two pictures is the number of folders that they share, at most 5.
 
-    In ``animals/birds/a.png`` and ``animals/birds/b.png`` that is 2, with ``animals/fish/c.png`` it is 1. Every picture
-    that shares a folder with another is a query against all the others. Groups are the topmost folders.
+    For ``animals/birds/a.png`` the grade of ``animals/birds/b.png`` is 2, and that of ``animals/fish/c.png`` is 1.
+    Every picture that shares a folder with another is a query against all others. Groups are the topmost folders.
     """
     files = picture_files(folder)
     return by_folders(name or folder.name, files)
 
 
 def by_folders(name: str, files: Mapping[str, Path]) -> EvaluationSet:
-    """Judge files by the folders in their names, as ``from_folders`` does.
+    """Build a set from the folders in file names, as ``from_folders`` does.
 
-    Raises ``InvalidInput`` where no two share one.
+    Raises ``InvalidInput`` if no two files share a folder.
     """
     tops: dict[str, list[str]] = {}
     for one in files:
@@ -93,7 +93,7 @@ def by_folders(name: str, files: Mapping[str, Path]) -> EvaluationSet:
 
 
 def shared_folders(one: str, other: str) -> int:
-    """Count the leading folders that two paths have in common, 5 at most."""
+    """Count the leading folders that two paths have in common, at most 5."""
     count = 0
     for left, right in zip(one.split("/")[:-1], other.split("/")[:-1], strict=False):
         if left != right or count == MAX_GRADE:
@@ -103,9 +103,9 @@ def shared_folders(one: str, other: str) -> int:
 
 
 def from_qrels(grades: Mapping[str, Mapping[str, int]], queries: Path, corpus: Path) -> EvaluationSet:
-    """Judge by qrels whose names are paths below two folders.
+    """Build a set from qrels whose names are paths relative to two folders.
 
-    Raises ``InvalidInput`` naming a picture that is judged but not there.
+    Raises ``InvalidInput`` with the name of a judged picture that does not exist.
     """
     query_files, corpus_files = picture_files(queries), picture_files(corpus)
     for query, judged in grades.items():

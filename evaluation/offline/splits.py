@@ -1,8 +1,8 @@
-"""Which public pictures are for judging alone: a fixed split that no run can change.
+"""The fixed split of the public pictures into training and held-out pictures.
 
-Held out are a third of the emoji (with all their variants, in every vendor's drawing), a quarter of openclipart's
-folders, the originals of the demo corpus, and two whole packages: the Tux Paint stamps and the Fluent emoji, whose
-hands no training has seen. Everything else may be trained on.
+Held out are a third of the emoji (with all their variants, by every vendor), a quarter of openclipart's folders, the
+originals of the demo corpus, and two whole packages: the Tux Paint stamps and the Fluent emoji, whose artists are
+absent from the training data. All other pictures are available for training.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ _EMOJI_FILE = re.compile(r"(?:img/\w+/64|fluent-emoji-3d/package/assets)/([0-9a-
 
 
 def bucket(key: str, parts: int) -> int:
-    """Put a key into one of ``parts`` parts, the same on every machine: SHA-256 modulo ``parts``."""
+    """Assign a key to one of ``parts`` parts, the same on every machine: SHA-256 modulo ``parts``."""
     return int(hashlib.sha256(key.encode()).hexdigest(), 16) % parts
 
 
 def emoji_base(code: str) -> str:
-    """Reduce an emoji's code points (hex, joined by hyphens) to what skin tone, gender and direction leave of it."""
+    """Remove skin tone, gender and direction from an emoji's code points (hex, joined by hyphens)."""
     points = [point.lstrip("0") for point in code.lower().split("-")]
     kept = [point for point in points if point not in _SKIN | _GENDER | _TURNED | _JOINERS] or points
     return "-".join("person" if point in _PERSON else point for point in kept)
 
 
 def emoji_held_out(code: str) -> bool:
-    """Whether an emoji and its variants are for judging alone."""
+    """Whether an emoji and its variants are held out."""
     return bucket(emoji_base(code), EMOJI_PARTS) == 0
 
 
 def openclipart_held_out(path: str) -> bool:
-    """Whether a picture of openclipart, by its path below ``openclipart/png/``, is for judging alone."""
+    """Whether a picture of openclipart, by its path below ``openclipart/png/``, is held out."""
     return bucket(path.rpartition("/")[0], FOLDER_PARTS) == 0 or path in _demo_originals()
 
 
 def held_out(file: Path) -> bool:
-    """Whether a fetched picture (``evaluation.datasets.fetch``), by its path, must not be trained on."""
+    """Whether a fetched picture (``evaluation.datasets.fetch``), by its path, is excluded from training."""
     path = file.as_posix()
     if _NEVER_TRAINED_ON & set(file.parts) or file.resolve().is_relative_to(_DEMO):
         return True

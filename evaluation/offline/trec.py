@@ -1,7 +1,7 @@
-"""Judgements and rankings as TREC writes them: plain text, one line each.
+"""Judgements and rankings in TREC's plain-text formats, one entry per line.
 
 A line of judgements (qrels) is ``query 0 document grade``; a line of a ranking (run) is
-``query Q0 document rank score name``. Names hold no white space; where a path does, it is written percent-encoded.
+``query Q0 document rank score name``. Names contain no white space; white space in paths is percent-encoded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Grades = dict[str, dict[str, int]]
-"""Grade by document, by query."""
+"""Grades by query, then by document."""
 Run = dict[str, list[tuple[str, float]]]
-"""Documents with their scores, best first, by query."""
+"""Documents with scores by query, best first."""
 
 
 def read_qrels(file: Path) -> Grades:
-    """Read judgements. Raises ``InvalidInput`` naming file and line where one is malformed or judged twice."""
+    """Read judgements. Raises ``InvalidInput`` with file and line of a malformed or duplicate entry."""
     grades: Grades = {}
     for where, (query, _, document, grade) in _lines(file, "query 0 document grade"):
         if not grade.isdecimal() or int(grade) > MAX_GRADE:
@@ -37,9 +37,9 @@ def read_qrels(file: Path) -> Grades:
 
 
 def read_run(file: Path) -> Run:
-    """Read a ranking, ordered by score; ties by name, the last first, as trec_eval has them. The rank is not read.
+    """Read a ranking, ordered by score, ties by descending name, as in trec_eval. The rank field is ignored.
 
-    Raises ``InvalidInput`` naming file and line where one is malformed or ranked twice.
+    Raises ``InvalidInput`` with file and line of a malformed or duplicate entry.
     """
     scores: dict[str, dict[str, float]] = {}
     for where, (query, _, document, _, text, _) in _lines(file, "query Q0 document rank score name"):
@@ -65,7 +65,7 @@ def write_qrels(grades: Mapping[str, Mapping[str, int]], file: Path) -> None:
 
 
 def write_run(run: Mapping[str, Sequence[tuple[str, float]]], file: Path, name: str) -> None:
-    """Write a ranking. Scores have nine digits, so that float32 survives."""
+    """Write a ranking. Scores have nine digits, which represent float32 exactly."""
     lines = (
         f"{quote(query)} Q0 {quote(document)} {rank} {score:.9g} {quote(name)}\n"
         for query, found in run.items()
@@ -75,7 +75,7 @@ def write_run(run: Mapping[str, Sequence[tuple[str, float]]], file: Path, name: 
 
 
 def _lines(file: Path, form: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each line's place and fields."""
+    """Yield the location and the fields of each line."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
-"""CUPED: take out of the result what was known of each user before the experiment began.
+"""CUPED: reduce the variance of a result with data about each user from before the experiment.
 
 Deng, Xu, Kohavi, Walker, "Improving the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data"
 (WSDM 2013), section 3: Y - theta (X - E X) has the same mean and, with theta = cov(X, Y) / var(X), the variance
-(1 - rho^2) var(Y). X must not know of the experiment, so it ends where that begins.
+(1 - rho^2) var(Y). X must be independent of the experiment, so its data end when the experiment begins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """The ratios of the variants after adjustment, their variances, and rho^2, the part of the variance explained."""
+    """The ratios of the variants after adjustment, their variances, and rho^2, the explained share of the variance."""
 
     values: list[float]
     variances: list[float]
@@ -32,10 +32,10 @@ class Adjusted:
 
 
 def covariates(clicks: Array, shown: Array) -> Array:
-    """Describe users [n] by what they did before: float64 [n, 2].
+    """Return the covariates of users [n] from before the experiment: float64 [n, 2].
 
-    The first column is a user's own part in the CTR of then (``Ratio.residuals``), 0 for a user who was not there; the
-    second says who was there, for newcomers differ (Deng et al. 2013, section 4.3, on users without such data).
+    The first column is a user's contribution to the earlier CTR (``Ratio.residuals``), 0 for a new user. The second
+    marks users with earlier data, because new users differ (Deng et al. 2013, section 4.3).
     """
     there = shown > 0
     residuals = np.zeros(len(clicks))
@@ -47,8 +47,8 @@ def covariates(clicks: Array, shown: Array) -> Array:
 def adjust(ratios: Sequence[Ratio], before: Sequence[Array]) -> Adjusted:
     """Adjust the ratio of each variant by its users' covariates, float64 [n, c], in the order of its residuals.
 
-    theta is one for all variants, by least squares on all users, each variant around its own mean; a covariate that
-    says nothing is left out.
+    All variants share one theta, from least squares on all users, with each variant centred on its own mean.
+    Covariates without variance are dropped.
     """
     everybody = np.concatenate(before)
     mean = everybody.mean(axis=0)

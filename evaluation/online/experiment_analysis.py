@@ -1,4 +1,4 @@
-"""An experiment day by day: each variant's CTR, how it compares with the control's, and whether that can be chance."""
+"""Analyse an experiment day by day: the CTR of each variant, its difference from the control, and the significance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A variant up to the end of a day; ``low`` to ``high`` is its CTR's confidence sequence."""
+    """A variant up to the end of a day. ``low`` to ``high`` is the confidence sequence of its CTR."""
 
     units: int
     shown: int
@@ -36,7 +36,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """CTR of a variant less the control's. ``p`` is always valid: the least so far; ``low`` to ``high`` likewise."""
+    """CTR of a variant minus the control's. ``p``, the least so far, and ``low`` to ``high`` are always valid."""
 
     difference: float
     low: float
@@ -46,9 +46,9 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Everything known at the end of a day. Contrasts are of the second and later variants with the first.
+    """The results at the end of a day. Contrasts compare the second and later variants with the first.
 
-    ``adjusted`` are the same contrasts after CUPED, which explains ``explained`` (rho^2) of the variance.
+    ``adjusted`` are the same contrasts after CUPED, which explains the share ``explained`` (rho^2) of the variance.
     """
 
     day: date
@@ -60,7 +60,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An experiment judged; ``srm_p`` is the p-value of the numbers of users in the variants."""
+    """The analysis of an experiment. ``srm_p`` is the p-value of the sample ratio check."""
 
     name: str
     state: str
@@ -71,9 +71,9 @@ class Judged:
 
 
 def judge(data: Data, alpha: float) -> Judged:
-    """Look at an experiment as at the end of each of its days.
+    """Analyse an experiment at the end of each of its days.
 
-    With more than two variants each comparison gets its part of ``alpha`` (Bonferroni).
+    With more than two variants, divide ``alpha`` among the comparisons (Bonferroni).
     """
     before = covariates(data.clicks_before, data.shown_before)
     looks = [_look(data, place, before, alpha) for place in range(len(data.days))]
@@ -86,7 +86,7 @@ def judge(data: Data, alpha: float) -> Judged:
 
 
 def _least(looks: Sequence[Sequence[Contrast]]) -> list[list[Contrast]]:
-    """Give each contrast of each look the least p of all looks so far."""
+    """Replace the p of each contrast by the least p of all looks so far."""
     comparisons = zip(*looks, strict=True)
     least = [accumulate(one, lambda before, now: replace(now, p=min(before.p, now.p))) for one in comparisons]
     return [list(look) for look in zip(*least, strict=True)]
@@ -97,7 +97,8 @@ def _look(data: Data, place: int, before: NDArray[np.float64], alpha: float) -> 
     who = [(data.variant == variant) & (shown > 0) for variant in range(len(data.variants))]
     ratios = [ratio(clicks[some], shown[some]) for some in who]
     whole = shown.sum()
-    # What the test is most sensitive to; of both variants together, which an effect moves by half at most.
+    # The effect size to which the test is most sensitive, relative to the pooled CTR. An effect shifts the pooled CTR
+    # by at most half of its own size.
     scale = data.expected_lift * float(clicks.sum() / whole) if whole else 0.0
     arms = []
     for some, one in zip(who, ratios, strict=True):

@@ -1,4 +1,4 @@
-"""What the users of an experiment were shown and clicked, out of Postgres."""
+"""Read from Postgres what the users of an experiment were shown and clicked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# A search without a user is a unit of its own; pseudonyms are never negative, so the two cannot meet.
+# A search without a user is its own unit. Pseudonyms are never negative, so the two cannot collide.
 SHOWN = """
 SELECT {group} AS variant, COALESCE(shown.user_id, -shown.query_image_id) AS unit,
   (shown.ts AT TIME ZONE 'UTC')::date AS day, count(*) AS shown, count(*) FILTER (WHERE EXISTS (
@@ -41,10 +41,10 @@ BEFORE = SHOWN.format(group="''", which="shown.user_id = ANY(%(users)s)")
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """An experiment's users. The first variant is the control; units are users, or searches without one.
+    """The users of an experiment. The first variant is the control. Units are users, or searches without a user.
 
-    ``variant`` int64 [n] places each unit. ``clicks`` and ``shown`` float64 [d, n] are counts up to the end of each of
-    ``days``; ``clicks_before`` and ``shown_before`` float64 [n] are those of the days before the start.
+    ``variant`` int64 [n] is the variant of each unit. ``clicks`` and ``shown`` float64 [d, n] are counts up to the end
+    of each of ``days``; ``clicks_before`` and ``shown_before`` float64 [n] are the counts before the start.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Data:
 
 
 def load(settings: Settings, name: str, pre_days: int) -> Data:
-    """Read an experiment from its start to its end, or to now.
+    """Read an experiment from its start to its end, or to now if it still runs.
 
-    Raises ``NotFound``, ``InvalidInput`` where it was never started, and ``Unavailable``.
+    Raises ``NotFound``, ``InvalidInput`` if it was never started, and ``Unavailable``.
     """
     with _connection(settings) as connection:
         row = connection.execute("SELECT * FROM experiments WHERE name = %s", [name]).fetchone()
@@ -90,7 +90,7 @@ def _arrange(
     during: Sequence[dict[str, Any]],
     before: Sequence[dict[str, Any]],
 ) -> Data:
-    """Put rows into columns; a unit is who was in which variant."""
+    """Convert rows to arrays. A unit is a pair of user and variant."""
     rows = [one for one in during if one["variant"] in variants]
     days = sorted({one["day"] for one in rows})
     units = {key: place for place, key in enumerate(dict.fromkeys((one["variant"], one["unit"]) for one in rows))}

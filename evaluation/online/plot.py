@@ -1,4 +1,4 @@
-"""CTR of the variants by day, with what is known of it at any time, as a picture."""
+"""Plot the CTR of the variants by day, with always-valid confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from evaluation.online.experiment_analysis import Judged
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which people who see few colours can tell apart."""
+"""The colours of Okabe and Ito, which colour-blind people can distinguish."""
 
 
 def draw(judged: Judged, into: Path) -> None:
-    """Write a PNG: above, each variant's CTR; below, the difference from the control, after CUPED.
+    """Write a PNG with the CTR of each variant above, and the difference from the control after CUPED below.
 
-    Raises ``InvalidInput`` where there is nothing to draw.
+    Raises ``InvalidInput`` if there is nothing to draw.
     """
     if not judged.looks:
         raise InvalidInput(f"There is nothing to draw: nobody has searched in experiment {judged.name} yet.")
@@ -40,7 +40,7 @@ def draw(judged: Judged, into: Path) -> None:
 
 
 def _span(axes: Axes, days: Sequence[int], low: Sequence[float], high: Sequence[float], colour: str) -> None:
-    """Show an interval by day, also where there is one day alone."""
+    """Draw an interval by day, even for a single day."""
     axes.fill_between(days, low, high, color=colour, alpha=0.15)
     axes.vlines(days, low, high, color=colour, alpha=0.3)
 

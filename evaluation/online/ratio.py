@@ -1,8 +1,8 @@
 """CTR and its variance, with users as the units.
 
-Users are assigned to variants, so users are independent of each other and their impressions are not: somebody who
-clicks much does so again and again. A test that takes impressions for independent sees far too little variance. CTR is
-the ratio of two sums over users, and the delta method gives the variance of such a ratio:
+Users are assigned to variants, so users are independent of each other, but the impressions of one user are not: a user
+who clicks often does so repeatedly. A test that treats impressions as independent strongly underestimates the variance.
+CTR is the ratio of two sums over users, and the delta method gives the variance of such a ratio:
 Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics: A Practical Guide with Novel Ideas" (KDD 2018), 3.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Ratio:
     """A ratio of two sums over n units.
 
-    ``residuals`` float64 [n] are what each unit adds to the ratio's error, (c - R m) / mean(m) for numerator c and
-    denominator m: the ratio behaves as their mean does (Deng et al. 2018, equation 3, before the variance is taken).
+    ``residuals`` float64 [n] are the contributions of the units to the ratio's error, (c - R m) / mean(m) for numerator
+    c and denominator m. The ratio's error behaves like their mean (Deng et al. 2018, equation 3, before the variance).
     """
 
     value: float
@@ -30,12 +30,12 @@ class Ratio:
 
     @property
     def variance(self) -> float:
-        """Variance of the ratio: that of the residuals' mean."""
+        """Return the variance of the ratio, which is that of the residuals' mean."""
         return mean_variance(self.residuals)
 
 
 def ratio(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> Ratio:
-    """Return sum(numerators) / sum(denominators), both [n] with one entry a unit; NaN without any denominator."""
+    """Return sum(numerators) / sum(denominators), both [n] with one entry per unit; NaN if the latter is 0."""
     whole = denominators.sum()
     if not whole:
         return Ratio(float("nan"), np.zeros(len(numerators)))
@@ -44,5 +44,5 @@ def ratio(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) ->
 
 
 def mean_variance(values: NDArray[np.float64]) -> float:
-    """Variance of the mean of independent values [n]; infinite for fewer than two."""
+    """Return the variance of the mean of independent values [n]; infinite for fewer than two."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else float("inf")

@@ -1,4 +1,4 @@
-"""Sample ratio mismatch: do the variants have as many users as their weights say? If not, no other number counts."""
+"""Sample ratio mismatch: check the numbers of users against the variants' weights. A mismatch voids the results."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALARM = 0.001
-"""Below this p something is wrong with assignment or recording, and the experiment's numbers are worth nothing."""
+"""Below this p there is a fault in assignment or recording, and the results of the experiment are invalid."""
 
 
 def mismatch(counts: Sequence[int], weights: Sequence[float]) -> float:
-    """Return the p-value of these numbers of users under these weights: Pearson's chi-squared test.
+    """Return the p-value of the numbers of users under these weights, by Pearson's chi-squared test; 1 without users.
 
-    As in Fabijan et al., "Diagnosing Sample Ratio Mismatch in Online Controlled Experiments" (KDD 2019). Without
-    users it is 1.
+    As in Fabijan et al., "Diagnosing Sample Ratio Mismatch in Online Controlled Experiments" (KDD 2019).
     """
     whole = sum(counts)
     if not whole:

@@ -1,11 +1,11 @@
-"""Tests that may be looked at every day: valid at every look together, not at one look chosen beforehand.
+"""Sequential tests, valid for all daily looks together instead of one look chosen beforehand.
 
 The mixture sequential probability ratio test of Johari, Koomen, Pekelis, Walsh, "Always Valid Inference: Continuous
 Monitoring of A/B Tests" (Operations Research 70, 2022; arXiv 1512.04922), section 4: a normal estimate d of variance V,
-and a N(0, t^2) mixture over what the effect may be, which is Robbins' of 1970. An estimate over users is normal only in
-the limit; the guarantee is an asymptotic confidence sequence's: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
-"Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 52, 2024. It takes a user
-who comes back for more of the same estimate, which holds while late visits are like early ones.
+and a N(0, t^2) mixture over the possible effects, after Robbins (1970). An estimate over users is normal only in the
+limit, so the guarantee is that of an asymptotic confidence sequence: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas,
+"Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 52, 2024. It assumes that
+a returning user adds to the same estimate, which holds as long as late visits are like early ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 MIN_UNITS = 50
-"""Fewer users in a variant than this and a mean over them is too far from normal to say anything."""
+"""Minimum number of users in a variant. The mean over fewer users is too far from normal for a test."""
 
 
 def log_likelihood_ratio(effect: float, variance: float, scale: float) -> float:
@@ -28,12 +28,12 @@ def log_likelihood_ratio(effect: float, variance: float, scale: float) -> float:
 
 
 def p_value(log_ratio: float) -> float:
-    """Return the p-value of one look; the always-valid one is the least of all looks so far (Johari et al., 3.2)."""
+    """Return the p-value of one look. The always-valid one is the least of all looks so far (Johari et al., 3.2)."""
     return min(1.0, math.exp(-log_ratio))
 
 
 def radius(variance: float, scale: float, alpha: float) -> float:
-    """Return half the width of the confidence sequence around an estimate: where the ratio above reaches 1 / alpha.
+    """Return half the width of the confidence sequence: the effect whose likelihood ratio reaches 1 / alpha.
 
     sqrt(V (V + t^2) / t^2 * log((V + t^2) / (V alpha^2))).
     """

@@ -1,9 +1,9 @@
-"""Make the demo pictures anew from Debian's package openclipart-png.
+"""Rebuild the demo pictures from Debian's package openclipart-png.
 
     apt-get download openclipart-png && dpkg-deb -x openclipart-png_*.deb unpacked
     python -m demo.build unpacked
 
-provenance.csv says which pictures; each is trimmed, put in a box of 320 pixels and saved in the format of its name.
+provenance.csv lists the pictures. Each is trimmed, scaled into a box of 320 pixels and saved in the format of its name.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from PIL import Image
 HERE = Path(__file__).parent
 LONGER_SIDE = 320
 MARGIN = 0.03
-"""Of the longer side, kept around what is drawn."""
+"""Margin around the drawing, as a share of the longer side."""
 PAPER = 245
-"""From this brightness on in all three channels, a pixel of the margin is paper."""
+"""Minimum value in all three channels of a pixel that counts as blank paper."""
 
 
 def on_white(picture: Image.Image) -> Image.Image:
-    """Flatten RGBA on white, as a viewer would show it."""
+    """Flatten an RGBA picture on white, as a viewer would show it."""
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def trimmed(picture: Image.Image) -> Image.Image:
-    """Cut the paper around the drawing of an RGBA picture away, and shrink what is left."""
+    """Trim the blank paper around the drawing of an RGBA picture, and shrink the result."""
     rows, columns = np.nonzero((np.asarray(on_white(picture)) < PAPER).any(2))
     left, right, top, bottom = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     margin = round(MARGIN * max(right - left, bottom - top))
@@ -41,7 +41,7 @@ def trimmed(picture: Image.Image) -> Image.Image:
 
 
 def save(picture: Image.Image, file: Path) -> None:
-    """Write an RGBA picture: JPEG on white, PNG with a palette, WebP as it is."""
+    """Save an RGBA picture: JPEG on white, PNG with a palette, WebP unchanged."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".jpg":
         on_white(picture).save(file, quality=88, optimize=True)
@@ -52,7 +52,7 @@ def save(picture: Image.Image, file: Path) -> None:
 
 
 def main(unpacked: Path) -> None:
-    """Write every picture that provenance.csv names, and its size and hash into provenance.csv."""
+    """Write every picture that provenance.csv lists, and update its size and hash there."""
     table = HERE / "provenance.csv"
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))

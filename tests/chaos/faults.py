@@ -1,4 +1,4 @@
-"""What is done to the processes: killed outright, or halted so that they keep their connections and say nothing."""
+"""Fault injection: kill processes, or halt them so that they keep their connections but do not respond."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIND_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`kill` is SIGKILL to one process; `stop` is SIGSTOP to it and its children, until ``resume``."""
+    """`kill` sends SIGKILL to one process; `stop` sends SIGSTOP to it and its children, until ``resume``."""
 
     kind: Literal["kill", "stop"]
     name: str
@@ -33,7 +33,7 @@ class Fault:
 
 
 def plan() -> list[Fault]:
-    """Every fault, or those that VISUALSEARCH_CHAOS names: `quick`, or such as `kill:indexer,stop:valkey`."""
+    """Return every fault, or those in VISUALSEARCH_CHAOS: `quick`, or a list such as `kill:indexer,stop:valkey`."""
     wish = os.environ.get("VISUALSEARCH_CHAOS", "")
     if not wish:
         return [Fault("kill", name) for _ in range(ROUNDS) for name in KILLED] + [
@@ -52,7 +52,7 @@ def plan() -> list[Fault]:
 
 
 def status(stack: Stack) -> dict[str, Any]:
-    """What `visualsearch status --json` tells."""
+    """Return the output of `visualsearch status --json`."""
     done = stack.command("status", "--json", timeout_s=60)
     if done.returncode:
         raise AssertionError(f"visualsearch status failed:\n{done.stdout}\n{done.stderr}")
@@ -61,7 +61,7 @@ def status(stack: Stack) -> dict[str, Any]:
 
 
 def find(stack: Stack, name: str) -> psutil.Process:
-    """The process behind a name; waits a while for one that is just being started."""
+    """Return the process of a service; wait a while for one that is starting."""
     end = time.monotonic() + FIND_S
     while time.monotonic() < end:
         try:
@@ -82,7 +82,7 @@ def _stub(triton: psutil.Process) -> psutil.Process | None:
 
 
 def strike(fault: Fault, process: psutil.Process) -> list[psutil.Process]:
-    """Do it; return the processes that stand still now."""
+    """Inject the fault; return the halted processes."""
     if fault.kind == "kill":
         process.kill()
         return []
@@ -99,5 +99,5 @@ def resume(halted: Sequence[psutil.Process]) -> None:
     for one in halted:
         try:
             one.resume()
-        except psutil.NoSuchProcess:  # the supervisor took it for dead meanwhile, which is its right
+        except psutil.NoSuchProcess:  # the supervisor may have killed it meanwhile
             continue

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FakeCatalog:
-    """Tables are plain attributes, for tests to look at. While ``down`` is set every call raises ``Unavailable``."""
+    """Tables are plain attributes that tests can inspect. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False

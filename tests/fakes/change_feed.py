@@ -18,14 +18,14 @@ QUIET_S = 0.02
 
 
 class FakeChangeFeed:
-    """A log that tests write with ``note``. While ``down`` is set, following it raises ``Unavailable``."""
+    """A log that tests append to with ``note``. While ``down`` is set, reading it raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False
         self.log: list[Change] = []
 
     def note(self, kind: EventKind, key: str, etag: str = "") -> Change:
-        """Append a change, later than every one before."""
+        """Append a change with a later time than all others."""
         newest = self.log[-1].at_ns if self.log else 0
         self.log.append(Change(kind, key, etag, max(time.time_ns(), newest + 1)))
         return self.log[-1]
@@ -46,7 +46,7 @@ class FakeChangeFeed:
 
 
 class NotedBlobs(FakeObjectStore):
-    """Objects in memory whose changes are noted."""
+    """Objects in memory that record their changes in a feed."""
 
     def __init__(self, changes: FakeChangeFeed, bucket: str = "images") -> None:
         super().__init__(bucket)

@@ -16,10 +16,10 @@ GRID = 8
 
 
 class FakeEncoder:
-    """Embeds a picture by its colours on a coarse grid, so that pictures alike have embeddings alike.
+    """Embeds a picture by its colours on a coarse grid, so that similar pictures have similar embeddings.
 
-    ``versions`` are those that are loaded; ``down`` and ``overloaded`` make it fail, ``delay_s`` slow; without
-    ``maps`` it gives embeddings alone; ``print`` is its fingerprint.
+    ``versions`` are the loaded versions. ``down`` and ``overloaded`` make it fail; ``delay_s`` makes it slow. Without
+    ``maps`` it returns only embeddings. ``print`` is its fingerprint.
     """
 
     def __init__(self, fingerprint: str = "f" * 64) -> None:
@@ -46,7 +46,7 @@ class FakeEncoder:
         return unit
 
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """A map of the mean colour of each cell of the grid, and of what it lacks: [n, 6, 8, 8]."""
+        """Return the mean colour of each grid cell and its complement: [n, 6, 8, 8]."""
         await self.check(model_version)
         if not self.maps:
             raise Unsupported(f"Model version {model_version} gives no feature_map: export it anew.")
@@ -62,4 +62,4 @@ class FakeEncoder:
         return self.print if model_version in self.versions else ""
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Entry:
-    """An entry of the stream; ``delivered_at`` is None until somebody has read it."""
+    """An entry of the stream. ``delivered_at`` is None until a consumer reads it."""
 
     event: Event
     added_at: float
@@ -27,7 +27,7 @@ class Entry:
 
 
 class FakeEventStream:
-    """One stream and one group. While ``down`` is set every call raises ``Unavailable``."""
+    """One stream and one group. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FakeExperiments:
-    """While ``down`` is set every call raises ``Unavailable``."""
+    """Experiments by name. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False

@@ -1,4 +1,4 @@
-"""The spool of interactions in memory."""
+"""The interaction queue in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FakeInteractionQueue:
-    """One stream and one group. While ``down`` is set every call raises ``Unavailable``."""
+    """One stream and one group. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.down = False
@@ -28,7 +28,7 @@ class FakeInteractionQueue:
 
     @property
     def told(self) -> list[Interaction]:
-        """What is spooled, in order."""
+        """Return the queued interactions, in order."""
         return [told for text in self.entries.values() if (told := from_text(text))]
 
     def _up(self) -> None:

@@ -16,13 +16,13 @@ MAX_ID = 2**63 - 1
 
 
 class FakeInteractions:
-    """What is written is there to be looked at. While ``down`` is set every call raises ``Unavailable``."""
+    """Tests can inspect the written rows. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False
         self.told: dict[str, Interaction] = {}
         self.real: set[int] = set()
-        """Ids of queries and images that unchecked clicks may name."""
+        """Ids of queries and images that unchecked clicks may refer to."""
         self.kept_days = 0
 
     def _up(self) -> None:

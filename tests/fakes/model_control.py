@@ -1,4 +1,4 @@
-"""What a model server has loaded, in memory."""
+"""The loaded versions of a model server, in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from visualsearch.domain.errors import ConfigurationError, Unavailable
 
 
 class FakeModelControl:
-    """``broken`` are versions that cannot be loaded; while ``down`` is set every call raises ``Unavailable``."""
+    """Versions in ``broken`` fail to load. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self, *loaded: int) -> None:
         self.loaded = set(loaded or (1,))
@@ -25,4 +25,4 @@ class FakeModelControl:
         self.loaded = set(versions)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

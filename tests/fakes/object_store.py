@@ -17,7 +17,7 @@ PAGE = 1000
 
 
 class FakeObjectStore:
-    """Objects are plain attributes, for tests to look at. While ``down`` is set every call raises ``Unavailable``."""
+    """Objects are plain attributes that tests can inspect. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self, bucket: str = "images") -> None:
         self.down = False

@@ -1,4 +1,4 @@
-"""The recall log in memory, beside a fake catalog."""
+"""The recall samples in memory, next to a fake catalog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FakeRecallSamples:
-    """Samples are plain tuples (time, release, recall). Down while its catalog is."""
+    """Samples are plain tuples (time, release, recall). Unavailable while its catalog is ``down``."""
 
     def __init__(self, catalog: FakeCatalog) -> None:
         self._catalog = catalog

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FakeReleaseCounters:
-    """While ``down`` is set every call raises ``Unavailable``."""
+    """Counters by release and by series. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self) -> None:
         self.down = False
@@ -45,4 +45,4 @@ class FakeReleaseCounters:
         return self.totals.get(series, Counter())
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

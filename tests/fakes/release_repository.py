@@ -1,4 +1,4 @@
-"""Where the releases stand, in memory; the rows are the fake catalog's."""
+"""The release records in memory. The rows are those of the fake catalog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FakeReleases:
-    """Standings and history are plain attributes; a block that raises leaves them as they were."""
+    """Records and history are plain attributes. A transaction that raises leaves them unchanged."""
 
     def __init__(self, catalog: FakeCatalog) -> None:
         self.catalog = catalog

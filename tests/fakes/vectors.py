@@ -1,4 +1,4 @@
-"""Vector collections in memory, searched exactly."""
+"""Vector collections in memory with exact search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = 1000
 
 
 class FakeVectors:
-    """Rows are plain attributes, by collection and id. While ``down`` is set every call raises ``Unavailable``."""
+    """Rows are plain attributes, by collection and id. While ``down`` is set, every call raises ``Unavailable``."""
 
     def __init__(self, *collections: str) -> None:
         self.down = False
@@ -127,7 +127,7 @@ class FakeVectors:
         self._there(collection)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 def _passes(row: VectorRow, where: Filter) -> bool:

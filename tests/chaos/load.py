@@ -1,4 +1,4 @@
-"""Constant load on one stack: pictures going in, searches, and now and then something that nobody can index."""
+"""Constant load on one stack: uploads, searches and occasional input that cannot be indexed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TIMEOUT_S = 3.0
 K = 10
 STREAM = "visualsearch:events"
 TILES = 80
-"""So many pictures of the demo corpus are kept decoded."""
+"""Number of pictures of the demo corpus to keep decoded."""
 
 Answer = Literal["accepted", "refused", "unknown"]
 
 
 class Collages:
-    """Pictures unlike each other. Each is made from its number alone, so that it can be made once more at the end."""
+    """Distinct pictures. Each depends only on its number, so that it can be recreated at the end."""
 
     def __init__(self, folder: Path) -> None:
         files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -58,7 +58,7 @@ class Collages:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One POST /images. ``number`` is the picture's; the id is there when it was accepted."""
+    """One POST /images of the picture with this ``number``. It has an id if it was accepted."""
 
     number: int
     begun: float
@@ -68,7 +68,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One POST /search. ``trouble`` is empty when it gave what it should."""
+    """One POST /search. ``trouble`` is empty if the response was correct."""
 
     begun: float
     ended: float
@@ -77,7 +77,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """A text file that pretends to be a picture, or a stream entry of no known form; ``sure`` when it went in."""
+    """A text file with the name of a picture, or a malformed stream entry. ``sure`` if it was accepted."""
 
     kind: Literal["text", "entry"]
     sure: bool
@@ -88,12 +88,12 @@ def answered(response: httpx.Response) -> Answer:
 
 
 def unanswered(error: httpx.HTTPError) -> Answer:
-    """Nothing was sent where no connection was made; else nobody knows how far it came."""
+    """Classify a request without a response: not sent if there was no connection, otherwise unknown."""
     return "refused" if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else "unknown"
 
 
 class Load:
-    """Three threads. No picture is ever sent twice, so that one found twice was doubled by the stack."""
+    """Three threads of load. No picture is sent twice, so if one is found twice, the stack duplicated it."""
 
     def __init__(self, settings: Settings, collages: Collages, queries: list[bytes]) -> None:
         self.uploads: list[Upload] = []
@@ -110,7 +110,7 @@ class Load:
             settings.valkey_url,
             password=settings.valkey_password.get_secret_value(),
             socket_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # a second try could plant a second entry
+            retry=Retry(NoBackoff(), 0),  # a retry could add a second entry
         )
         self._store = S3Store(
             settings.s3_bucket,
@@ -132,7 +132,7 @@ class Load:
             self._threads.append(self._pool.submit(self._paced, every_s, work))
 
     def check(self) -> None:
-        """Raise what a thread ended with: a harness that has stopped loading proves nothing."""
+        """Raise the exception that ended a thread, because without load the test proves nothing."""
         for thread in self._threads:
             if thread.done():
                 thread.result()
@@ -148,7 +148,7 @@ class Load:
         due = time.monotonic()
         while not self._stop.is_set():
             work()
-            due = max(due + every_s, time.monotonic())  # what a hang kept from being sent is not made up for
+            due = max(due + every_s, time.monotonic())  # do not catch up on requests missed during a hang
             self._stop.wait(due - time.monotonic())
 
     def _upload(self) -> None:
@@ -192,6 +192,6 @@ class Load:
 
 
 def _short(response: httpx.Response) -> str:
-    """A 200 is no answer unless it is whole: the corpus always has more than K pictures."""
+    """Check that a 200 has K results, because the corpus always has more than K pictures."""
     number = len(response.json()["results"])
     return "" if number == K else f"200 with {number} of {K}"

@@ -1,4 +1,4 @@
-"""How it went: a table that grows on the terminal, the same as Markdown, and a timeline as a picture."""
+"""Report the test: a live table on the terminal, the same table as Markdown, and a timeline as a picture."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HEADING = ("fault", "s until search answered", "s until indexing went on", "acce
 
 @dataclass(slots=True)
 class Window:
-    """A fault and the time until the next; the first has none.
+    """A fault and the time until the next one. The first window has no fault.
 
-    Seconds are None as long as it did not happen; once the window was ``watched``, it did not happen in time.
+    Durations are None until the event happens. None after ``watched`` is set means that it did not happen in time.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Window:
     watched: bool = False
 
     def row(self, uploads: Sequence[Upload], fates: dict[int, str] | None) -> tuple[str, ...]:
-        """Cells under ``HEADING``; what became of the uploads is a dash until ``fates`` are known."""
+        """Return the cells under ``HEADING``. The outcome of the uploads is a dash until ``fates`` are known."""
         ids = [one.image_id for one in uploads if one.image_id and self.begun <= one.begun < self.ended]
         cells = (self.name, *map(self._seconds, (self.search_s, self.indexing_s)), str(len(ids)))
         if fates is None:
@@ -47,7 +47,7 @@ class Window:
 
 
 class Board:
-    """The table as it grows, and below it what is being waited for. Without a terminal, a line for each step."""
+    """The live table, and below it the current step. Without a terminal, one line per step."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
@@ -63,7 +63,7 @@ class Board:
         self._live.stop()
 
     def say(self, text: str, passing: bool = False) -> None:
-        """Tell what goes on; what is ``passing`` is not worth a line of a log."""
+        """Show the current step. ``passing`` texts are not logged."""
         if self._console.is_terminal:
             self._live.update(Group(self._table(), text), refresh=True)
         elif not passing:
@@ -97,7 +97,7 @@ LOWEST_S = 0.01
 def timeline(
     file: Path, searches: Sequence[Search], uploads: Sequence[Upload], windows: Sequence[Window], end: float
 ) -> None:
-    """Draw every search by its time taken (failed ones red), every upload by its answer, and a mark at each fault."""
+    """Draw the duration of every search (red if it failed), the outcome of every upload, and a mark at each fault."""
     begin = windows[0].begun
     sheet = Image.new("RGB", (WIDTH, TOP + PLOT + 2 * STRIP + 60), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
@@ -139,7 +139,7 @@ def timeline(
 
 
 def _upright(sheet: Image.Image, text: str, place: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
-    """Write upwards, beginning at a mark."""
+    """Write vertical text that begins at a mark."""
     _, _, width, height = font.getbbox(text)
     label = Image.new("L", (int(width) + 2, int(height) + 4))
     ImageDraw.Draw(label).text((0, 0), text, 255, font)

@@ -1,6 +1,6 @@
-"""A canary that is bad on purpose, in each of the four ways, goes by itself within 30 seconds and says why.
+"""A deliberately bad canary of each of the four kinds is rolled back within 30 seconds, with the reason.
 
-On the real servers, with several gateway processes, under searches by many users; about five minutes.
+Runs on the real servers, with several gateway processes and searches by many users. Takes about five minutes.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ BOUND_S = 30.0
 GREEN, SLOW = "v1_green", "v2_slow"
 PICTURES = [file.read_bytes() for file in sorted((ROOT / "demo" / "pictures").rglob("*.*"))[::40]]
 CALLERS = 2
-"""So few that a search takes little but its own time: a crowd's waiting would hide how slow the canary is."""
+"""Few enough to avoid queueing, which would hide how slow the canary is."""
 MIN_REQUESTS = 50
 
 
 @pytest.fixture(scope="module")
 def canary_stack(tmp_path_factory):
-    """A stack of its own with three thousand pictures, a release as good as the live one, and one that encodes slowly.
+    """A separate stack with three thousand pictures, a release as good as the live one, and one that encodes slowly.
 
-    So many, for Milvus builds no index for fewer than a thousand in a shard, and compares them all.
+    Milvus builds no index for fewer than a thousand rows in a shard, and searches them exhaustively.
     """
     home = tmp_path_factory.mktemp("canary") / "state"
     repository = shutil.copytree(ROOT / "model_repository", home / "model_repository")
     added(repository, 2, slowed((repository / "image_encoder" / "1" / "model.onnx").read_bytes()))
     stack = Stack(home)
     stack.env["VISUALSEARCH_MODEL_REPOSITORY"] = str(repository)
-    # Every live query is compared with a thorough search: at a share of 1%, 20 of them would take an hour here.
+    # Sample the recall of every live query. With a share of 1%, 20 samples would take an hour here.
     stack.env["VISUALSEARCH_RECALL_SHARE"] = "1"
     builds = [("--name", GREEN), ("--model-version", "2", "--name", SLOW)]
     folders = ["demo/pictures", str(crops(home / "crops"))]
@@ -61,11 +61,11 @@ def canary_stack(tmp_path_factory):
 
 
 def crops(folder: Path) -> Path:
-    """Two parts of every picture of the demo corpus, as pictures of their own."""
+    """Write two crops of every picture of the demo corpus."""
     folder.mkdir()
     for file in sorted((ROOT / "demo" / "pictures").rglob("*.*")):
         with Image.open(file) as picture:
-            upright = picture.convert("RGBA").convert("RGB")  # a palette may be transparent
+            upright = picture.convert("RGBA").convert("RGB")  # a palette may contain transparency
         width, height = upright.size
         for name, box in (
             ("first", (0, 0, width * 6 // 10, height * 6 // 10)),
@@ -76,7 +76,7 @@ def crops(folder: Path) -> Path:
 
 
 class Users:
-    """Many users who search without pause, and click on what a release shows as often as ``clicks`` says."""
+    """Many users who search continuously, and click on a release's results at the rate in ``clicks``."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -100,7 +100,7 @@ class Users:
         with httpx.Client(base_url=self.url, timeout=30) as client:
             while not self._stop.is_set():
                 user = next(self._numbers)
-                form = {"user_id": str(user), "k": "2"}  # so that a release may look at ten candidates alone
+                form = {"user_id": str(user), "k": "2"}  # so that a release may fetch only ten candidates
                 answer = client.post("/search", files={"image": random.choice(PICTURES)}, data=form)
                 if answer.status_code != httpx.codes.OK:
                     self.failed.append(answer.text)
@@ -125,7 +125,7 @@ def broken(settings, users) -> None:
 
 
 def forgetful(settings, users) -> None:
-    """Look into one list of the index alone; where that holds fewer than was asked for, every list is looked into."""
+    """Probe only one list of the index. If it has fewer rows than requested, Milvus probes every list."""
     asyncio.run(searched_with(settings, {"nprobe": 1, "candidates": 10}))
 
 
@@ -139,7 +139,7 @@ def unloved(settings, users) -> None:
 
 
 def as_it_is(settings, users) -> None:
-    """Nothing has to be done to a release that is bad from its beginning."""
+    """Do nothing, because the release is bad from the start."""
 
 
 def made_canary(api, name: str) -> None:
@@ -149,7 +149,7 @@ def made_canary(api, name: str) -> None:
 
 
 def entry(api, name: str):
-    """The newest entry of a release's history."""
+    """Return the newest entry of a release's history."""
     return api.get("/releases/history", params={"release": name}).json()[0]
 
 
@@ -175,7 +175,7 @@ def test_a_good_canary_stays(canary_stack):
 def test_a_bad_canary_is_rolled_back_within_half_a_minute_of_being_bad(canary_stack, name, spoil, says):
     settings = canary_stack.settings()
     with Users(settings.url) as users, httpx.Client(base_url=settings.url, timeout=30) as api:
-        time.sleep(5)  # the live release is asked too
+        time.sleep(5)  # the live release is searched too
         made_canary(api, name)
         if spoil is not as_it_is:
             time.sleep(8)

@@ -1,7 +1,7 @@
-"""Servers are killed and halted one after the other under constant load; nothing that was promised may get lost.
+"""Kill and halt the servers one after the other under constant load. No accepted upload may be lost.
 
-``make chaos`` takes about half an hour. VISUALSEARCH_CHAOS=quick, or a list such as kill:indexer,stop:valkey, makes a
-short turn, whose table and picture go to a temporary folder instead of benchmarks/results.
+``make chaos`` takes about half an hour. VISUALSEARCH_CHAOS=quick, or a list such as kill:indexer,stop:valkey, selects a
+short run, whose table and picture go to a temporary folder instead of benchmarks/results.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3 * 3600)]
 
 BOUND_S = 180.0
-"""So long after a fault (after its end, for a halt) the stack may take to work again."""
+"""Maximum seconds of recovery after a fault, or after the end of a halt."""
 HALT_S = 20.0
 CALM_S = 3.0
 LOOK_EVERY_S = 0.5
 LOOKED_AFTER = 8
-"""So many pending uploads are asked after in each round, a second apart: asking for all would be a load itself."""
+"""Number of pending uploads to check in each round, one second apart. Checking all would itself add load."""
 
 
 @dataclass(slots=True)
 class Aftermath:
-    """All that the tests look at."""
+    """The data that the tests check."""
 
     stack: Stack
     load: Load
@@ -57,7 +57,7 @@ class Aftermath:
 
 @pytest.fixture(scope="module")
 def chaos_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own with the demo corpus: a quarrel with other tests' servers would prove nothing."""
+    """A separate stack with the demo corpus, so that other tests do not interfere."""
     stack = Stack(tmp_path_factory.mktemp("chaos") / "state")
     try:
         for words in (("up", "--detach"), ("index", "demo/pictures")):
@@ -72,7 +72,7 @@ def chaos_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def aftermath(
     chaos_stack: Stack, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Aftermath:
-    """Do it all, once; the table and the picture are written whatever the tests find."""
+    """Run all faults once. Write the table and the picture, whatever the tests find."""
     quick = bool(os.environ.get("VISUALSEARCH_CHAOS"))
     results = tmp_path_factory.mktemp("results") if quick else table.RESULTS
     capture = request.config.pluginmanager.getplugin("capturemanager")
@@ -86,7 +86,7 @@ def aftermath(
 
 
 class Ordeal:
-    """One turn through all faults."""
+    """One run through all faults."""
 
     def __init__(self, stack: Stack, console: Console) -> None:
         self._stack = stack
@@ -133,7 +133,7 @@ class Ordeal:
         return seen
 
     def _one(self, fault: faults.Fault) -> None:
-        """Strike, wait until search and indexing go on, rest a little."""
+        """Inject a fault, wait until search and indexing work again, then pause."""
         self._board.say(f"{fault}: looking for its process")
         process = faults.find(self._stack, fault.name)
         window = self._open(str(fault))
@@ -152,7 +152,7 @@ class Ordeal:
         return self._windows[-1]
 
     def _watch(self, window: report.Window, halt_s: float = 0.0, halted: Sequence[psutil.Process] = ()) -> None:
-        """Wait for the window's figures, and for some calm after; wake what is halted in between."""
+        """Wait for the window's figures, and for some time after. Resume the halted processes in between."""
         over = window.begun + halt_s
         while time.monotonic() - over < BOUND_S:
             self._load.check()
@@ -174,7 +174,7 @@ class Ordeal:
         self._board.show(self._rows(), f"{window.name}: done")
 
     def _indexes(self, begun: float) -> bool:
-        """Whether an upload that was sent after the fault is indexed."""
+        """Return whether an upload from after the fault is indexed."""
         sent = [one for one in self._load.uploads if one.begun >= begun and one.answer == "accepted"]
         try:
             for one in (*sent[:1], *sent[:0:-5][:LOOKED_AFTER]):
@@ -182,16 +182,16 @@ class Ordeal:
                 if facts.status_code == 200 and facts.json()["status"] == "indexed":
                     return True
         except httpx.HTTPError:
-            return False  # the gateway is what was killed, or waits for what was: looked at again in a moment
+            return False  # the gateway was killed, or waits for the killed server; the next round checks again
         return False
 
     def _searches_well(self) -> bool:
-        """Whether there were searches in the last seconds, and none of them failed."""
+        """Return whether there were searches in the last seconds and none of them failed."""
         lately = [one for one in self._load.searches if one.ended > time.monotonic() - CALM_S]
         return bool(lately) and not any(one.trouble for one in lately)
 
     def _outage_s(self, begun: float) -> float:
-        """Seconds from the fault to the first good answer after the last failure; 0.0 where none failed."""
+        """Return the seconds from the fault to the first success after the last failure; 0.0 if none failed."""
         searches = [one for one in self._load.searches if one.ended >= begun]
         failed = max((one.ended for one in searches if one.trouble), default=None)
         if failed is None:
@@ -203,7 +203,7 @@ class Ordeal:
 
 
 def _dead_letters(stack: Stack) -> list[list[str]]:
-    """The cells of `visualsearch dead-letters list`; wide, so that no cell is broken into lines."""
+    """Return the cells of `visualsearch dead-letters list`, with a terminal wide enough for cells of one line."""
     stack.env["COLUMNS"] = "400"
     done = stack.command("dead-letters", "list", "--limit", "10000", timeout_s=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -212,7 +212,7 @@ def _dead_letters(stack: Stack) -> list[list[str]]:
 
 
 def _note(seen: Aftermath) -> str:
-    """What stands below the table: the load's own figures."""
+    """Return the note below the table, with the figures of the load."""
     load, found = seen.load, seen.verdict
     failed = Counter(one.trouble for one in load.searches if one.trouble)
     why = ", ".join(f"{trouble}: {number}" for trouble, number in failed.most_common()) or "none"
@@ -257,7 +257,7 @@ def test_the_collection_has_a_row_for_every_indexed_image_and_no_other(aftermath
 
 
 def test_nothing_is_indexed_that_nobody_sent(aftermath: Aftermath) -> None:
-    """What was refused or not answered may have been kept; more than that came from nowhere."""
+    """Refused or unanswered uploads may have been stored. Anything else was never sent."""
     extra = aftermath.verdict.stats["images"]["indexed"] - aftermath.demo - len(aftermath.uploads("accepted"))
     assert 0 <= extra <= len(aftermath.uploads("refused")) + len(aftermath.uploads("unknown"))
 
@@ -274,6 +274,6 @@ def test_a_text_file_in_the_bucket_is_rejected(aftermath: Aftermath) -> None:
 
 def test_the_dead_letters_are_the_planted_entries_and_no_others(aftermath: Aftermath) -> None:
     planted = aftermath.poison("entry")
-    strange = [cells for cells in aftermath.dead_letters if cells[3]]  # the planted have no uri
+    strange = [cells for cells in aftermath.dead_letters if cells[3]]  # the injected entries have no uri
     assert not strange
     assert sum(one.sure for one in planted) <= len(aftermath.dead_letters) <= len(planted)

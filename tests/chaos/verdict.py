@@ -1,4 +1,4 @@
-"""What has become of everything once the load has ended and the stack has come to rest."""
+"""Check the outcome of every upload after the load has ended and nothing is pending."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ REST_S = 240.0
 JUDGE_S = 1800.0
 TRIES = 3
 SAME = 1e-4
-"""Scores closer than this are of one and the same picture: the nearest of different collages is below 0.9."""
+"""Maximum score difference of results that show the same picture. Different collages score below 0.9."""
 
 
 @dataclass(slots=True)
 class Verdict:
-    """``fates`` tells of each accepted id: `indexed`, `rejected`, or what is wrong with it."""
+    """``fates`` maps each accepted id to `indexed`, `rejected`, or a description of the fault."""
 
     fates: dict[int, str] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
     rest_s: float | None = None
-    """Seconds from the end of the load until nothing was pending; None where that never came."""
+    """Seconds from the end of the load until nothing was pending; None if this never happened."""
     retried: int = 0
-    """Calls of the verdict itself that needed another try."""
+    """Number of checks that had to be retried."""
 
 
 def at_rest(stats: dict[str, Any]) -> bool:
@@ -37,10 +37,10 @@ def at_rest(stats: dict[str, Any]) -> bool:
 
 
 def rest(api: httpx.Client, verdict: Verdict) -> None:
-    """Wait until nothing is pending, and keep the last counts."""
+    """Wait until nothing is pending, and record the last counts."""
     begin = time.monotonic()
     while time.monotonic() - begin < REST_S:
-        with suppress(httpx.HTTPError):  # the gateway was killed too, and may not be back yet
+        with suppress(httpx.HTTPError):  # the gateway was killed too, and may still be restarting
             verdict.stats = api.get("/stats").raise_for_status().json()
             rows = verdict.stats["collections"]
             if at_rest(verdict.stats) and rows and None not in rows.values():
@@ -52,7 +52,7 @@ def rest(api: httpx.Client, verdict: Verdict) -> None:
 def judge(
     api: httpx.Client, collages: Collages, accepted: Sequence[Upload], verdict: Verdict, told: Callable[[int], None]
 ) -> None:
-    """Ask after every accepted picture; ``told`` hears how many are done."""
+    """Check every accepted picture; call ``told`` with the number of finished checks."""
     end = time.monotonic() + JUDGE_S
     for done, upload in enumerate(accepted):
         if time.monotonic() > end:
@@ -80,7 +80,7 @@ def _fate(api: httpx.Client, collages: Collages, upload: Upload, verdict: Verdic
 
 
 def _found(image_id: int, results: list[dict[str, Any]]) -> str:
-    """`indexed` if the picture's own search gives it first, once, and nothing else of the same score."""
+    """Return `indexed` if a search with the picture returns it first, once, and no other result has the same score."""
     ids = [hit["id"] for hit in results]
     if len(set(ids)) < len(ids):
         return f"an id comes twice: {ids}"
@@ -91,7 +91,7 @@ def _found(image_id: int, results: list[dict[str, Any]]) -> str:
 
 
 def _asked(verdict: Verdict, call: Callable[[], httpx.Response]) -> httpx.Response:
-    """Ask again where a server was away: by now none should be, so it is counted."""
+    """Make a call, with retries if a server is unavailable. By now none should be, so retries are counted."""
     for _ in range(TRIES - 1):
         try:
             response = call()

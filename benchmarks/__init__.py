@@ -1,1 +1,1 @@
-"""What measures. `make bench` runs everything here; the tables in results/ name the command that made them."""
+"""Benchmarks. `make bench` runs all of them. Each table in results/ names the command that produced it."""

@@ -1,4 +1,4 @@
-"""Run every benchmark against the local stack, which is started when it is not up."""
+"""Run every benchmark against the local stack. Start the stack if it is not running."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Served encoding beside raw ONNX Runtime on as many threads, by Triton's batching settings.
+"""Compare served encoding, by Triton's batching settings, with raw ONNX Runtime on as many threads.
 
     python -m benchmarks.batching
 
-Each setting is loaded into the running stack's Triton beside the encoder that it serves. They and ONNX Runtime in this
-process take turns, so that whatever else the machine does disturbs all alike; what counts is the best turn of each.
-On a machine that others use, look at the CPU time for a picture: it depends least on how much they leave.
+Each setting is loaded into the running stack's Triton next to the served encoder. The settings and ONNX Runtime in this
+process alternate, so that other load on the machine affects all equally. The table has the best round of each. On a
+shared machine compare the CPU time per picture, because it depends least on the load of others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PIECE = 4
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One way to serve; the first in the table is that of config.pbtxt."""
+    """A batching configuration. The first in the table is that of config.pbtxt."""
 
     max_batch: int = 64
     delay_us: int = 0
@@ -45,7 +45,7 @@ class Setting:
     piece: int = PIECE
 
     def config(self) -> str:
-        """Write it as Triton's model configuration."""
+        """Return it as a Triton model configuration."""
         parameters = {"intra_op_thread_count": str(self.threads), "piece": str(self.piece)}
         config = {
             "backend": "onnxruntime",
@@ -68,14 +68,14 @@ SETTINGS = (
     Setting(instances=CORES, threads=1),
 )
 LOADS = {"1 x 1": (1, 1), "8 x 1": (8, 1), "32 x 1": (32, 1), "2 x 16": (2, 16)}
-"""Requests in flight, and pictures in each: one search, some, many, and two batches of an indexer."""
+"""Requests in flight, and pictures per request: one search, some, many, and two batches of an indexer."""
 
 
 @dataclass(slots=True)
 class Best:
-    """The best of several turns: pictures a second, and CPU milliseconds for a picture (Triton's, or our own).
+    """The best of several rounds: pictures per second, and CPU milliseconds per picture (Triton's or our own).
 
-    ``left`` is the share of the cores that the client of the best turn left to the server.
+    ``left`` is the share of the cores that the client left to the server in the best round.
     """
 
     rate: float = 0.0
@@ -83,14 +83,14 @@ class Best:
     left: float = 1.0
 
     def take(self, pictures: int, seconds: float, cpu_s: float, client_s: float = 0) -> None:
-        """Count a turn."""
+        """Record a round."""
         if pictures / seconds > self.rate:
             self.rate, self.left = pictures / seconds, 1 - client_s / (seconds * CORES)
         self.cpu_ms = min(self.cpu_ms, 1000 * cpu_s / pictures)
 
 
 async def served(client: triton.InferenceServerClient, name: str, in_flight: int, size: int) -> tuple[int, float]:
-    """Encode through Triton for a turn; return pictures and seconds."""
+    """Encode through Triton for one round; return pictures and seconds."""
     tensor = triton.InferInput("pixels", [size, IMAGE_SIDE, IMAGE_SIDE, 3], "UINT8")
     tensor.set_data_from_numpy(np.random.default_rng(0).integers(0, 256, tensor.shape(), np.uint8))
     end, done = time.perf_counter() + TURN_S, 0
@@ -107,7 +107,7 @@ async def served(client: triton.InferenceServerClient, name: str, in_flight: int
 
 
 def raw(session: onnxruntime.InferenceSession, size: int) -> tuple[int, float]:
-    """Encode in this process for a turn; return pictures and seconds."""
+    """Encode in this process for one round; return pictures and seconds."""
     pixels = np.random.default_rng(0).integers(0, 256, (size, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
     begin, done = time.perf_counter(), 0
     while time.perf_counter() < begin + TURN_S:
@@ -117,14 +117,14 @@ def raw(session: onnxruntime.InferenceSession, size: int) -> tuple[int, float]:
 
 
 def raw_apart(session: onnxruntime.InferenceSession) -> tuple[int, float]:
-    """Encode on every core by itself for a turn, ``PIECE`` pictures at once; return pictures and seconds."""
+    """Encode on each core separately for one round, ``PIECE`` pictures at once; return pictures and seconds."""
     with ThreadPoolExecutor(CORES) as cores:
         turns = [*cores.map(lambda _: raw(session, PIECE), range(CORES))]
     return sum(pictures for pictures, _ in turns), max(seconds for _, seconds in turns)
 
 
 def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """Load the encoder with the options that it is served with."""
+    """Load the encoder with the options of serving."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -132,7 +132,7 @@ def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 async def measure(settings: Settings, model: bytes) -> dict[tuple[object, str], Best]:
-    """Let all take turns; return the best by setting and load, ("raw", batch) for ONNX Runtime alone."""
+    """Alternate between all settings; return the best by setting and load, and by ("raw", batch) for ONNX Runtime."""
     headers = {"triton-grpc-protocol-admin-key": settings.triton_admin_key.get_secret_value()}
     names = {setting: f"batching_{number}" for number, setting in enumerate(SETTINGS)}
     best: dict[tuple[object, str], Best] = defaultdict(Best)
@@ -163,7 +163,7 @@ async def measure(settings: Settings, model: bytes) -> dict[tuple[object, str], 
 
 
 def main() -> None:
-    """Sweep and write the table."""
+    """Run the sweep and write the table."""
     settings = Settings.load()
     path = settings.model_repository / settings.model_name / str(settings.model_version) / "model.onnx"
     best = asyncio.run(measure(settings, path.read_bytes()))

@@ -1,7 +1,7 @@
-"""How often the test of experiments is right, on experiments whose truth is known: `python -m benchmarks.experiments`.
+"""Error rates of the experiment tests on simulated experiments: `python -m benchmarks.experiments`.
 
-Users differ in how much they click and come back over 28 days; every method looks at the end of every day. Takes about
-three minutes; `--runs 1000` makes the figures finer.
+Simulated users differ in click rate and return over 28 days. Every method is applied at the end of every day. Takes
+about three minutes; `--runs 1000` makes the figures more precise.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ METHODS = (
 
 
 def t_test(data: Data, day: int) -> float:
-    """Welch's test of the users' own CTRs, as if this were the only look."""
+    """Return the p-value of Welch's test on the users' own CTRs, as if this were the only look."""
     seen = data.shown[day] > 0
     rates, place = data.clicks[day][seen] / data.shown[day][seen], data.variant[seen]
     return float(stats.ttest_ind(rates[place == 0], rates[place == 1], equal_var=False).pvalue)
 
 
 def z_test(data: Data, day: int) -> float:
-    """Test of two proportions, as if impressions were independent and this were the only look."""
+    """Return the p-value of a test of two proportions, as if impressions were independent and this the only look."""
     clicks, shown = (np.bincount(data.variant, counts[day], 2) for counts in (data.clicks, data.shown))
     whole = clicks.sum() / shown.sum()
     deviation = np.sqrt(whole * (1 - whole) * (1 / shown).sum())
@@ -52,7 +52,7 @@ def z_test(data: Data, day: int) -> float:
 
 
 def found(data: Data, judged: Judged) -> tuple[bool, ...]:
-    """Say which of the methods take the variants for different."""
+    """Return for each method whether it finds a difference between the variants."""
     last, days = judged.looks[-1], range(3, len(data.days))
     return (
         last.adjusted[0].p < ALPHA,
@@ -65,12 +65,12 @@ def found(data: Data, judged: Judged) -> tuple[bool, ...]:
 
 
 def days_needed(judged: Judged) -> float:
-    """Count the days until CUPED's always-valid test has found a difference; NaN where it has not."""
+    """Return the number of days until the always-valid test with CUPED finds a difference; NaN if it does not."""
     return next((day for day, look in enumerate(judged.looks, 1) if look.adjusted[0].p < ALPHA), float("nan"))
 
 
 def cuped(rng: np.random.Generator) -> str:
-    """Compare the variance that CUPED leaves with 1 - rho^2, by how alike before and during are."""
+    """Compare the variance after CUPED with 1 - rho^2, by the similarity of behaviour before and during."""
     rows = []
     for rho in (0.3, 0.5, 0.7, 0.9):
         left = []
@@ -85,7 +85,7 @@ def cuped(rng: np.random.Generator) -> str:
 
 
 def mismatches(rng: np.random.Generator) -> str:
-    """Count alarms of the sample ratio check at 50:50 wanted."""
+    """Count alarms of the sample ratio check for an intended split of 50:50."""
     rows = []
     for users in (2000, 10_000, 100_000):
         for part in (0.5, 0.49, 0.47):
@@ -95,7 +95,7 @@ def mismatches(rng: np.random.Generator) -> str:
 
 
 def main() -> None:
-    """Simulate, and write table and plot."""
+    """Run the simulations; write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=200, help="experiments for each effect")
     runs = parser.parse_args().runs

@@ -1,9 +1,9 @@
-"""Which pictures fold by pHash alone, and what a least cosine similarity changes: real copies against unlike pictures.
+"""Duplicate folding by pHash alone and with a minimum cosine similarity, on real copies and on different pictures.
 
     python -m benchmarks.folding
 
-writes results/folding.md. Copies are edits of every eighth demo picture; unlike pairs are those of the demo corpus that
-are near by pHash and that nobody would call duplicates (their cosine is under .6; the next pair is at .83).
+writes results/folding.md. Copies are edits of every eighth demo picture. Different pairs are those of the demo corpus
+with a small pHash distance that are clearly no duplicates (their cosine is under .6; the next pair is at .83).
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ UNLIKE = 0.6
 
 
 def smaller(picture: Image.Image, by: int) -> Image.Image:
-    """Shrink a picture, not below what is accepted."""
+    """Shrink a picture, but not below the smallest accepted size."""
     return picture.resize((max(16, picture.width // by), max(16, picture.height // by)))
 
 
 def crop(picture: Image.Image, share: float = 0.9) -> Image.Image:
-    """Keep the middle, a share of each side."""
+    """Crop the centre to a share of each side."""
     x, y = round(picture.width * (1 - share) / 2), round(picture.height * (1 - share) / 2)
     return picture.crop((x, y, picture.width - x, picture.height - y))
 
 
 def caption(picture: Image.Image, share: float = 0.15) -> Image.Image:
-    """Write on a black strip at the foot."""
+    """Write a caption on a black strip at the bottom."""
     picture, top = picture.copy(), round(picture.height * (1 - share))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, top, picture.width, picture.height), fill="black")
@@ -68,18 +68,18 @@ EDITS: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 def opened(file: Path) -> Image.Image:
-    """Read a picture as the demo corpus shows it."""
+    """Open a picture of the demo corpus."""
     return on_white(Image.open(BytesIO(file.read_bytes())).convert("RGBA"))
 
 
 def hashes(files: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return pHashes and those of the mirror images, uint64 [n] each."""
+    """Return the pHashes of pictures and of their mirror images, uint64 [n] each."""
     made = [prepare(data) for data in files]
     return np.array([one.phash for one in made], np.uint64), np.array([one.phash_mirrored for one in made], np.uint64)
 
 
 def row(name: str, bits: NDArray[np.uint8], cosine: NDArray[np.float32]) -> list[object]:
-    """Count what folds by pHash alone, and with the least cosine where the pHash is not sure."""
+    """Count the pairs that fold by pHash alone, and with the minimum cosine for uncertain pHash distances."""
     near = bits <= NEAR_DUPLICATE_DISTANCE
     kept = near & ((bits <= SURE_DISTANCE) | (cosine >= NEAR_DUPLICATE_COSINE))
     unsure = near & (bits > SURE_DISTANCE)

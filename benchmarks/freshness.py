@@ -1,8 +1,8 @@
-"""How soon an upload is found: `python -m benchmarks.freshness`, against a running stack.
+"""Time from an upload until a search finds it: `python -m benchmarks.freshness`, against a running stack.
 
-Pictures that nobody has seen are uploaded one after the other, first while nobody else does anything, then while two
-callers search without pause. Half of them are searched for until they are found; of the others it is asked whether
-they are indexed, and then they must be found by the first search.
+Upload new pictures one after the other, first on an idle stack, then while two callers search continuously. Half of
+them are searched for until they are found. The others are polled until their status is indexed, and the next search
+must then find them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ LIMIT_S = 30.0
 
 
 def search(api: httpx.Client, picture: bytes) -> set[int]:
-    """Return the ids of all that a search finds, folded or not."""
+    """Return the ids of all results of a search, including folded ones."""
     answer = api.post("/search", files={"image": picture}, data={"k": "10"}).raise_for_status().json()
     return {image for hit in answer["results"] for image in (hit["id"], *hit["near_duplicates"])}
 
 
 def upload(api: httpx.Client, picture: bytes) -> int:
-    """Upload; return the id."""
+    """Upload a picture; return its id."""
     image: int = api.post("/images", files={"image": picture}).raise_for_status().json()["id"]
     return image
 
 
 def searched_until_found(api: httpx.Client, picture: bytes) -> tuple[int, float]:
-    """Upload; return the id, and seconds from the answer until a search has found it."""
+    """Upload a picture; return its id, and the seconds from the response until a search finds it."""
     image = upload(api, picture)
     begin = time.perf_counter()
     while image not in search(api, picture):
@@ -52,7 +52,7 @@ def searched_until_found(api: httpx.Client, picture: bytes) -> tuple[int, float]
 
 
 def waited_for(api: httpx.Client, picture: bytes) -> tuple[int, float, bool]:
-    """Upload; return the id, seconds until it is said to be indexed, and whether the very next search finds it."""
+    """Upload a picture; return its id, seconds until its status is indexed, and whether the next search finds it."""
     image = upload(api, picture)
     begin = time.perf_counter()
     status: dict[str, Any] = api.get(f"/images/{image}", params={"wait_s": LIMIT_S}).raise_for_status().json()
@@ -62,7 +62,7 @@ def waited_for(api: httpx.Client, picture: bytes) -> tuple[int, float, bool]:
 
 
 def measured(url: str, pictures: Sequence[bytes], callers: int) -> tuple[object, ...]:
-    """Upload pictures while so many callers search; return a row of the table."""
+    """Upload pictures while this number of callers search; return a row of the table."""
     stop = threading.Event()
 
     def searches() -> None:

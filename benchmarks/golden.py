@@ -1,8 +1,8 @@
-"""How surely edited pictures find their originals, and pictures their like: the encoder alone, searched exactly.
+"""Measure how often edits find their originals, and pictures similar ones: the encoder alone, with exact search.
 
     python -m benchmarks.golden model_repository/image_encoder/1/model.onnx
 
-Prints the figures as JSON, the form in which they enter the model card.
+Prints the figures as JSON, in the format of the model card.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ SEED = 7
 BATCH = 32
 NEIGHBOURS = 10
 MIN_CLASS = 8
-"""Folders of the package with fewer pictures than this are not asked for."""
+"""Minimum number of pictures in a folder of the package that is used for queries."""
 
 
 def encoded(picture: Image.Image, quality: int = 95) -> bytes:
-    """The JPEG file of a picture."""
+    """Encode a picture as JPEG."""
     out = BytesIO()
     picture.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
 def cropped(picture: Image.Image, chance: random.Random) -> bytes:
-    """60% of the area, anywhere."""
+    """Crop 60% of the area at a random position."""
     share = 0.6**0.5
     width, height = round(picture.width * share), round(picture.height * share)
     left, top = chance.randint(0, picture.width - width), chance.randint(0, picture.height - height)
@@ -73,7 +73,7 @@ class Encoder:
 
 
 def found_first(encoder: Encoder, rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> dict[str, int]:
-    """Count, of 100 pictures without a near-duplicate in the corpus, those that each edit of them finds first."""
+    """For each edit, count how many of 100 pictures without a near-duplicate in the corpus it finds first."""
     twins = {row["near_duplicate_of"] for row in rows} | {row["file"] for row in rows if row["near_duplicate_of"]}
     chance = random.Random(SEED)
     sample = chance.sample([i for i, row in enumerate(rows) if row["file"] not in twins], SAMPLE)
@@ -88,7 +88,7 @@ def found_first(encoder: Encoder, rows: list[dict[str, str]], corpus: NDArray[np
 
 
 def same_folder(rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> float:
-    """Mean share of the 10 nearest that come from the same folder of the package as the picture itself."""
+    """Return the mean share of the 10 nearest that come from the picture's own folder of the package."""
     folders = np.array([str(Path(row["original"]).parent) for row in rows])
     asked = [
         i for i, folder in enumerate(folders) if (folders == folder).sum() >= MIN_CLASS and "unsorted" not in folder

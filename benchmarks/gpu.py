@@ -1,8 +1,8 @@
-"""Training and fp16 inference on a graphics card, in images a second, against the card's own matrix rate.
+"""Training and fp16 inference on a GPU, in images per second, compared with the GPU's own matrix rate.
 
     python -m benchmarks.gpu
 
-Needs the training environment. Where there is no card the table says so, instead of figures.
+Requires the training environment. Without a GPU the table says so and has no figures.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ BATCH = 256
 MATRIX = 8192
 SECONDS = 5.0
 GIGA_OPERATIONS = {backbones.LITE0_POOLS: 0.77, "ViT-B-32": 8.7}
-"""Of one forward pass of a picture, a multiplication and an addition as two: 385 and 4,370 million of each."""
+"""Operations of one forward pass of a picture: 385 and 4,370 million multiply-adds, each counted as two."""
 TRAINING = 3
-"""A training step costs a forward pass and about twice as much backwards."""
+"""A training step costs a forward pass, and a backward pass of about twice the operations."""
 
 
 def rate(work: Callable[[], object]) -> float:
-    """Return how often a second some work is done, after a warm-up."""
+    """Return the rate of some work, in calls per second, after a warm-up."""
     for _ in range(3):
         work()
     torch.cuda.synchronize()
@@ -43,7 +43,7 @@ def rate(work: Callable[[], object]) -> float:
 
 
 def matrix_rate() -> float:
-    """Return the card's own rate for large fp16 matrix products, in giga-operations a second."""
+    """Return the GPU's own rate for large fp16 matrix products, in giga-operations per second."""
     one, other = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
     return rate(lambda: one @ other) * 2 * MATRIX**3 / 1e9
 

@@ -1,8 +1,8 @@
-"""Whether indexing slows down as the corpus grows: `python -m benchmarks.growth`.
+"""Indexing rate by the size of the corpus: `python -m benchmarks.growth`.
 
-At each size of the corpus some new pictures are indexed and timed. In between the stores are filled up with rows,
-objects and random vectors, without an encoder, for what might slow down is the stores. The stack is one of its own,
-in a temporary folder.
+At each size of the corpus, index some new pictures and measure the time. In between, fill the stores with rows, objects
+and random vectors without using the encoder, because only the stores could slow down. Uses a separate stack in a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TOGETHER = 32
 
 
 async def fill(stores: Stores, wanted: int) -> int:
-    """Bring the corpus to a size with pictures that nobody encoded; return the size that it has."""
+    """Fill the corpus to a size with pictures that were not encoded; return the actual size."""
     release = await Releases(stores.catalog).live()
     size = await stores.vectors.count(release.collection)
     chance = np.random.default_rng(size)
@@ -71,13 +71,13 @@ async def fill(stores: Stores, wanted: int) -> int:
 
 
 async def filled(wanted: int) -> int:
-    """Fill the running stack."""
+    """Fill the running stack to a size; return the actual size."""
     async with open_stores(Settings.load(), TIMEOUT_S) as stores:
         return await fill(stores, wanted)
 
 
 def plot(sizes: list[int], rates: list[float]) -> None:
-    """Draw the rate over the size of the corpus."""
+    """Plot the rate by the size of the corpus."""
     mpl.use("Agg")
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.semilogx(sizes, rates, "o-", color="#2e7d50")
@@ -92,7 +92,7 @@ def plot(sizes: list[int], rates: list[float]) -> None:
 
 
 def measure() -> tuple[list[int], list[float]]:
-    """Fill, index and time, on the stack that the environment names: sizes of the corpus, and images a second."""
+    """Fill and index the stack that the environment names; return the corpus sizes, and the images per second."""
     sizes, rates = [], []
     for wanted in CORPUS:
         sizes.append(asyncio.run(filled(wanted)))

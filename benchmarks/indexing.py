@@ -1,7 +1,7 @@
-"""Images indexed a second, beside the floor, and where the rest goes: `python -m benchmarks.indexing`.
+"""Images indexed per second, compared with the floor, and the CPU time by process: `python -m benchmarks.indexing`.
 
-The floor is the CPU time that decoding, pHash and raw ONNX Runtime take for the same pictures, without any server, over
-the cores there are. It needs a running stack on the same machine, and nothing else running.
+The floor is the CPU time of decoding, pHash and raw ONNX Runtime for the same pictures, without any server, divided by
+the number of cores. Requires a running stack on the same machine, and no other load.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PICTURES = Path(__file__).parents[1] / "demo" / "pictures"
 SIZES = ((640, 480), (1280, 960))
 COUNT = 4000
 SAMPLE = 320
-"""Pictures that the floor is measured on."""
+"""Number of pictures for measuring the floor."""
 BATCH = 16
 CORES = os.cpu_count() or 1
 
 
 def make_pictures(folder: Path, size: tuple[int, int], count: int = COUNT) -> list[Path]:
-    """Write new JPEG pictures, collages of the demo corpus, so that nothing is known already."""
+    """Write new JPEG pictures, collages of the demo corpus, so that none is indexed already."""
     chance = random.Random(os.urandom(8))
     files = [file for file in PICTURES.rglob("*") if file.is_file()]
     width, height = size
@@ -54,13 +54,13 @@ def make_pictures(folder: Path, size: tuple[int, int], count: int = COUNT) -> li
 
 
 def floor(files: list[Path]) -> dict[str, float]:
-    """CPU milliseconds a picture of what cannot be done without."""
+    """Return the CPU milliseconds per picture of the indispensable steps."""
     begin = time.process_time()
     prepared = [prepare(file.read_bytes()) for file in files]
     decode_s = time.process_time() - begin
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = CORES
-    # Spinning would count as work.
+    # Spinning threads would count as CPU time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     model = Settings.load().model_repository / "image_encoder" / "1" / "model.onnx"
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -75,7 +75,7 @@ def floor(files: list[Path]) -> dict[str, float]:
 
 
 def cpu_seconds() -> dict[str, float]:
-    """CPU seconds used so far by every process of the stack, with its children, by name."""
+    """Return the CPU seconds used so far by each process of the stack with its children, by name."""
     words = [sys.executable, "-m", "cli.main", "status", "--json"]
     status = orjson.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     used = {}
@@ -91,7 +91,7 @@ def cpu_seconds() -> dict[str, float]:
 
 
 def indexed(folder: Path) -> tuple[float, dict[str, float]]:
-    """Index a folder: seconds, and CPU seconds by process."""
+    """Index a folder; return the seconds, and the CPU seconds by process."""
     before, begin = cpu_seconds(), time.perf_counter()
     client = subprocess.Popen([sys.executable, "-m", "cli.main", "index", str(folder)])
     _, code, usage = os.wait4(client.pid, 0)

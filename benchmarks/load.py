@@ -1,4 +1,4 @@
-"""Load on the gateway by Locust, which keeps its rate whatever comes back. It has an environment of its own."""
+"""Load on the gateway by Locust, at a rate independent of the responses. Locust has a separate environment."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 LOCUST = ROOT / ".venv-bench" / "bin" / "locust"
 PACE_S = 4.0
-"""As in locustfile.py."""
+"""Same value as in locustfile.py."""
 K = 50
-"""Results of a search."""
+"""Number of results per search."""
 BOUNDARY = "a-line-between-parts"
 FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load. Rates are per second, latencies those of answers (status 200) in ms."""
+    """The results of a load. Rates are per second. Latencies are those of responses with status 200, in ms."""
 
     offered: float
     answered: float
     refused: float
-    """By a 503."""
+    """Rate of responses with status 503."""
     other: int
-    """Answers of any other status, and none at all: a number, not a rate."""
+    """Number (not rate) of responses with any other status, and of requests without a response."""
     p50: float
     p95: float
     p99: float
     refused_p95: float
     generator_ms: float
-    """CPU time that the load generator itself took for a request."""
+    """CPU time of the load generator itself per request."""
     requests: int
 
 
 def form(picture: bytes) -> bytes:
-    """Write the form of a search."""
+    """Encode the form of a search."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="k"\r\n\r\n{K}\r\n'
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="query"\r\n\r\n'
@@ -52,7 +52,7 @@ def form(picture: bytes) -> bytes:
 
 
 def run(url: str, pictures: list[Path], folder: Path, seconds: int, *, rate: float = 0, callers: int = 0) -> Load:
-    """Search for so long at a fixed ``rate`` a second, or by so many ``callers`` who ask one search after the other."""
+    """Search for some seconds at a fixed ``rate`` per second, or with ``callers`` that search one after the other."""
     if not LOCUST.exists():
         sys.exit("Locust is missing: `make setup-bench` makes its environment.")
     summary = folder / "summary.json"

@@ -1,7 +1,7 @@
-"""Searches at a fixed rate, whatever comes back, or by callers who ask one after the other; run in Locust by load.py.
+"""Search at a fixed rate (open loop), or with callers that search one after the other; run in Locust by load.py.
 
-Locust's users make an open loop when each asks once in a time that is longer than any answer takes: then nobody waits
-for an answer before the next search is due, and so many users make so high a rate.
+Locust's users form an open loop if the time between two searches of a user is longer than any response takes. Then no
+user is still waiting when the next search is due, and the number of users determines the rate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import gevent
 from locust import FastHttpUser, constant, events, task
 
 PACE_S = 4.0
-"""One user's time from search to search: the gateway answers or refuses within its deadline of 1.8 s."""
+"""Time between two searches of a user. It exceeds the gateway's deadline of 1.8 s, within which it always responds."""
 WORDS: dict[str, Any] = json.loads(os.environ["VISUALSEARCH_LOAD"])
 FORMS = itertools.cycle([Path(file).read_bytes() for file in WORDS["forms"]])
 NUMBERS = itertools.count()
@@ -30,19 +30,19 @@ begun = {"requests": 0, "at": 0.0, "cpu": 0.0}
 
 
 class Caller(FastHttpUser):
-    """Somebody who searches."""
+    """A user who searches."""
 
     host = WORDS["url"]
     wait_time = constant(0)
     connection_timeout = network_timeout = 10.0
 
     def on_start(self) -> None:
-        """Give each user its own moment of the pace, so that searches come evenly."""
+        """Give each user its own offset within the interval, so that searches are evenly spaced."""
         self._due = begun["at"] + PACE_S * next(NUMBERS) / WORDS["users"]
 
     @task
     def search(self) -> None:
-        """Search once; whoever is refused in a closed loop comes again later."""
+        """Search once. In a closed loop, wait after a refusal."""
         if OPEN:
             gevent.sleep(max(0.0, self._due - time.monotonic()))
             self._due += PACE_S
@@ -51,26 +51,26 @@ class Caller(FastHttpUser):
         begun["requests"] += 1
         headers = {"Content-Type": WORDS["type"]}
         with self.client.post("/search", next(FORMS), headers=headers, catch_response=True) as answer:
-            answer.success()  # a refusal is an answer too: what came is counted by its status
+            answer.success()  # a refusal is a response too; responses are counted by status
         if not OPEN and answer.status_code != OK:
             gevent.sleep(0.5)
 
 
 @events.test_start.add_listener
 def begin(**_: object) -> None:
-    """Begin to count."""
+    """Start counting."""
     begun.update(at=time.monotonic(), cpu=time.process_time())
 
 
 @events.request.add_listener
 def seen(response_time: float, response: Any = None, **_: object) -> None:  # noqa: ANN401 - Locust's
-    """Count an answer by its status; 0 is none at all."""
+    """Count a response by its status; 0 means no response."""
     if time.monotonic() <= begun["at"] + WORDS["seconds"]:
         times[getattr(response, "status_code", 0) or 0].append(response_time)
 
 
 @events.quitting.add_listener
 def end(**_: object) -> None:
-    """Write what came."""
+    """Write the counts."""
     told = {"times": times, "requests": begun["requests"], "cpu_s": time.process_time() - begun["cpu"]}
     Path(WORDS["summary"]).write_text(json.dumps(told))

@@ -1,8 +1,8 @@
-"""What a learned rotation gains for Milvus' IVF_PQ: `python -m benchmarks.opq [MODEL.onnx]`, with a running stack.
+"""The gain of a learned rotation for Milvus' IVF_PQ: `python -m benchmarks.opq [MODEL.onnx]`, with a running stack.
 
 Vectors are embeddings of the public pictures and of views of them; queries are views that are not indexed. Recall is
-measured in the real Milvus, without and with exact re-scoring of the candidates. The shipped encoder has its rotation
-already; what one gains is seen with an encoder that has none.
+measured in the real Milvus, without and with exact re-scoring of the candidates. The shipped encoder already includes
+its rotation, so use an encoder without one to see the gain.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PACKAGES = {
     "emoji-datasource-google": 6,
     "fluent-emoji-3d": 6,
 }
-"""Where the pictures come from; every so-manieth is taken."""
+"""Sources of the pictures, and the sampling interval of each."""
 QUERIES = 500
 NLIST, NPROBE, K, CANDIDATES = 256, 64, 10, 200
 INSERTED_AT_ONCE = 4000
@@ -45,7 +45,7 @@ CACHE = Path("out/cache")
 
 
 def views(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Crop each picture to between half and all of its area, anywhere, and mirror every second."""
+    """Crop each picture to between half and all of its area, at a random position, and mirror every second one."""
     chance = np.random.default_rng(seed)
     made = np.empty_like(pixels)
     for row, one in enumerate(pixels):
@@ -57,7 +57,7 @@ def views(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 def embeddings(model: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is indexed, float32 [n, 256], and what is asked, [500, 256]; kept in out/cache, part by part."""
+    """Return the indexed vectors, float32 [n, 256], and the queries, [500, 256]; cached in parts in out/cache."""
     files = {}
     for name, step in PACKAGES.items():
         found = picture_files(fetch(SOURCES[name], DATA))
@@ -81,7 +81,7 @@ def embeddings(model: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def rotation(model: Path, vectors: NDArray[np.float32], subvectors: int) -> tuple[NDArray[np.float32], float]:
-    """Learn a rotation, or read it from out/cache; also returns the CPU seconds that it took."""
+    """Learn a rotation or read it from out/cache; also return the CPU seconds of learning it."""
     kept = CACHE / f"opq-{hashlib.sha256(model.read_bytes()).hexdigest()[:16]}-rotation-{subvectors}.npz"
     if not kept.exists():
         begin = time.process_time()
@@ -92,7 +92,7 @@ def rotation(model: Path, vectors: NDArray[np.float32], subvectors: int) -> tupl
 
 
 def indexed(client: MilvusClient, name: str, vectors: NDArray[np.float32], subvectors: int) -> None:
-    """Make a collection with an IVF_PQ index and load it."""
+    """Create a collection with an IVF_PQ index and load it."""
     client.drop_collection(name)
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
@@ -119,7 +119,7 @@ def searched(client: MilvusClient, name: str, asked: NDArray[np.float32]) -> NDA
 
 
 def recalls(found: NDArray[np.int64], asked: NDArray[np.float32], vectors: NDArray[np.float32]) -> tuple[float, float]:
-    """Recall@10 against exact search: by the codes' order, and re-scored from the raw vectors."""
+    """Return recall@10 against exact search: in the order of the codes, and re-scored from the raw vectors."""
     by_codes, rescored = [], []
     for ids, query in zip(found, asked, strict=True):
         wanted = set(np.argsort(-(vectors @ query))[:K])
@@ -137,7 +137,7 @@ def measured(
     subvectors: int,
     turn: NDArray[np.float32],
 ) -> tuple[float, float]:
-    """Index and search the vectors in a turned space, or read from out/cache what came of it."""
+    """Index and search the vectors in a rotated space, or read the earlier result from out/cache."""
     digest = hashlib.sha256(model.read_bytes() + turn.tobytes()).hexdigest()[:16]
     kept = CACHE / f"opq-{digest}-recalls-{subvectors}.npy"
     if not kept.exists():

@@ -1,8 +1,8 @@
-"""What ranking costs: alone at k' = 200 and 1,000, and the whole stage of a running gateway.
+"""The cost of ranking: alone at k' = 200 and 1,000, and the whole stage of a running gateway.
 
     python -m benchmarks.ranking [URL]
 
-writes results/ranking.md. Without a URL the gateway's stage is left out.
+writes results/ranking.md. Without a URL it skips the gateway's stage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ QUERY = Path(__file__).parents[1] / "demo" / "queries" / "tiger.jpg"
 
 
 def candidates(count: int, copies: float) -> Candidates:
-    """Candidates of which a share are copies of others."""
+    """Return candidates, a share of which are copies of others."""
     random = np.random.default_rng(0)
     different = random.integers(0, 2**64, max(1, round(count * (1 - copies))), np.uint64)
     phashes = different[random.integers(0, len(different), count)] if copies else different
@@ -36,7 +36,7 @@ def candidates(count: int, copies: float) -> Candidates:
 
 
 def figures(times: list[float]) -> list[str]:
-    """Median and 95th percentile."""
+    """Return median and 95th percentile."""
     return [f"{np.quantile(times, part):.2f}" for part in (0.5, 0.95)]
 
 
@@ -54,7 +54,7 @@ def alone(count: int, copies: float, k: int) -> list[object]:
 
 
 def stage(url: str, k: int) -> list[object]:
-    """Return the row of a gateway's rank stage: ranking, marked pairs and rows in one round trip to Postgres."""
+    """Return the row of a gateway's rank stage: ranking, and one query to Postgres for exclusions and rows."""
     with httpx.Client(base_url=url, timeout=30) as client:
         times = [
             client.post("/search", files={"image": QUERY.read_bytes()}, data={"k": str(k)}).json()["timings_ms"]["rank"]

@@ -1,6 +1,6 @@
-"""What a search costs Milvus by the number of codes that it compares, and what a row costs it in memory.
+"""The cost of a search in Milvus by the number of compared codes, and the memory per row.
 
-    python -m benchmarks.scan        # against the running stack, in a collection of its own that is dropped at the end
+    python -m benchmarks.scan        # against the running stack, in a separate collection that is dropped at the end
 
 `visualsearch plan` takes CODES_PER_CPU_S from here for its query nodes. Training the codes takes most of the time.
 """
@@ -28,7 +28,7 @@ TOP = 200
 
 
 def vectors(count: int, random: np.random.Generator, centres: np.ndarray) -> np.ndarray:
-    """Return unit vectors, float32 [count, 256], that lie about centres as pictures of a kind do."""
+    """Return unit vectors, float32 [count, 256], clustered around centres like embeddings of similar pictures."""
     rows = centres[random.integers(len(centres), size=count)] + 0.5 * random.standard_normal((count, DIM)) / DIM**0.5
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -52,7 +52,7 @@ def fill(client: MilvusClient, random: np.random.Generator, centres: np.ndarray)
 
 
 def cost(client: MilvusClient, milvus: psutil.Process, queries: np.ndarray, nprobe: int) -> tuple[float, float]:
-    """Return the server's CPU ms of a search, and its wall time in ms."""
+    """Return the server's CPU time and the wall time of a search, in ms."""
     for query in queries[:20]:
         client.search(NAME, [query], limit=TOP, search_params={"params": {"nprobe": nprobe}})
     begin, before = time.perf_counter(), sum(milvus.cpu_times()[:2])

@@ -1,7 +1,7 @@
-"""What the gateway adds to decoding, Triton and Milvus: `python -m benchmarks.search`.
+"""The time that the gateway adds to decoding, Triton and Milvus: `python -m benchmarks.search`.
 
-One search at a time, and beside each the same picture through the three stages called directly in this process. It
-needs a running stack with the demo corpus on the same machine.
+Run one search at a time, and for each the same picture through the three stages called directly in this process.
+Requires a running stack with the demo corpus on the same machine.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ STAGES = ("decode", "embed", "ann", "rank")
 
 
 def ask(gateway: http.client.HTTPConnection, picture: bytes) -> dict[str, float]:
-    """Search; return milliseconds by stage, and of the whole as the client sees it.
+    """Search; return milliseconds by stage, and in total as seen by the client.
 
-    By the plainest client there is, so that it is the gateway which is measured.
+    Uses a minimal HTTP client, so that the time is that of the gateway.
     """
     body = form(picture)
     begin = time.perf_counter()
@@ -47,7 +47,7 @@ def ask(gateway: http.client.HTTPConnection, picture: bytes) -> dict[str, float]
 
 
 async def directly(direct: Stages, picture: bytes) -> dict[str, float]:
-    """Do the three stages one after the other; return milliseconds by stage."""
+    """Run the three stages one after the other; return milliseconds by stage."""
     times = [time.perf_counter()]
     prepared = direct.decode(picture)
     times.append(time.perf_counter())
@@ -61,7 +61,7 @@ async def directly(direct: Stages, picture: bytes) -> dict[str, float]:
 
 
 async def measure(settings: Settings, pictures: list[bytes]) -> list[dict[str, float]]:
-    """Alternate between the gateway and the stages, in an order left to chance."""
+    """Measure the gateway and the stages for each picture, in random order."""
     address = urlsplit(settings.url)
     gateway = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
     chance, measured = random.Random(0), []

@@ -1,7 +1,7 @@
-"""The gateway under load: latency, goodput and refusals over the rate that is offered: `python -m benchmarks.serving`.
+"""The gateway under load: latency, goodput and refusals by the offered rate: `python -m benchmarks.serving`.
 
-The floor is the CPU time of decoding, Triton and Milvus for a search, each called directly, over the cores there are.
-It needs a running stack with the demo corpus on the same machine, and nothing else there.
+The floor is the CPU time of decoding, Triton and Milvus for a search, each called directly, divided by the number of
+cores. Requires a running stack with the demo corpus on the same machine, and no other load.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from visualsearch.settings import Settings
 SIZE = (640, 480)
 PICTURES, SAMPLE = 150, 150
 CALLERS = 12
-"""Callers that keep every core busy, and whose searches are still all taken on."""
+"""Number of callers that keep every core busy without any refused search."""
 SECONDS = 20
 SHARES = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
-"""Rates that are offered, of the throughput with every core busy."""
+"""Offered rates, as shares of the throughput with every core busy."""
 NORMAL, OVERLOAD = 0.7, 5.0
 CORES = os.cpu_count() or 1
 
 
 def main() -> None:
-    """Measure the floor, the throughput, and then rate after rate."""
+    """Measure the floor, the throughput, and then each rate."""
     settings = Settings.load()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = make_pictures(folder, SIZE, PICTURES)
         sample = [picture.read_bytes() for picture in pictures[:SAMPLE]]
         floors = [asyncio.run(floor(settings, sample))]
-        run(settings.url, pictures, folder, 3, callers=CALLERS)  # warms up
+        run(settings.url, pictures, folder, 3, callers=CALLERS)  # warm-up
         processes = Processes(settings)
         before = processes.cpu_s()
         busy = run(settings.url, pictures, folder, SECONDS, callers=CALLERS)
         spent = processes.since(before, round(busy.answered * SECONDS))
-        floors.append(asyncio.run(floor(settings, sample)))  # before and after, for a machine's pace changes
+        floors.append(asyncio.run(floor(settings, sample)))  # before and after, because the machine's speed varies
         loads = {share: run(settings.url, pictures, folder, SECONDS, rate=share * busy.answered) for share in SHARES}
     costs = {stage: (floors[0][stage] + floors[1][stage]) / 2 for stage in floors[0]}
     plot(loads)
@@ -101,12 +101,12 @@ CPU milliseconds of every process for one search with every core busy, {total:.1
 
 
 def generator(load: Load) -> float:
-    """Say which share of the machine's CPU time the load generator itself took."""
+    """Return the load generator's own share of the machine's CPU time."""
     return load.generator_ms * load.requests / SECONDS / 1000 / CORES
 
 
 def plot(loads: dict[float, Load]) -> None:
-    """Draw latency, and goodput with refusals, over the offered rate."""
+    """Plot latency, and goodput with refusals, by the offered rate."""
     offered = [load.offered for load in loads.values()]
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 7), sharex=True, layout="constrained")
     for name in ("p50", "p95", "p99"):

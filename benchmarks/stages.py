@@ -1,4 +1,4 @@
-"""What decoding, Triton and Milvus cost when each is called directly, and what every process of a stack costs."""
+"""The cost of decoding, Triton and Milvus when called directly, and the CPU time of every process of a stack."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 AT_ONCE = 8
-"""Calls in flight while CPU time is measured: Triton makes batches of them, as it does of searches."""
+"""Number of calls in flight while CPU time is measured. Triton batches them as it batches searches."""
 
 
 class Processes:
@@ -44,11 +44,11 @@ class Processes:
         }
 
     def cpu_s(self) -> dict[str, float]:
-        """Return seconds since each began."""
+        """Return the CPU seconds since the start of each process."""
         return {name: sum(map(_cpu_s, members)) for name, members in self._members.items()}
 
     def since(self, before: dict[str, float], count: int) -> dict[str, float]:
-        """Return milliseconds by service since ``before``, for each of so many requests."""
+        """Return the CPU milliseconds since ``before`` per request, by service, for ``count`` requests."""
         return {name: (now - before[name]) * 1000 / count for name, now in self.cpu_s().items()}
 
 
@@ -80,7 +80,7 @@ class Stages:
     async def nearest(self, embedding: NDArray[np.float32]) -> None:
         """Find a search's candidates in Milvus."""
         params = self._release.search_params
-        count = max(params.get("candidates", CANDIDATES), 4 * K)  # as ImageSearch asks for at first
+        count = max(params.get("candidates", CANDIDATES), 4 * K)  # same as the first request of ImageSearch
         await self._stores.vectors.nearest(self._release.collection, embedding, count, params, Filter())
 
 
@@ -94,7 +94,7 @@ async def stages(settings: Settings) -> AsyncIterator[Stages]:
 
 
 async def floor(settings: Settings, pictures: Sequence[bytes]) -> dict[str, float]:
-    """CPU milliseconds of a search's three stages, ours for calling the servers included, when each is called alone."""
+    """Return the CPU milliseconds of the three stages of a search, each called alone, including our client's."""
     processes = Processes(settings)
     async with stages(settings) as direct:
         begin = time.process_time()
@@ -106,7 +106,7 @@ async def floor(settings: Settings, pictures: Sequence[bytes]) -> dict[str, floa
             embeddings.append(await direct.encode(one))
 
         for name, work, inputs in (("triton", encode, decoded), ("milvus", direct.nearest, embeddings)):
-            await work(inputs[0] if inputs else None)  # connects
+            await work(inputs[0] if inputs else None)  # opens the connection
             before, ours = processes.cpu_s(), time.process_time()
             await _several(work, inputs)
             called = (time.process_time() - ours) * 1000 / len(pictures)
@@ -116,7 +116,7 @@ async def floor(settings: Settings, pictures: Sequence[bytes]) -> dict[str, floa
 
 
 async def _several(work: Callable[..., Awaitable[None]], inputs: Sequence[object]) -> None:
-    """Do work on every input, a few at a time."""
+    """Run work on every input, a few at a time."""
     left = iter(list(inputs))
 
     async def take() -> None:

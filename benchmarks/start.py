@@ -1,6 +1,6 @@
-"""Time from nothing to an answer, and what the idle servers weigh: `python -m benchmarks.start`.
+"""Time from a fresh clone to a search result, and memory of the idle servers: `python -m benchmarks.start`.
 
-Works in a clone of its own, so that a running demo is not disturbed.
+Works in a separate clone, so that a running demo is not disturbed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SERVERS = ("triton", "milvus", "postgres", "valkey", "s3")
 
 
 def timed(*command: str, cwd: Path = ROOT, home: Path | None = None) -> float:
-    """Seconds that a command takes; ends the benchmark with the command's own words if it fails."""
+    """Return the seconds that a command takes. Exit with the command's output if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VISUALSEARCH_")}
     if home:
         environment["VISUALSEARCH_HOME"] = str(home)
@@ -35,7 +35,7 @@ def timed(*command: str, cwd: Path = ROOT, home: Path | None = None) -> float:
 
 
 def memory_mb(processes: dict[str, dict[str, int]]) -> dict[str, float]:
-    """Proportional set size (shared pages split fairly) of each process with its children, in MB."""
+    """Return the proportional set size (with shared pages divided) of each process with its children, in MB."""
     sizes = {}
     for name, entry in processes.items():
         leader = psutil.Process(entry["pid"])

@@ -1,4 +1,4 @@
-"""Result tables: Markdown files under results/, each with the command and the machine that made it."""
+"""Result tables: Markdown files under results/, each with the command and the machine that produced it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """Say what the figures were measured on."""
+    """Describe the machine of the measurements."""
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
     return (
         f"{cores} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
@@ -22,7 +22,7 @@ def machine() -> str:
 
 
 def grid(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lay out a Markdown table."""
+    """Return a Markdown table."""
     lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 

@@ -1,4 +1,4 @@
-"""Any ONNX file through the running stack's Triton, beside the encoder that it serves."""
+"""Run any ONNX file in the running stack's Triton, next to the served encoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BATCH = 32
 
 @contextmanager
 def loaded(settings: Settings, model: bytes, name: str) -> Iterator[Embed]:
-    """Load a model by Triton's own call (the file travels in it) and unload it at the end; gives its embedding."""
+    """Load a model through Triton's API, which uploads the file; yield its embedding function; unload it at the end."""
     key = settings.triton_admin_key.get_secret_value()
     headers = {"triton-grpc-protocol-admin-key": key}
     config = {

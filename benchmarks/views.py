@@ -1,4 +1,4 @@
-"""What more views of a query, or another fit into the square, would gain: `python -m benchmarks.views [MODEL]`."""
+"""The gain of several views of a query, or of another fit into the square: `python -m benchmarks.views [MODEL]`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TIMED = 50
 
 
 def median_ms(embed: Embed, pixels: NDArray[np.uint8]) -> float:
-    """Milliseconds that an embedding takes, by the median of 50."""
+    """Return the median milliseconds of 50 embeddings."""
     spent = []
     for _ in range(TIMED):
         begin = time.perf_counter()
@@ -47,18 +47,18 @@ def median_ms(embed: Embed, pixels: NDArray[np.uint8]) -> float:
 
 
 def judged_on(embed: Embed, name: str, how: Prepare = served, embed_query: Embed | None = None) -> Report:
-    """Judge an embedding on a public set, with pictures prepared and queries embedded in some way."""
+    """Evaluate an embedding on a public set, with the given preprocessing and query embedding."""
     one = evaluate.public_set(name)
     return evaluate.on_set(one, embed, how=how, pixels=evaluate.CACHE, embed_query=embed_query)[0]
 
 
 def among(report: Report, queries: Set[str]) -> Report:
-    """Keep some of the queries, in the order of their names."""
+    """Return the report of some of the queries, ordered by name."""
     return Report({query: report.per_query[query] for query in sorted(queries)}, report.groups)
 
 
 def main(model: Path) -> None:
-    """Judge each way on some of the sets and write the table."""
+    """Evaluate each variant on some of the sets and write the table."""
     embed = onnx_embed(model)
     one = np.random.default_rng(0).integers(0, 256, (1, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -75,7 +75,7 @@ def main(model: Path) -> None:
         cells = []
         for part in SETS:
             measure = "recall@1" if part == "edits" else PRIMARY
-            both = judged[part].per_query.keys() & plain[part].per_query.keys()  # a fit may leave a picture too small
+            both = judged[part].per_query.keys() & plain[part].per_query.keys()  # a fit may make a picture too small
             gain = among(judged[part], both).difference(among(plain[part], both), measure)
             told = f" ({gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}])" if judged is not plain else ""
             cells.append(f"{judged[part].overall[measure].mean:.3f}{told}")

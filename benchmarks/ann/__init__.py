@@ -1,1 +1,1 @@
-"""Recall and latency of approximate search: data, a yardstick in process, and the sweep through Milvus."""
+"""Recall and latency of approximate search: data, faiss in process for comparison, and the sweep through Milvus."""

@@ -1,7 +1,7 @@
 """Recall and latency of approximate search: `python -m benchmarks.ann [--only real|synthetic]`, with a running stack.
 
-First `python -m benchmarks.ann.pictures` embeds the pictures. What was measured is kept in out/ann by set and index,
-collections in Milvus and indexes in files, so that a run goes on where the last one ended.
+Run `python -m benchmarks.ann.pictures` first to embed the pictures. Measurements are stored in out/ann by set and
+index, collections in Milvus and indexes in files, so that a run resumes where the last one ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVED = {
 
 
 def main() -> None:
-    """Measure what is not measured yet; write the table and the plots."""
+    """Do the missing measurements, then write the table and the plots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=sorted(SERVED))
     only = parser.parse_args().only

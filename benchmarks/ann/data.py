@@ -1,4 +1,4 @@
-"""The two sets that recall is measured on: embeddings of real pictures, and more of the same kind, made of them."""
+"""The two sets for measuring recall: embeddings of real pictures, and a larger synthetic set derived from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 SYNTHETIC = 300_000
 LIKE = 25_000
-"""Made of so many real ones, the same however many more have been embedded since."""
+"""Number of real vectors that the synthetic set derives from. It is fixed, so that later embeddings do not matter."""
 NEIGHBOURS = 100
-"""A made vector differs from a real one as two of that one's hundred nearest differ from each other."""
+"""A synthetic vector is a real one plus the scaled difference of two among this number of its nearest neighbours."""
 STRIDE = 0.35
-"""How far, as a share of that difference: with it, held-out vectors are as near to their neighbours as real ones."""
+"""Scale of that difference, chosen so that held-out vectors are as near to their neighbours as real ones."""
 MOST_QUERIES = 250
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -35,19 +35,19 @@ class Set:
 
     @property
     def asked(self) -> NDArray[np.float32]:
-        """All queries, one kind after the other."""
+        """Return all queries, one kind after the other."""
         return np.concatenate(list(self.queries.values()))
 
 
 def real() -> Set:
-    """Return the embeddings of real pictures that `benchmarks.ann.pictures` has made so far."""
+    """Return the embeddings of real pictures that `benchmarks.ann.pictures` has computed so far."""
     vectors, held_out, views = pictures.load()
     kinds = {"pictures not in it": held_out[:MOST_QUERIES], "views of its pictures": views[:MOST_QUERIES]}
     return Set("real", vectors, kinds)
 
 
 def synthetic(like: Set, rows: int = SYNTHETIC) -> Set:
-    """Make vectors that lie to each other as real ones do: a real one, moved along a difference of two neighbours."""
+    """Generate vectors distributed like real ones: a real vector plus a scaled difference of two of its neighbours."""
     kept = pictures.KEPT / f"synthetic-{rows}.npy"
     if not kept.exists():
         np.save(kept, made(like.vectors[:LIKE], rows + MOST_QUERIES, np.random.default_rng(0)))
@@ -78,7 +78,7 @@ def nearest(
 
 
 def resemblance(one: Set) -> list[tuple[str, ...]]:
-    """Quantiles of the scores of a query's nearest and tenth nearest, by kind of query."""
+    """Return quantiles of the scores of a query's nearest and tenth nearest vectors, by kind of query."""
     rows = []
     for kind, queries in one.queries.items():
         scores, _ = nearest(one.vectors, queries, TOP)

@@ -1,4 +1,4 @@
-"""faiss in process, one thread a search: what the same kinds of index give without a server around them."""
+"""faiss in process, with one thread per search: the same kinds of index without the cost of a server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from benchmarks.ann.data import Set
 
 TRAINED_ON = 65_536
-"""faiss itself samples no more for codes of 8 bits."""
+"""The sample size that faiss itself uses for 8-bit codes."""
 
 
 class FaissIndex:
-    """An index by faiss' own name for it, such as ``IVF256,PQ32`` or ``HNSW16``; kept in out/ann."""
+    """An index given by its faiss factory string, such as ``IVF256,PQ32`` or ``HNSW16``; cached in out/ann."""
 
     def __init__(self, one: Set, factory: str) -> None:
-        faiss.omp_set_num_threads(1)  # with more, training hung on two cores
+        faiss.omp_set_num_threads(1)  # with more threads, training hung on two cores
         self._vectors = one.vectors
         kept = pictures.KEPT / f"faiss-{one.name}-{len(one.vectors)}-{factory.replace(',', '-')}"
         if not kept.exists():
@@ -36,12 +36,12 @@ class FaissIndex:
         self._index = faiss.read_index(str(kept))
 
     def by_codes(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.int64]:
-        """Ids alone, in the order of the index."""
+        """Return only ids, in the order of the index."""
         ids = self._index.search(query[None], count, params=self._how(how, count))[1][0]
         return ids[ids >= 0]
 
     def rescored(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.float32]:
-        """Exact scores of so many candidates, best first."""
+        """Return the exact scores of ``count`` candidates, best first."""
         ids = self.by_codes(query, count, how)
         return -np.sort(-(self._vectors[ids] @ query))
 

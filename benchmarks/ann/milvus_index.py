@@ -1,4 +1,4 @@
-"""Milvus, through our adapter, on the running stack; collections are kept from one run to the next."""
+"""Milvus through our adapter, on the running stack. Collections are kept between runs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 AT_ONCE = 2000
 TIMEOUT_S = 60.0
 PATIENCE = 6
-"""Waits of ten minutes each for an index."""
+"""Number of waits for an index, ten minutes each."""
 
 
 class ServedIndex:
-    """A collection with an index profile of milvus/collection.yaml, or a change of one."""
+    """A collection with an index profile of milvus/collection.yaml, or with a modified profile."""
 
     def __init__(self, one: Set, profile: str) -> None:
         settings = Settings.load()
@@ -48,7 +48,7 @@ class ServedIndex:
         return self._loop.run_until_complete(work)
 
     def _filled(self, one: Set, profile: str) -> float:
-        """Write the rows that are not there, and wait until every segment is searched by its index."""
+        """Insert the missing rows, and wait until searches use the index of every segment."""
         begin = time.perf_counter()
         if self._stale(profile):
             self._run(self._vectors.drop(self._collection))
@@ -71,13 +71,13 @@ class ServedIndex:
         return time.perf_counter() - begin
 
     def _stale(self, profile: str) -> bool:
-        """Say whether the collection was made when the profile was another."""
+        """Return whether the collection was created with a different profile."""
         wanted = {name: str(value) for name, value in self._vectors.index_params(profile).items()}
         there = self._client.list_indexes(self._collection) if self._client.has_collection(self._collection) else []
         return any(not wanted.items() <= self._client.describe_index(self._collection, name).items() for name in there)
 
     def by_codes(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.int64]:
-        """Ids alone, in the order of the index, by the same client."""
+        """Return only ids, in the order of the index, by the same client."""
         params = {name: max(value, count) if name == "ef" else value for name, value in how.items()}
 
         async def search() -> NDArray[np.int64]:
@@ -95,5 +95,5 @@ class ServedIndex:
         return self._run(search())
 
     def rescored(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.float32]:
-        """Exact scores of so many candidates, best first: what a search of the gateway pays for."""
+        """Return the exact scores of ``count`` candidates, best first, as a search of the gateway does."""
         return self._run(self._vectors.nearest(self._collection, query, count, how, Filter())).scores

@@ -1,9 +1,9 @@
-"""Embeddings of real pictures and of views of them, kept in out/ann: `python -m benchmarks.ann.pictures [SECONDS]`.
+"""Embed real pictures and views of them into out/ann: `python -m benchmarks.ann.pictures [SECONDS]`.
 
-Every picture of the public packages is embedded as it is and as four views (a crop of at least a fifth of it, other
-colours, now and then blurred, grey or badly compressed). One picture of twenty is held out with its views; one of
-twenty others gets a fifth view that is only asked with. Chunks are written as they are made, so a run goes on where
-the last one was stopped; ``SECONDS`` stops it.
+Every picture of the public packages is embedded unchanged and as four views (a crop of at least a fifth of it, changed
+colours, sometimes blur, grey or strong compression). One picture in twenty is held out with its views. Another one in
+twenty gets a fifth view that is used only as a query. Finished chunks are written at once, so a run resumes where the
+last one stopped. It stops after ``SECONDS``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ CHUNK = 128
 VIEWS = 4
 BATCH = 32
 HELD_OUT, ASKED = 7, 13
-"""Places in every twenty pictures: of those that are held out, and of those that one more view is made of."""
+"""Positions in every twenty pictures: of the held-out picture, and of the one with an additional view."""
 
 
 def view(pixels: NDArray[np.uint8], chance: np.random.Generator) -> NDArray[np.uint8]:
-    """Return uint8 [224, 224, 3] as somebody else might have published it."""
+    """Return an edited view, uint8 [224, 224, 3], as if republished by somebody else."""
     box = augment.crop(Box(0, 0, IMAGE_SIDE, IMAGE_SIDE), chance)
     image = Image.fromarray(pixels).resize((IMAGE_SIDE, IMAGE_SIDE), box=(box.x1, box.y1, box.x2, box.y2))
     if chance.random() < 0.3:
@@ -58,7 +58,7 @@ def view(pixels: NDArray[np.uint8], chance: np.random.Generator) -> NDArray[np.u
 
 
 def _versions(number: int, file: Path) -> list[NDArray[np.uint8]]:
-    """A picture and its views; nothing where it cannot be read."""
+    """Return a picture and its views; an empty list if it cannot be read."""
     try:
         pixels = served(file.read_bytes())
     except InvalidInput:
@@ -68,9 +68,9 @@ def _versions(number: int, file: Path) -> list[NDArray[np.uint8]]:
 
 
 def encode(limit_s: float) -> bool:
-    """Embed what is not embedded yet; False when the time was up before the end."""
+    """Embed the remaining pictures; return False if the time ran out before the end."""
     files = [file for name in sorted(SOURCES) for file in picture_files(fetch(SOURCES[name], DATA)).values()]
-    random.Random(0).shuffle(files)  # so that the chunks of a run that was stopped are a fair sample
+    random.Random(0).shuffle(files)  # so that the chunks of an interrupted run are a random sample
     embed, end = onnx_embed(MODEL), time.monotonic() + limit_s
     KEPT.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -89,7 +89,7 @@ def encode(limit_s: float) -> bool:
 
 
 def _keep(kept: Path, features: NDArray[np.float32], lengths: list[int], begin: int) -> None:
-    """Write features as float32 [pictures, views + 2, 256]; what was not made is NaN."""
+    """Write features as float32 [pictures, views + 2, 256]; missing views are NaN."""
     table = np.full((len(lengths), VIEWS + 2, EMBEDDING_DIM), np.nan, np.float32)
     for row, end in enumerate(np.cumsum(lengths)):
         table[row, : lengths[row]] = features[end - lengths[row] : end]

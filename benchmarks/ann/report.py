@@ -1,4 +1,4 @@
-"""The table and the plot of what was measured."""
+"""Write the table and the plot of the measurements."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ WANTED = (0.9, 0.95, 0.98, 0.99, 0.995)
 COLOURS = ("#2e7d50", "#7cb342", "#00838f", "#c2185b", "#8d6e63", "#bcaaa4", "#9e9e9e", "#5c6bc0", "#f9a825")
 
 NOTHING_MISSED = 2e-4
-"""Where a logarithmic axis shows a recall of 1: half of the least that 250 queries can miss."""
+"""Position of recall 1 on the logarithmic axis: half of the smallest possible miss of 250 queries."""
 
 
 def least(point: Point) -> float:
-    """Recall on the kind of query that fares worst."""
+    """Return the recall on the kind of query with the lowest recall."""
     return min(point.recall.values())
 
 
 def cheapest(points: Iterable[Point], recall: float) -> Point | None:
-    """Return the setting with at least this recall on every kind of query that does the least work of the fastest."""
+    """Of the fastest settings with at least this recall on every kind of query, return the one with the least work."""
     good = [point for point in points if least(point) >= recall]
     fastest = min((point.rescored_ms for point in good), default=0.0)
     equals = [point for point in good if point.rescored_ms <= NOISE * fastest]
@@ -40,7 +40,7 @@ def cheapest(points: Iterable[Point], recall: float) -> Point | None:
 
 
 def recalls(points: Sequence[Point]) -> str:
-    """Lay out the recall of every setting, on the kind of query that fares worst."""
+    """Return a table of the recall of every setting, on the kind of query with the lowest recall."""
     lines: dict[tuple[str, str, str], dict[int, str]] = {}
     for point in points:
         lines.setdefault((point.data, point.index, _how(point)), {})[point.candidates] = f"{least(point):.3f}"
@@ -79,7 +79,7 @@ def _series(points: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def plot(sets: Sequence[Set], points: Sequence[Point]) -> None:
-    """Draw, for each set, the best recall that an index gives within a time."""
+    """Plot for each set the best recall of an index within a time."""
     mpl.use("Agg")
     figure, panels = plt.subplots(1, len(sets), figsize=(6.5 * len(sets), 5), layout="constrained", squeeze=False)
     names = dict.fromkeys(index for _, index in _series(points))

@@ -1,7 +1,7 @@
-"""What the ANN stage costs beside a search for ids alone: `python -m benchmarks.ann.stage`, with a running stack.
+"""Compare the cost of the ANN stage with a search for ids: `python -m benchmarks.ann.stage`, with a running stack.
 
-All ways of asking take turns on the real set; told are the fastest tenth, which is nearest to what an idle machine
-would need, and the median.
+All kinds of search alternate on the real set. The table has the fastest tenth, which is closest to the time on an idle
+machine, and the median.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every index is asked: recall of many settings out of few searches, and what a search costs at each.
+"""Sweep the settings of an index: recall of many settings from few searches, and the cost of a search at each.
 
-An index is anything with two calls: ``by_codes(query, count, **how)`` gives the ids of the nearest as the index orders
-them, and ``rescored(query, count, **how)`` the scores of ``count`` candidates by their raw vectors, best first.
+An index has two methods: ``by_codes(query, count, how)`` returns the ids of the nearest in the order of the index, and
+``rescored(query, count, how)`` the scores of ``count`` candidates from their raw vectors, best first.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ CANDIDATES = (50, 100, 200, 400, 800)
 NPROBES = (8, 16, 32, 64, 128, 256)
 EFS = (50, 100, 200, 400, 800)
 TIMED = 25
-"""Searches of each setting that are timed, in turns with all others."""
+"""Number of timed searches of each setting, alternating with all other settings."""
 WARM = 5
 
 
 class Index(Protocol):
-    """Something to search."""
+    """An index that can be searched in two ways."""
 
     def by_codes(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.int64]:
-        """Ids alone, in the order of the index."""
+        """Return only ids, in the order of the index."""
         ...
 
     def rescored(self, query: NDArray[np.float32], count: int, how: dict[str, int]) -> NDArray[np.float32]:
-        """Exact scores of so many candidates, best first."""
+        """Return the exact scores of ``count`` candidates, best first."""
         ...
 
 
 @dataclass(frozen=True)
 class Point:
-    """A setting of an index on a set, and what it gave: recall@10 by kind of query, milliseconds of one search."""
+    """A setting of an index on a set, with its results: recall@10 by kind of query, and milliseconds per search."""
 
     data: str
     index: str
     how: dict[str, int]
     candidates: int
     recall: dict[str, float]
-    """After re-scoring."""
+    """Recall after re-scoring."""
     by_codes: dict[str, float]
-    """Of the index' own first ten."""
+    """Recall of the index's own first ten."""
     ids_ms: float
     """Median of a search for ten ids."""
     candidates_ms: float
@@ -64,7 +64,7 @@ class Point:
 
 
 def swept(one: Set, name: str, make: Callable[[], Index], settings: Sequence[dict[str, int]]) -> list[Point]:
-    """Measure an index at every setting and number of candidates, or read from out/ann what was measured before."""
+    """Measure an index at every setting and number of candidates. Read earlier measurements from out/ann."""
     kept = pictures.KEPT / f"points-{one.name}-{len(one.vectors)}-{name.replace('/', '-')}.json"
     if not kept.exists():
         points = list(_measured(one, name, make(), settings))
@@ -76,7 +76,7 @@ def _measured(one: Set, name: str, index: Index, settings: Sequence[dict[str, in
     exact = {kind: nearest(one.vectors, queries, TOP)[0] for kind, queries in one.queries.items()}
     recalls = {}
     for how in track(settings, f"{name}: recall"):
-        # A graph is searched wider than it is told to where more are asked for.
+        # HNSW widens its search beyond ef if more results are requested.
         depth = TOP if "ef" in how else max(CANDIDATES)
         for kind, queries in one.queries.items():
             found = [index.by_codes(query, depth, how) for query in queries]
@@ -98,7 +98,7 @@ def _measured(one: Set, name: str, index: Index, settings: Sequence[dict[str, in
 
 
 def _counts(how: dict[str, int]) -> list[int]:
-    """Numbers of candidates that a setting can give."""
+    """Return the numbers of candidates that a setting supports."""
     return [count for count in CANDIDATES if count <= how.get("ef", count)]
 
 
@@ -109,7 +109,7 @@ def _key(how: dict[str, int]) -> str:
 def _recalls(
     one: Set, queries: NDArray[np.float32], found: Sequence[NDArray[np.int64]], exact: NDArray[np.float32]
 ) -> dict[int, float]:
-    """Recall@10 by number of candidates; 0 stands for the index' own order."""
+    """Return recall@10 by number of candidates; 0 stands for the index's own order."""
     sums = dict.fromkeys((0, *CANDIDATES), Recall())
     for query, ids, wanted in zip(queries, found, exact, strict=True):
         scores = one.vectors[ids] @ query
@@ -122,7 +122,7 @@ def _recalls(
 def _costs(
     index: Index, asked: NDArray[np.float32], settings: Sequence[dict[str, int]], name: str
 ) -> dict[tuple[str, int, str], float]:
-    """Median milliseconds by setting, number of candidates and way of asking, all of them taking turns."""
+    """Return median milliseconds by setting, number of candidates and kind of search, measured alternately."""
     chance, spent = np.random.default_rng(0), {}
     for turn in track(range(TIMED + WARM), f"{name}: time"):
         query = asked[chance.integers(len(asked))]

@@ -37,7 +37,9 @@ def reports(
     key: str, judge: Callable[[str], Report], names: Iterable[str] = tuple(public_sets.SETS)
 ) -> dict[str, Report]:
     """Judge on each set; what was measured before, by the same key and code, is read from out/cache."""
-    code = b"".join(file.read_bytes() for file in sorted((ROOT / "training").glob("*.py")) if file.stem in JUDGING)
+    code = b"".join(
+        file.read_bytes() for file in sorted((ROOT / "evaluation" / "offline").glob("*.py")) if file.stem in JUDGING
+    )
     digest = hashlib.sha256(code + key.encode()).hexdigest()[:20]
     found = {}
     for name in names:
@@ -57,7 +59,7 @@ def plainly(build: Callable[[], Embed]) -> Callable[[str], Report]:
     return lambda name: evaluate.on_public_sets(built(), [name])[name]
 
 
-JUDGING = {"public", "edits", "metrics", "report", "ranking", "sets", "splits", "baselines"}
+JUDGING = {"public_sets", "edits", "metrics", "report", "exact_ranking", "sets", "splits", "baselines"}
 """Modules on which the figures depend."""
 
 

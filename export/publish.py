@@ -25,14 +25,13 @@ import numpy as np
 import onnxruntime
 
 from visualsearch.domain.errors import ConfigurationError, VisualSearchError
-from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE, UNIT_NORM_TOLERANCE
 from visualsearch.imaging.preprocessing import PREPROCESSING, fingerprint
 
 MODEL = "image_encoder"
 _VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")
 _FEATURE_MAP = re.compile(r'\n *output \[ \{ name: "feature_map"[^\n]*')
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
-_UNIT_TOLERANCE = 1e-3
 
 
 def card(model: bytes, semver: str, about: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def check(model: bytes) -> None:
         raise ConfigurationError(
             f"The encoder gives {embedding.shape} for 2 pictures; it must give (2, {EMBEDDING_DIM})."
         )
-    if not np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=_UNIT_TOLERANCE):
+    if not np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=UNIT_NORM_TOLERANCE):
         raise ConfigurationError("The encoder's embeddings are not of unit length.")
 
 

@@ -58,8 +58,8 @@ class ImageService:
             await self._decoder.decode(data)
         kind = content_type(data)
         key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
-        content_hash = hashlib.sha256(data).digest()
-        new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, simple_etag(data))
+        content_hash, etag = await self._decoder.run(_digests, data)
+        new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, etag)
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -121,3 +121,8 @@ class ImageService:
             await self._vectors.delete(collection, [image_id])
         await self._object_store.delete(self._object_store.key(uri))
         await self._catalog.finish_deletion(image_id)
+
+
+def _digests(data: bytes) -> tuple[bytes, str]:
+    """Return the SHA-256 of a file and the entity tag of its object; 20 MB take long enough to run in a thread."""
+    return hashlib.sha256(data).digest(), simple_etag(data)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
@@ -92,21 +93,21 @@ async def open_stores(
     ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
     """
     password = settings.postgres_password.get_secret_value()
-    catalog = PostgresCatalog(settings.postgres_dsn, password, timeout_s, connections)
+    database = Database(settings.postgres_dsn, password, timeout_s, connections)
     valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
         _encoder(settings, timeout_s, priority),
         _vectors(settings, timeout_s),
-        catalog,
+        PostgresCatalog(database),
         ValkeyEventStream(*valkey),
         bucket(settings, settings.s3_bucket, timeout_s),
         _changes(settings, timeout_s),
         ValkeyInteractionQueue(*valkey),
-        PostgresInteractions(catalog.rows),
-        PostgresExperiments(catalog.rows),
-        PostgresRecallSamples(catalog.rows),
+        PostgresInteractions(database),
+        PostgresExperiments(database),
+        PostgresRecallSamples(database),
         _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
-        PostgresReleases(catalog),
+        PostgresReleases(database),
         _models(settings, timeout_s),
         ValkeyReleaseCounters(*valkey),
         _rates(settings),

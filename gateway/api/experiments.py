@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.dependencies import AdminCaller, gateway_of
 from gateway.api.problem_details import failures
 from visualsearch.domain import experiments
+from visualsearch.domain.search import MAX_CANDIDATES
 
 router = APIRouter()
 
 Name = Annotated[str, Field(max_length=50)]
 NameInPath = Annotated[str, Path(max_length=50)]
-MAX_CANDIDATES = 16_384
-"""Milvus gives no more rows in one answer."""
 
 
 class Variant(BaseModel):

@@ -16,7 +16,7 @@ from gateway.search.stage_timer import StageTimer
 from visualsearch.domain.errors import FingerprintMismatch, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Box, Decoded, Status
 from visualsearch.domain.recall import CANDIDATES
-from visualsearch.domain.search import Consistency, NearDuplicates, Result, SearchAnswer
+from visualsearch.domain.search import MAX_CANDIDATES, Consistency, NearDuplicates, Result, SearchAnswer
 from visualsearch.observability import tracing
 from visualsearch.releases.release_router import RELEASE_FAILURES
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_CANDIDATES = 16_384
-"""Milvus gives no more rows in one answer."""
 MORE = 4
 """So many times as many are fetched where filters and folding leave too few: at most four times until the limit."""
 QUERY_IDS = 64

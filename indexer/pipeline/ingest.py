@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visualsearch.domain.errors import InvalidInput, NotFound, Overloaded, Unavailable
-from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageMetadata, NewImage, Prepared, Status, stack_pixels
+from visualsearch.domain.images import (
+    MAX_UPLOAD_BYTES,
+    UNIT_NORM_TOLERANCE,
+    Image,
+    ImageMetadata,
+    NewImage,
+    Prepared,
+    Status,
+    stack_pixels,
+)
 from visualsearch.domain.indexing import Event, EventKind, Indexed, Outcome, Rejected, Retry
 from visualsearch.domain.releases import Release
 from visualsearch.domain.search import VectorRow
@@ -29,8 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNIT = 1e-3
-"""An embedding whose length differs from 1 by more than this is none."""
 ENCODING = 2
 """Batches that one indexer lets the encoder hold at a time: one at work, one next; searches come in between."""
 FIRST_PAUSE_S, TRIES = 0.2, 7
@@ -210,7 +217,9 @@ class Ingest:
         embedded = dict(zip(versions, embeddings, strict=True))
         outcomes: dict[str, Outcome] = {}
         sound: dict[str, Ready] = {}
-        is_sound = np.all([abs(np.linalg.norm(each, axis=1) - 1) < UNIT for each in embedded.values()], axis=0)
+        is_sound = np.all(
+            [abs(np.linalg.norm(each, axis=1) - 1) < UNIT_NORM_TOLERANCE for each in embedded.values()], axis=0
+        )
         for (uri, one), fine in zip(ready.items(), is_sound, strict=True):
             if fine:
                 sound[uri] = one

@@ -10,7 +10,7 @@ from indexer.maintenance.rebuild import Rebuild
 from indexer.maintenance.reconcile import Reconcile
 from indexer.pipeline.ingest import Ingest
 from visualsearch.domain.errors import ConfigurationError, Unavailable, VisualSearchError
-from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
+from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE, UNIT_NORM_TOLERANCE
 from visualsearch.domain.release_state import Job
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from visualsearch.composition import Stores
     from visualsearch.domain.releases import Build, Release
     from visualsearch.releases.lifecycle import Lifecycle
-
-UNIT = 1e-3
-"""An embedding whose length differs from 1 by more than this is none."""
 
 
 async def build(
@@ -66,7 +63,7 @@ async def load(stores: Stores, release: Release) -> None:
     trouble = ""
     if embeddings.shape != (len(pixels), EMBEDDING_DIM):
         trouble = f"gives embeddings of {embeddings.shape[-1]} numbers, and {EMBEDDING_DIM} are needed"
-    elif not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=UNIT):
+    elif not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=UNIT_NORM_TOLERANCE):
         trouble = "gives embeddings that are not of unit length"
     if trouble:
         await stores.models.serve(before)

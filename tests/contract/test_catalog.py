@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.fakes.catalog import FakeCatalog
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
@@ -42,7 +43,7 @@ async def catalog(request):
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
         tables = "images, deletions, dead_letters, not_duplicates, releases, positions, differences"
         server.execute(f"TRUNCATE {tables}, positions, differences CASCADE")
-    postgres = PostgresCatalog(dsn, password, 5.0)
+    postgres = PostgresCatalog(Database(dsn, password, 5.0))
     yield postgres
     await postgres.close()
 
@@ -189,7 +190,7 @@ async def buried(catalog):
     """Reasons of the dead letters that a person finds, by entry: nobody but people reads them back."""
     if isinstance(catalog, FakeCatalog):
         return [(entry, letter.reason) for entry, letter in catalog.letters.items()]
-    return [(row["entry_id"], row["reason"]) for row in await catalog.rows("SELECT * FROM dead_letters")]
+    return [(row["entry_id"], row["reason"]) for row in await catalog.database.rows("SELECT * FROM dead_letters")]
 
 
 async def test_a_dead_letter_is_kept_once(catalog):
@@ -215,7 +216,7 @@ async def test_a_check_of_what_works_is_silent(catalog):
 async def test_a_server_that_is_away_is_unavailable():
     fake = FakeCatalog()
     fake.down = True
-    real = PostgresCatalog("postgresql://nobody@127.0.0.1:1/none", "", 0.5)
+    real = PostgresCatalog(Database("postgresql://nobody@127.0.0.1:1/none", "", 0.5))
     for catalog in (fake, real):
         with pytest.raises(Unavailable, match="Postgres"):
             await catalog.check()
@@ -225,7 +226,7 @@ async def test_a_server_that_is_away_is_unavailable():
 async def test_a_server_that_never_answers_is_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
         port = server.getsockname()[1]
-        catalog = PostgresCatalog(f"postgresql://nobody@127.0.0.1:{port}/none", "", 0.3)
+        catalog = PostgresCatalog(Database(f"postgresql://nobody@127.0.0.1:{port}/none", "", 0.3))
         with pytest.raises(Unavailable, match="Postgres"):
             await catalog.check()
         await catalog.close()
@@ -234,7 +235,7 @@ async def test_a_server_that_never_answers_is_unavailable():
 @pytest.mark.stack
 async def test_columns_are_those_that_were_promised(database):
     dsn, password = database
-    catalog = PostgresCatalog(dsn, password, 5.0)
+    catalog = PostgresCatalog(Database(dsn, password, 5.0))
     image = await indexed(catalog, f"s3://images/{uuid.uuid4()}", ONE)
     await catalog.close()
     with psycopg.connect(dsn, password=password) as server:
@@ -244,7 +245,7 @@ async def test_columns_are_those_that_were_promised(database):
 
 @pytest.mark.stack
 async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
-    catalog = PostgresCatalog(*database, 5.0)
+    catalog = PostgresCatalog(Database(*database, 5.0))
     with pytest.raises(InvalidInput):
         await catalog.by_uri("s3://images/\x00")
     await catalog.close()
@@ -253,7 +254,7 @@ async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
 @pytest.mark.stack
 async def test_connections_that_the_server_has_closed_are_replaced(database):
     dsn, password = database
-    catalog = PostgresCatalog(dsn, password, 5.0)
+    catalog = PostgresCatalog(Database(dsn, password, 5.0))
     await catalog.check()
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
         server.execute(
@@ -267,7 +268,7 @@ async def test_connections_that_the_server_has_closed_are_replaced(database):
 @pytest.mark.stack
 async def test_a_call_given_up_leaves_the_catalog_usable(database):
     dsn, password = database
-    catalog = PostgresCatalog(dsn, password, 0.5, connections=1)
+    catalog = PostgresCatalog(Database(dsn, password, 0.5, connections=1))
     with psycopg.connect(dsn, password=password) as server:
         server.execute("LOCK TABLE images")
         with pytest.raises(Unavailable):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.contract.test_interaction_repository import database, server  # noqa: F401 - fixtures
 from tests.fakes.experiment_repository import FakeExperiments
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.domain.errors import InvalidInput, NotFound
@@ -25,8 +26,8 @@ async def experiment_repository(request):
         yield FakeExperiments()
         return
     request.getfixturevalue("server").execute("TRUNCATE experiments")
-    catalog = PostgresCatalog(*request.getfixturevalue("database"), 5.0)
-    yield PostgresExperiments(catalog.rows)
+    catalog = PostgresCatalog(Database(*request.getfixturevalue("database"), 5.0))
+    yield PostgresExperiments(catalog.database)
     await catalog.close()
 
 

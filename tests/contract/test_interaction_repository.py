@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.fakes.interaction_repository import FakeInteractions
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.migrations import migrate
@@ -43,8 +44,8 @@ def server(database):
 
 @pytest.fixture
 async def postgres(server, database):
-    catalog = PostgresCatalog(*database, 5.0)
-    interaction_repository = PostgresInteractions(catalog.rows)
+    catalog = PostgresCatalog(Database(*database, 5.0))
+    interaction_repository = PostgresInteractions(catalog.database)
     interaction_repository.catalog = catalog
     yield interaction_repository
     await catalog.close()

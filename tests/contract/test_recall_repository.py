@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
 from visualsearch.domain.errors import NotFound
@@ -20,8 +21,8 @@ async def stores(request):
         yield catalog, FakeRecallSamples(catalog)
         return
     settings = request.getfixturevalue("stack")
-    catalog = PostgresCatalog(settings.postgres_dsn, settings.postgres_password.get_secret_value(), 10.0)
-    yield catalog, PostgresRecallSamples(catalog.rows)
+    catalog = PostgresCatalog(Database(settings.postgres_dsn, settings.postgres_password.get_secret_value(), 10.0))
+    yield catalog, PostgresRecallSamples(catalog.database)
     await catalog.close()
 
 

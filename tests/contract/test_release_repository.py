@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.release_repository import FakeReleases
 from tests.unit.releases import NEW, OLD, RAMP, verdict
+from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
@@ -32,7 +33,7 @@ async def database(settings):
         connection.execute(f"CREATE DATABASE {name}")
     dsn = settings.postgres_dsn.rsplit("/", 1)[0] + f"/{name}"
     await asyncio.to_thread(migrate, dsn, password)
-    catalog = PostgresCatalog(dsn, password, 10.0)
+    catalog = PostgresCatalog(Database(dsn, password, 10.0))
     yield catalog
     await catalog.close()
     with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
@@ -45,7 +46,7 @@ async def log(request):
         yield FakeReleases(FakeCatalog())
         return
     async with database(request.getfixturevalue("stack")) as catalog:
-        yield PostgresReleases(catalog)
+        yield PostgresReleases(catalog.database)
 
 
 async def put(log, *records):
@@ -99,11 +100,11 @@ async def test_two_that_move_at_once_move_one_after_the_other(log):
 @pytest.mark.stack
 async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
     async with database(stack) as catalog:
-        log = PostgresReleases(catalog)
+        log = PostgresReleases(catalog.database)
         await put(log, STANDING)
         moving = asyncio.create_task(put_and_hang(log))
         await asyncio.sleep(0.3)
-        async with catalog.connection() as connection:
+        async with catalog.database.connection() as connection:
             # What the server sees of a killed client: a connection that ends.
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 EMBEDDING_DIM = 256
+UNIT_NORM_TOLERANCE = 1e-3
+"""An embedding whose length differs from 1 by more than this is broken."""
+
 IMAGE_SIDE = 224
 """Width and height in pixels of what the encoder reads."""
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024

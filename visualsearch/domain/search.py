@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from visualsearch.domain.images import Visibility
 
+MAX_CANDIDATES = 16_384
+"""Rows in one answer of Milvus, at most."""
+
 MAX_K = 200
 DEFAULT_K = 50
 NEAR_DUPLICATE_DISTANCE = 10

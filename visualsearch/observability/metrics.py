@@ -1,6 +1,6 @@
 """Metrics and logs. Names and labels follow Prometheus' conventions: base units, ``_total``, labels from known sets.
 
-gateway/process/metrics_collector.py reads the values that only exist at the moment of a scrape (images, lag).
+gateway/api/metrics_collector.py reads the values that only exist at the moment of a scrape (images, lag).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from visualsearch.adapters.milvus.rows import (
 )
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import EMBEDDING_DIM
-from visualsearch.domain.search import Candidates, Filter, VectorRow
+from visualsearch.domain.search import MAX_CANDIDATES, Candidates, Filter, VectorRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAX_COUNT = 16_384
-"""Milvus' own limit of rows in one answer."""
 ALL_LISTS = 65_536
 """The highest nprobe that Milvus takes; it searches every list there is."""
 CREATE_S = 120.0
@@ -206,14 +204,14 @@ class MilvusVectors:
         where: Filter,
     ) -> Candidates:
         """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id."""
-        count = min(count, MAX_COUNT)
+        count = min(count, MAX_CANDIDATES)
         params = {name: value for name, value in search_params.items() if name in INDEX_PARAMS}
         found = await self._search(collection, embedding, count, params, where)
         if len(found.ids) < count:
             return await self._the_rest(found, collection, embedding, count, params, where)
-        while found.scores[0] == found.scores[-1] and len(found.ids) < MAX_COUNT:
+        while found.scores[0] == found.scores[-1] and len(found.ids) < MAX_CANDIDATES:
             # Nothing but copies of one picture: which of them came is chance, unless all are here.
-            asked = min(WIDER * len(found.ids), MAX_COUNT)
+            asked = min(WIDER * len(found.ids), MAX_CANDIDATES)
             wider = await self._search(collection, embedding, asked, params, where)
             if len(wider.ids) <= len(found.ids):
                 break
@@ -265,7 +263,9 @@ class MilvusVectors:
         order = np.lexsort((ids, -exact))
         hashes = [column(hits, name)[order] for name in SCALARS]
         rescore_ms = (time.perf_counter() - begin) * 1000
-        return Candidates(ids[order], exact[order], hashes[0], hashes[1], count == MAX_COUNT, rescore_ms, raw[order])
+        return Candidates(
+            ids[order], exact[order], hashes[0], hashes[1], count == MAX_CANDIDATES, rescore_ms, raw[order]
+        )
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
         """Write rows, replacing those of the same id; of several with one id the last counts."""
@@ -309,7 +309,7 @@ class MilvusVectors:
                     collection,
                     filter=f"id > {after}",
                     output_fields=["id", "phash"],
-                    limit=MAX_COUNT,
+                    limit=MAX_CANDIDATES,
                     consistency_level="Strong",
                 )
             )

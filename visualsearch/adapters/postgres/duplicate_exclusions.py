@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from visualsearch.domain.images import Image, ImageSummary, Status, Visibility
@@ -10,16 +9,16 @@ from visualsearch.domain.images import Image, ImageSummary, Status, Visibility
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from visualsearch.adapters.postgres.database import Database
+
 Row = dict[str, Any]
 COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
 
 
-class Verdicts(ABC):
+class PostgresDuplicateExclusions:
     """The catalog's part that knows which images are no near-duplicates of each other, whatever their pHash says."""
 
-    @abstractmethod
-    async def rows(self, query: str, *values: object) -> list[Row]:
-        """Run one statement."""
+    database: Database
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
@@ -28,7 +27,7 @@ class Verdicts(ABC):
 
         One round trip, since a search waits for it.
         """
-        rows = await self.rows(
+        rows = await self.database.rows(
             """SELECT id, uri, COALESCE(width, 0) AS width, COALESCE(height, 0) AS height,
               NULL::bigint AS low_id, NULL::bigint AS high_id
             FROM images WHERE id = ANY(%s::bigint[]) AND status = 'indexed'
@@ -48,7 +47,7 @@ class Verdicts(ABC):
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
         """Say that two images are no duplicates of each other, and who says so; the first who did stays written."""
-        await self.rows(
+        await self.database.rows(
             """INSERT INTO not_duplicates (low_id, high_id, marked_by)
             SELECT low.id, high.id, %s FROM images AS low, images AS high WHERE low.id = %s AND high.id = %s
             ON CONFLICT DO NOTHING""",
@@ -57,7 +56,7 @@ class Verdicts(ABC):
 
     async def unmark_not_duplicates(self, one: int, other: int) -> bool:
         """Take back what was said of two images; say whether there was anything."""
-        rows = await self.rows(
+        rows = await self.database.rows(
             "DELETE FROM not_duplicates WHERE low_id = %s AND high_id = %s RETURNING low_id",
             *(min(one, other), max(one, other)),
         )

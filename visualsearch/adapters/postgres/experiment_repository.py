@@ -11,20 +11,20 @@ from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.experiments import Experiment, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from visualsearch.adapters.postgres.database import Database
 
 COLUMNS = "name, layer, variants, share, expected_lift, state, first_bucket, end_bucket, started_at, stopped_at"
 
 
 class PostgresExperiments:
-    """Shares the catalog's connections: ``rows`` runs one statement and raises ``Unavailable`` or ``InvalidInput``."""
+    """Shares the connections of ``database``."""
 
-    def __init__(self, rows: Callable[..., Awaitable[list[dict[str, Any]]]]) -> None:
-        self._rows = rows
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def create(self, experiment: Experiment) -> None:
         """Write a draft; raises ``InvalidInput`` where the name is taken, for ever: what it hashes to is not new."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             """INSERT INTO experiments (name, layer, variants, share, expected_lift) VALUES (%s, %s, %s, %s, %s)
             ON CONFLICT DO NOTHING RETURNING name""",
             *(experiment.name, experiment.layer, Jsonb([asdict(one) for one in experiment.variants])),
@@ -35,30 +35,32 @@ class PostgresExperiments:
 
     async def get(self, name: str) -> Experiment:
         """Return one; raises ``NotFound``."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM experiments WHERE name = %s", name)  # noqa: S608 - our own words
+        rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments WHERE name = %s", name)  # noqa: S608
         if not rows:
             raise NotFound(f"There is no experiment {name}: GET /experiments lists them.")
         return _experiment(rows[0])
 
     async def everything(self) -> list[Experiment]:
         """All there are, the newest first."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM experiments ORDER BY created_at DESC, name")  # noqa: S608
+        rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments ORDER BY created_at DESC, name")  # noqa: S608
         return [_experiment(row) for row in rows]
 
     async def running(self) -> list[Experiment]:
         """Those that run."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM experiments WHERE state = 'running' ORDER BY name")  # noqa: S608
+        rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments WHERE state = 'running' ORDER BY name")  # noqa: S608
         return [_experiment(row) for row in rows]
 
     async def start(self, name: str, first_bucket: int, end_bucket: int) -> bool:
         """Let a draft run on these buckets of its layer; False where it is no draft, or they are taken by now."""
-        rows = await self._rows("SELECT start_experiment(%s, %s, %s) AS started", name, first_bucket, end_bucket)
+        rows = await self._database.rows(
+            "SELECT start_experiment(%s, %s, %s) AS started", name, first_bucket, end_bucket
+        )
         started: bool = rows[0]["started"]
         return started
 
     async def stop(self, name: str) -> bool:
         """End an experiment; False where it does not run."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             """UPDATE experiments SET state = 'stopped', stopped_at = now() WHERE name = %s AND state = 'running'
             RETURNING name""",
             name,

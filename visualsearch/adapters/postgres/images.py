@@ -2,111 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import select
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, Row, Verdicts, to_image
-from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, PostgresDuplicateExclusions, Row, to_image
+from visualsearch.domain.errors import NotFound
 from visualsearch.domain.images import Image, Status
 from visualsearch.domain.releases import Build, Release
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from visualsearch.adapters.postgres.database import Database
     from visualsearch.domain.images import ImageMetadata, NewImage
     from visualsearch.domain.indexing import DeadLetter
     from visualsearch.domain.releases import ReleaseState
 
 
-class PostgresCatalog(Verdicts):
-    """The catalog. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+class PostgresCatalog(PostgresDuplicateExclusions):
+    """The catalog, on the shared connections of ``database``."""
 
-    def __init__(self, dsn: str, password: str, timeout_s: float, connections: int = 8) -> None:
-        self._timeout_s = timeout_s
-        options: dict[str, Any] = {
-            "autocommit": True,
-            "row_factory": dict_row,
-            "connect_timeout": 2,
-            # A server that was stopped without a word is noticed by the kernel, not after its hours of patience.
-            "tcp_user_timeout": 2000,
-            "options": "-c statement_timeout=30000",
-        }
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
-            dsn,
-            kwargs=options | ({"password": password} if password else {}),
-            min_size=1,
-            max_size=connections,
-            open=False,
-            timeout=timeout_s,
-            reconnect_timeout=5,
-            check=_check,
-        )
-        self._opening = asyncio.Lock()
-        self._opened = False
-        self._calls: set[asyncio.Task[list[Row]]] = set()
-
-    async def _within_deadline(self, work: Coroutine[None, None, list[Row]]) -> list[Row]:
-        """Wait for work no longer than the deadline, and turn the vendor's errors into ours.
-
-        Late work is cancelled but not waited for: the driver asks the server to stop first, and takes ten seconds to
-        give up on one that does not answer.
-        """
-        call = asyncio.create_task(work)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        # Looked at, so that nothing is logged about a call that was given up.
-        call.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            await asyncio.wait([call], timeout=self._timeout_s)
-            if call.done():
-                return call.result()
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-            raise Unavailable("Postgres", str(error)[:200]) from None
-        except psycopg.DataError as error:
-            raise InvalidInput(f"Postgres cannot store a value: {str(error)[:200]}") from None
-        finally:
-            call.cancel()
-        raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s")
-
-    async def _rows(self, query: str, *values: object) -> list[Row]:
-        async def work() -> list[Row]:
-            async with self._opening:
-                if not self._opened:
-                    await self._pool.open()
-                    self._opened = True
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(query, values)
-                return await cursor.fetchall() if cursor.description else []
-
-        return await self._within_deadline(work())
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
-        """Lend a connection of the pool to the other adapters of this server, under the same deadline and errors."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                async with self._opening:
-                    if not self._opened:
-                        await self._pool.open()
-                        self._opened = True
-                async with self._pool.connection() as connection:
-                    yield connection
-        except TimeoutError:
-            raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s") from None
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-            raise Unavailable("Postgres", str(error)[:200]) from None
-
-    async def rows(self, query: str, *values: object) -> list[Row]:
-        """Run one statement for an adapter that shares these connections; errors are the catalog's own."""
-        return await self._rows(query, *values)
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     # Images
 
@@ -124,7 +43,7 @@ class PostgresCatalog(Verdicts):
             [one.content_hash for one in new],
             [one.etag for one in new],
         ]
-        rows = await self._rows(
+        rows = await self.database.rows(
             f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash, etag)
             SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
             ON CONFLICT (uri) DO UPDATE SET
@@ -133,7 +52,7 @@ class PostgresCatalog(Verdicts):
               status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
                        THEN 'indexed' ELSE 'pending' END,
               reason = NULL
-            RETURNING {COLUMNS}""",  # noqa: S608 - our own words
+            RETURNING {COLUMNS}""",  # noqa: S608
             *columns,
         )
         images = {row["uri"]: to_image(row) for row in rows}
@@ -148,17 +67,17 @@ class PostgresCatalog(Verdicts):
 
     async def by_uri(self, uri: str) -> Image | None:
         """Return the image of a uri, if there is one."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
         return to_image(rows[0]) if rows else None
 
     async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
         """Return images by uri, for those that are there."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
         return {row["uri"]: to_image(row) for row in rows}
 
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
         """Return images by id, for those that are there."""
-        rows = await self._rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
         return {row["id"]: to_image(row) for row in rows}
 
     async def describe(self, described: Sequence[ImageMetadata]) -> None:
@@ -171,7 +90,7 @@ class PostgresCatalog(Verdicts):
             [one.etag for one in described],
             [one.phash.to_bytes(8, "big") for one in described],
         ]
-        await self._rows(
+        await self.database.rows(
             """WITH new AS (
               SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bytea[])
                 AS new (id, width, height, content_hash, etag, phash)
@@ -186,7 +105,7 @@ class PostgresCatalog(Verdicts):
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
         """Say that images (id to content hash) are searchable in a release; return the ids that were marked."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
             FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
             WHERE images.id = mine.id AND images.content_hash = mine.content_hash RETURNING images.id""",
@@ -196,13 +115,13 @@ class PostgresCatalog(Verdicts):
 
     async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
         """Say that an image will never be searchable, and why."""
-        await self._rows(
+        await self.database.rows(
             "UPDATE images SET status = 'rejected', reason = %s, etag = %s WHERE id = %s", reason, etag, image_id
         )
 
     async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
         """Let images be indexed anew; return those that are there."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             f"""UPDATE images SET status = 'pending', reason = NULL, promised_at = now()
             WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
             list(image_ids),
@@ -212,16 +131,16 @@ class PostgresCatalog(Verdicts):
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
         """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
         query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
-        return [to_image(row) for row in await self._rows(query, uri, limit)]
+        return [to_image(row) for row in await self.database.rows(query, uri, limit)]
 
     async def after_id(self, image_id: int, limit: int) -> list[Image]:
         """Return the first ``limit`` indexed images with a higher id, ascending."""
         query = f"SELECT {COLUMNS} FROM images WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s"  # noqa: S608
-        return [to_image(row) for row in await self._rows(query, image_id, limit)]
+        return [to_image(row) for row in await self.database.rows(query, image_id, limit)]
 
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
         """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             """SELECT id, phash FROM images JOIN image_hash ON image_id = id
             WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
             *(after, limit),
@@ -230,18 +149,20 @@ class PostgresCatalog(Verdicts):
 
     async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
         """(id, pHash) of these images, for those that have one."""
-        rows = await self._rows("SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids))
+        rows = await self.database.rows(
+            "SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids)
+        )
         return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
     async def delete(self, image_id: int) -> str:
         """Delete an image's rows, leave a tombstone, return its uri; raises ``NotFound``."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
             INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
             ON CONFLICT (image_id) DO NOTHING RETURNING uri""",
             image_id,
         )
-        rows = rows or await self._rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
+        rows = rows or await self.database.rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
         if not rows:
             raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         uri: str = rows[0]["uri"]
@@ -249,11 +170,11 @@ class PostgresCatalog(Verdicts):
 
     async def finish_deletion(self, image_id: int) -> None:
         """Say that vector and object of a forgotten image are gone too."""
-        await self._rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
+        await self.database.rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
 
     async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
         """List (id, uri) of deletions whose vector or object may still be there."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             """SELECT image_id, uri FROM deletions WHERE NOT done AND deleted_at < now() - make_interval(secs => %s)
             ORDER BY deleted_at LIMIT %s""",
             *(older_than_s, limit),
@@ -262,11 +183,11 @@ class PostgresCatalog(Verdicts):
 
     async def is_being_deleted(self, uri: str) -> bool:
         """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
-        return bool(await self._rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
+        return bool(await self.database.rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
 
     async def is_deleted(self, uri: str) -> bool:
         """Say whether the uri's last image was deleted."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             """SELECT 1 FROM deletions WHERE uri = %s
             AND NOT EXISTS (SELECT 1 FROM images WHERE images.uri = deletions.uri) LIMIT 1""",
             uri,
@@ -275,7 +196,7 @@ class PostgresCatalog(Verdicts):
 
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
         """List images that have been pending for too long, oldest first, and start their wait anew."""
-        rows = await self._rows(
+        rows = await self.database.rows(
             f"""WITH late AS (
               SELECT id FROM images WHERE status = 'pending' AND promised_at < now() - make_interval(secs => %s)
               ORDER BY promised_at LIMIT %s FOR UPDATE SKIP LOCKED
@@ -288,7 +209,7 @@ class PostgresCatalog(Verdicts):
 
     async def counts(self) -> dict[Status, int]:
         """Count images by status."""
-        rows = await self._rows("SELECT status, count(*) AS number FROM images GROUP BY status")
+        rows = await self.database.rows("SELECT status, count(*) AS number FROM images GROUP BY status")
         found = {row["status"]: row["number"] for row in rows}
         return {status: found.get(status, 0) for status in Status}
 
@@ -296,12 +217,14 @@ class PostgresCatalog(Verdicts):
 
     async def allocate_query_ids(self, count: int) -> list[int]:
         """Take ids for queries out of the sequence that images have theirs from, so that the two never meet."""
-        rows = await self._rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
+        rows = await self.database.rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
         return [row["id"] for row in rows]
 
     async def was_issued(self, query_image_id: int) -> bool:
         """Say whether an id was ever given to an image or a query."""
-        rows = await self._rows("SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id)
+        rows = await self.database.rows(
+            "SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id
+        )
         issued: bool = rows[0]["issued"]
         return issued
 
@@ -310,7 +233,7 @@ class PostgresCatalog(Verdicts):
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Keep a dead letter where a person can query it."""
         event = letter.event
-        await self._rows(
+        await self.database.rows(
             """INSERT INTO dead_letters (entry_id, kind, uri, image_id, reason, deliveries, died_at)
             VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (entry_id) DO NOTHING""",
             *(letter.entry_id, event.kind, event.uri, event.image_id, letter.reason, letter.deliveries, letter.died_at),
@@ -318,17 +241,17 @@ class PostgresCatalog(Verdicts):
 
     async def releases(self) -> list[tuple[Release, str, datetime]]:
         """All releases with their state and when it began, newest first."""
-        rows = await self._rows("SELECT * FROM releases ORDER BY since DESC, name")
+        rows = await self.database.rows("SELECT * FROM releases ORDER BY since DESC, name")
         return [(_release(row), row["state"], row["since"]) for row in rows]
 
     async def live_release(self) -> Release | None:
         """The release that answers."""
-        rows = await self._rows("SELECT * FROM releases WHERE state = 'live'")
+        rows = await self.database.rows("SELECT * FROM releases WHERE state = 'live'")
         return _release(rows[0]) if rows else None
 
     async def add_release(self, release: Release, state: str) -> None:
         """Write a release; no-op where its name is taken."""
-        await self._rows(
+        await self.database.rows(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
             VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
             *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
@@ -337,37 +260,37 @@ class PostgresCatalog(Verdicts):
 
     async def set_state(self, release: str, state: ReleaseState) -> None:
         """Say where a release stands from now on."""
-        await self._rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
+        await self.database.rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
 
     async def record_build(self, build: Build) -> None:
         """Write how far a release's collection is built."""
-        await self._rows(
+        await self.database.rows(
             "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
             *(build.up_to, build.done, build.total, build.release),
         )
 
     async def builds(self) -> list[Build]:
         """How far the collections of the releases are that are being built."""
-        rows = await self._rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
+        rows = await self.database.rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
         return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
 
     # Change logs and reconciliation
 
     async def position(self, log: str) -> int | None:
         """How far a change log was followed, in nanoseconds since 1970."""
-        rows = await self._rows("SELECT at_ns FROM positions WHERE log = %s", log)
+        rows = await self.database.rows("SELECT at_ns FROM positions WHERE log = %s", log)
         return rows[0]["at_ns"] if rows else None
 
     async def set_position(self, log: str, at_ns: int) -> None:
         """Write how far a change log was followed."""
-        await self._rows(
+        await self.database.rows(
             "INSERT INTO positions VALUES (%s, %s) ON CONFLICT (log) DO UPDATE SET at_ns = excluded.at_ns", log, at_ns
         )
 
     async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Write what a reconciliation counted, by (release, kind), in place of what the last one did."""
         columns = [[release for release, _ in counts], [kind for _, kind in counts], list(counts.values())]
-        await self._rows(
+        await self.database.rows(
             """WITH new AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (release, kind, number)),
             gone AS (
               DELETE FROM differences WHERE NOT EXISTS (
@@ -381,28 +304,16 @@ class PostgresCatalog(Verdicts):
 
     async def differences(self) -> dict[tuple[str, str], int]:
         """What the last reconciliation counted, by (release, kind)."""
-        rows = await self._rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
+        rows = await self.database.rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
         return {(row["release"], row["kind"]): row["number"] for row in rows}
 
     async def check(self) -> None:
         """Run one statement; raise ``Unavailable`` if it fails."""
-        await self._rows("SELECT 1")
+        await self.database.check()
 
     async def close(self) -> None:
-        """Let go of connections."""
-        if self._opened:
-            await self._pool.close(timeout=1)
-
-
-async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
-    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
-
-    A question each time would double the calls of a search.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
+        """Close the connections of the database."""
+        await self.database.close()
 
 
 def _release(row: Row) -> Release:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import date
 
+    from visualsearch.adapters.postgres.database import Database
     from visualsearch.domain.interactions import Interaction
 
 DAYS_AHEAD = 3
@@ -62,10 +63,10 @@ SELECT count(*) AS new, count(*) - (SELECT count(*) FROM clicked) AS unfounded F
 
 
 class PostgresInteractions:
-    """Shares the catalog's connections: ``rows`` runs one statement and raises ``Unavailable`` or ``InvalidInput``."""
+    """Shares the connections of ``database``."""
 
-    def __init__(self, rows: Callable[..., Awaitable[list[dict[str, Any]]]]) -> None:
-        self._rows = rows
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def write(self, told: Sequence[Interaction]) -> WriteResult:
         """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
@@ -78,13 +79,15 @@ class PostgresInteractions:
         written = WriteResult()
         for statement, some in ((SEARCHES, searches), (CLICKS, clicks)):
             if some:
-                rows = await self._rows(statement, f"[{','.join(map(to_text, some))}]")
+                rows = await self._database.rows(statement, f"[{','.join(map(to_text, some))}]")
                 written += WriteResult(rows[0]["new"], rows[0]["unfounded"])
         return written
 
     async def query(self, query_image_id: int) -> StoredQuery | None:
         """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
-        rows = await self._rows("SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id)
+        rows = await self._database.rows(
+            "SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id
+        )
         return StoredQuery(**rows[0]) if rows else None
 
     async def keep(self, days: int) -> list[str]:
@@ -96,8 +99,10 @@ class PostgresInteractions:
         dropped: list[str] = []
         for table, column in KEPT_BY_DAY.items():
             for ahead in range(DAYS_AHEAD + 1):
-                await self._rows("SELECT add_day(%s, %s, %s)", table, column, today + timedelta(days=ahead))
-            rows = await self._rows("SELECT * FROM drop_days(%s, %s, %s) AS name", table, column, _first(today, days))
+                await self._database.rows("SELECT add_day(%s, %s, %s)", table, column, today + timedelta(days=ahead))
+            rows = await self._database.rows(
+                "SELECT * FROM drop_days(%s, %s, %s) AS name", table, column, _first(today, days)
+            )
             dropped += [row["name"] for row in rows]
         return dropped
 

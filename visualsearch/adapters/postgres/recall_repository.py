@@ -5,7 +5,7 @@ In Postgres, since any number of processes measure and anybody may ask.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
 
@@ -13,18 +13,20 @@ from visualsearch.domain.errors import NotFound
 from visualsearch.domain.recall import Recall
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+
+    from visualsearch.adapters.postgres.database import Database
 
 
 class PostgresRecallSamples:
-    """Shares the catalog's connections: ``rows`` runs one statement and raises ``Unavailable``."""
+    """Shares the connections of ``database``."""
 
-    def __init__(self, rows: Callable[..., Awaitable[list[dict[str, Any]]]]) -> None:
-        self._rows = rows
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def record(self, release: str, recall: Recall) -> None:
         """Write down what queries came to; what is older than a day is forgotten."""
-        await self._rows(
+        await self._database.rows(
             """WITH gone AS (DELETE FROM recall_samples WHERE at < now() - interval '1 day')
             INSERT INTO recall_samples (release, hits, expected, queries) VALUES (%s, %s, %s, %s)""",
             *(release, recall.hits, recall.expected, recall.queries),
@@ -32,7 +34,7 @@ class PostgresRecallSamples:
 
     async def since(self, seconds: float) -> dict[str, Recall]:
         """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             """SELECT release, sum(hits)::bigint AS hits, sum(expected)::bigint AS expected,
             sum(queries)::bigint AS queries FROM recall_samples
             WHERE at > now() - make_interval(secs => %s) GROUP BY release ORDER BY release""",
@@ -42,7 +44,7 @@ class PostgresRecallSamples:
 
     async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
         """Let a release be searched with other parameters from now on; raises ``NotFound``."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             "UPDATE releases SET search_params = %s WHERE name = %s RETURNING name", Jsonb(dict(search_params)), release
         )
         if not rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -20,33 +20,25 @@ from visualsearch.domain.releases import Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
+
+    from visualsearch.adapters.postgres.database import Database, Row
 
 LOCK = 7_236_529_001
 """Key of the advisory lock; any number that nothing else in this database uses."""
 LOCK_WAIT = "5s"
 """A move takes milliseconds: who waits for longer waits for somebody who hangs."""
-Row = dict[str, Any]
-
-
-class Lender(Protocol):
-    """Lends connections to Postgres."""
-
-    def connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Row]]:
-        """Lend one while the block runs; raises ``Unavailable``."""
-        ...
 
 
 class PostgresReleases:
     """The log, on connections that the catalog lends."""
 
-    def __init__(self, lender: Lender) -> None:
-        self._lender = lender
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @asynccontextmanager
     async def switching(self) -> AsyncIterator[PostgresReleaseTransaction]:
         """Move releases while the block runs, alone; an error in it undoes all of it."""
-        async with self._lender.connection() as connection, connection.transaction():
+        async with self._database.connection() as connection, connection.transaction():
             try:
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -56,12 +48,12 @@ class PostgresReleases:
 
     async def records(self) -> list[ReleaseRecord]:
         """Return every release, the newest first."""
-        async with self._lender.connection() as connection:
+        async with self._database.connection() as connection:
             return await PostgresReleaseTransaction(connection).records()
 
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
         """Return by release how many searches of the last seconds were written down, and how many had a click."""
-        async with self._lender.connection() as connection:
+        async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT release, count(*) AS searches, count(clicked) AS clicked FROM queries
                 LEFT JOIN (
@@ -75,7 +67,7 @@ class PostgresReleases:
 
     async def history(self, release: str | None, limit: int) -> list[Transition]:
         """Return what was done to a release, or to any, the newest first."""
-        async with self._lender.connection() as connection:
+        async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT * FROM release_history WHERE release = COALESCE(%s, release) ORDER BY id DESC LIMIT %s""",
                 [release, limit],

@@ -1,0 +1,120 @@
+"""One pool of connections to PostgreSQL, which every repository shares."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from visualsearch.domain.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+Row = dict[str, Any]
+
+
+class Database:
+    """The pool. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+
+    def __init__(self, dsn: str, password: str, timeout_s: float, connections: int = 8) -> None:
+        self._timeout_s = timeout_s
+        options: dict[str, Any] = {
+            "autocommit": True,
+            "row_factory": dict_row,
+            "connect_timeout": 2,
+            # A server that was stopped without a word is noticed by the kernel, not after its hours of patience.
+            "tcp_user_timeout": 2000,
+            "options": "-c statement_timeout=30000",
+        }
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+            dsn,
+            kwargs=options | ({"password": password} if password else {}),
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=timeout_s,
+            reconnect_timeout=5,
+            check=_check,
+        )
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self._calls: set[asyncio.Task[list[Row]]] = set()
+
+    async def rows(self, query: str, *values: object) -> list[Row]:
+        """Run one statement and return its rows; raises ``Unavailable`` and ``InvalidInput``."""
+
+        async def work() -> list[Row]:
+            await self._open()
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(query, values)
+                return await cursor.fetchall() if cursor.description else []
+
+        return await self._within_deadline(work())
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        """Lend a connection for a transaction, under the same deadline and errors as ``rows``."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._open()
+                async with self._pool.connection() as connection:
+                    yield connection
+        except TimeoutError:
+            raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s") from None
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise Unavailable("Postgres", str(error)[:200]) from None
+
+    async def check(self) -> None:
+        """Run one statement; raise ``Unavailable`` if it fails."""
+        await self.rows("SELECT 1")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._opened:
+            await self._pool.close(timeout=1)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if not self._opened:
+                await self._pool.open()
+                self._opened = True
+
+    async def _within_deadline(self, work: Coroutine[None, None, list[Row]]) -> list[Row]:
+        """Wait for work no longer than the deadline, and turn the vendor's errors into ours.
+
+        Late work is cancelled but not waited for: the driver asks the server to stop first, and takes ten seconds to
+        give up on one that does not answer.
+        """
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        # Looked at, so that nothing is logged about a call that was given up.
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.wait([call], timeout=self._timeout_s)
+            if call.done():
+                return call.result()
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise Unavailable("Postgres", str(error)[:200]) from None
+        except psycopg.DataError as error:
+            raise InvalidInput(f"Postgres cannot store a value: {str(error)[:200]}") from None
+        finally:
+            call.cancel()
+        raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s")
+
+
+async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
+
+    A question each time would double the calls of a search.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)

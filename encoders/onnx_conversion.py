@@ -1,4 +1,4 @@
-"""Converts an encoder from torch to one ONNX file, with normalisation inside the graph."""
+"""Convert an encoder from torch to one ONNX file, with normalisation inside the graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPSET = 18
 
 
 class ProjectedBackbone(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
-    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length, and to the backbone's feature map where it has one."""
+    """uint8 [n, 224, 224, 3] to float32 [n, 256] of unit length, and to the backbone's feature map if it has one."""
 
     def __init__(self, backbone: Backbone, projected: Projection) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ProjectedBackbone(nn.Module):  # type: ignore[misc]  # torch is not instal
             self.linear.bias.copy_(-matrix @ mean)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed uint8 [n, 224, 224, 3]: float32 [n, 256], and [n, channels, rows, columns] where there are places."""
+        """Embed uint8 [n, 224, 224, 3]: float32 [n, 256], and [n, channels, rows, columns] for a feature map."""
         features, feature_map = self.backbone.with_map(pixels)
         embedding = nn.functional.normalize(self.linear(features), dim=1)
         return (embedding,) if feature_map is None else (embedding, feature_map)

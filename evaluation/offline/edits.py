@@ -28,7 +28,7 @@ ALIKE_BITS = 10
 """Pictures with a smaller pHash distance are near-duplicates, and either could be the original."""
 _QUALITY = 90
 _PLACES, _INK = 20, 20.0
-"""Number of attempts to place a crop, and the minimum deviation of its grey values."""
+"""Number of attempts to place a crop, and the minimum standard deviation of its grey values."""
 
 
 def _crop(share: float) -> Edit:

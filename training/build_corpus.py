@@ -132,7 +132,7 @@ def _table(file: Path, fields: tuple[str, ...], rows: list[dict[str, str]]) -> N
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="training.build_corpus", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--into", type=Path, default=Path("out/corpus"), help="%(default)s")
     parser.add_argument("--packages", type=Path, default=fetch.DATA, help="where packages are kept; %(default)s")

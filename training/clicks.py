@@ -109,7 +109,7 @@ def _store_trouble() -> Iterator[None]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="training.clicks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("into", type=Path)
     parser.add_argument(

@@ -75,7 +75,7 @@ def mix(file: Path, features: Path, share: float) -> dict[str, object]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="training.projection_mixing", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)

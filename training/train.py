@@ -200,7 +200,7 @@ class Run:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     given = config.parse(words, (__doc__ or "").partition("\n")[0])
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:

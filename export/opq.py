@@ -88,7 +88,7 @@ def read(file: Path) -> NDArray[np.float32]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="export.opq", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", type=Path, help="an ONNX file of ours")
     parser.add_argument("out", type=Path, help="the rotation, .npz")

@@ -131,7 +131,7 @@ def _offering(text: str, shape: list[int] | None) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="export.publish", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", type=Path, help="the ONNX file; the JSON file beside it says where it comes from")
     parser.add_argument("--version", type=int, required=True, help="Triton's version number")

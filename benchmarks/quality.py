@@ -1,10 +1,10 @@
-"""How good encoders are on the public benchmark, side by side: `python -m benchmarks.quality [MODEL.onnx ...]`.
+"""Compare encoders on the public benchmark: `python -m benchmarks.quality [MODEL.onnx ...]`.
 
-The baselines stand beside the models that are named, and the last of these is compared with each other one; the shipped
-encoder alone is judged when none is named. results/quality.json has the last model's figures in the form in which they
-enter its card (`python -m export.publish --metrics`). The pictures are fetched when they are not there (about 500 MB);
-the raw backbone and its PCA need the training environment when they are first made. The encoder 0.1.0 lies in the
-repository's history: `git show 3349776:model_repository/image_encoder/1/model.onnx`.
+The table has the named models and the baselines, and compares the last model with each other one. Without arguments it
+evaluates the shipped encoder. results/quality.json has the figures of the last model in the format of its model card
+(`python -m export.publish --metrics`). Missing pictures are fetched (about 500 MB). The raw backbone and its PCA need
+the training environment the first time. The encoder 0.1.0 is in the repository's history:
+`git show 3349776:model_repository/image_encoder/1/model.onnx`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SHIPPED = ROOT / "model_repository" / "image_encoder" / "1" / "model.onnx"
 REPORTS = Path("out/cache/reports")
 EDITS = "edits"
 MANY_ALIKE = ("openclipart", "tuxpaint")
-"""Sets of whose like the first place can hold next to nothing."""
+"""Sets with many relevant pictures per query, where recall at the first rank is almost 0 by definition."""
 
 
 def reports(
     key: str, judge: Callable[[str], Report], names: Iterable[str] = tuple(public_sets.SETS)
 ) -> dict[str, Report]:
-    """Judge on each set; what was measured before, by the same key and code, is read from out/cache."""
+    """Evaluate on each set. Read earlier results with the same key and code from out/cache."""
     code = b"".join(
         file.read_bytes() for file in sorted((ROOT / "evaluation" / "offline").glob("*.py")) if file.stem in JUDGING
     )
@@ -54,31 +54,31 @@ def reports(
 
 
 def plainly(build: Callable[[], Embed]) -> Callable[[str], Report]:
-    """Return what judges an embedding on a set; the embedding is built when it is first needed."""
+    """Return a function that evaluates an embedding on a set. The embedding is built on first use."""
     built = cache(build)
     return lambda name: evaluate.on_public_sets(built(), [name])[name]
 
 
 JUDGING = {"public_sets", "edits", "metrics", "report", "exact_ranking", "sets", "splits", "baselines"}
-"""Modules on which the figures depend."""
+"""Modules that the figures depend on."""
 
 
 def label(model: Path) -> str:
-    """Name a model in the tables: by its card where it is published, by its file otherwise."""
+    """Return the label of a model: from its card if it is published, else its file name."""
     if model.name == "model.onnx":
         return str(json.loads(model.with_name("card.json").read_text())["semver"])
     return model.stem.removeprefix("encoder-")
 
 
 def by_set(found: dict[str, dict[str, Report]], measure: str) -> str:
-    """Lay out one measure: a row for each set, a column for each model."""
+    """Return a table of one measure, with a row for each set and a column for each model."""
     names = [name for name in next(iter(found.values())) if name not in MANY_ALIKE or measure != "recall@1"]
     rows = [[name, *(str(of[name].overall[measure]) for of in found.values())] for name in names]
     return grid((measure, *found), rows)
 
 
 def card(found: dict[str, Report]) -> dict[str, object]:
-    """Return what a model card says of a model's quality."""
+    """Return the quality figures for a model card."""
     measures = (PRIMARY, "recall@1")
     return {
         "benchmark": "python -m benchmarks.quality, exact search, linear gain; mean and 95% interval",
@@ -93,7 +93,7 @@ def card(found: dict[str, Report]) -> dict[str, object]:
 
 
 def main(models: list[Path]) -> None:
-    """Judge every model and write the table."""
+    """Evaluate every model and write the table."""
     found = {name: reports(name, plainly(partial(build, evaluate.CACHE))) for name, build in BASELINES.items()}
     for model in models:
         digest = hashlib.sha256(model.read_bytes()).hexdigest()

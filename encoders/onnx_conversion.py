@@ -41,8 +41,8 @@ class ProjectedBackbone(nn.Module):  # type: ignore[misc]  # torch is not instal
 def to_onnx(encoder: nn.Module) -> bytes:
     """Return the encoder as an ONNX file: input ``pixels``; outputs ``embedding`` and, if it has one, ``feature_map``.
 
-    The feature map is a tensor that is computed anyway, so whoever does not ask for it does not pay for it. Any number
-    of pictures at once.
+    The batch size is dynamic. The feature map is an intermediate tensor of the embedding, so the output costs nothing
+    unless a client requests it.
     """
     two = torch.zeros((2, IMAGE_SIDE, IMAGE_SIDE, 3), dtype=torch.uint8)
     with torch.inference_mode():
@@ -71,7 +71,7 @@ def to_onnx(encoder: nn.Module) -> bytes:
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop names of source files and stack traces: two exports of one encoder are then the same bytes anywhere."""
+    """Remove names of source files and stack traces, so that exports of one encoder are identical on every machine."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""

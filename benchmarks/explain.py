@@ -1,9 +1,9 @@
-"""Where the heat of an explanation lies: things pasted into two pictures, at two places.
+"""Accuracy of similarity heatmaps on an object pasted into two pictures at different positions.
 
     python -m benchmarks.explain
 
-writes results/explain.md: our similarity heatmap beside the decomposition of Stylianou, Souvenir & Pless (WACV 2019),
-with and without taking a picture's median away, and beside even heat.
+writes results/explain.md. It compares our similarity heatmap with the decomposition of Stylianou, Souvenir & Pless
+(WACV 2019), with and without subtracting a picture's median, and with a uniform heatmap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks import table
-from gateway.search.similarity_heatmap import agreement
+from gateway.explanation.similarity_heatmap import agreement
 from visualsearch.domain.images import IMAGE_SIDE
 from visualsearch.imaging.preprocessing import decode
 
@@ -30,7 +30,7 @@ SIDES = (80, 96, 112)
 
 
 def pasted(random: np.random.Generator, files: list[Path]) -> tuple[NDArray[np.uint8], list[tuple[int, int, int]]]:
-    """One thing on two pictures: pixels uint8 [2, 224, 224, 3], and (left, top, side) of each."""
+    """Paste one object into two pictures; return pixels uint8 [2, 224, 224, 3], and (left, top, side) of each."""
     chosen = random.choice(len(files), 3, replace=False)
     thing, *grounds = (Image.fromarray(decode(files[place].read_bytes()).pixels) for place in chosen)
     side = int(random.choice(SIDES))
@@ -41,24 +41,24 @@ def pasted(random: np.random.Generator, files: list[Path]) -> tuple[NDArray[np.u
 
 
 def decomposed(maps: NDArray[np.float32], _blank: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each cell's share of the similarity of the two means."""
+    """Return each cell's contribution to the similarity of the two means."""
     means = maps.mean((2, 3))
     return np.maximum(np.stack([np.einsum("chw,c->hw", maps[i], means[1 - i]) for i in (0, 1)]), 0)
 
 
 def above_median(maps: NDArray[np.float32], blank: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same, less each picture's median."""
+    """Return the contributions minus each picture's median."""
     heat = decomposed(maps, blank)
     return np.maximum(heat - np.median(heat, axis=(1, 2), keepdims=True), 0)
 
 
 def ours(maps: NDArray[np.float32], blank: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As the gateway explains."""
+    """Return the heatmaps of the gateway."""
     return np.stack(agreement(maps, blank))
 
 
 def even(maps: NDArray[np.float32], _blank: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same heat everywhere."""
+    """Return uniform heatmaps."""
     return np.ones((2, *maps.shape[2:]), np.float32)
 
 

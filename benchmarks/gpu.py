@@ -51,8 +51,10 @@ def matrix_rate() -> float:
 def measured(name: str, best: float) -> list[str]:
     """Return a row of the table."""
     backbone = backbones.load(name)
-    projection = checkpoint.Projection(torch.randn(256, backbone.features) / 16, torch.zeros(backbone.features))
-    encoder = checkpoint.Encoder(backbone, projection, tuned=True).cuda()
+    projection = checkpoint.TrainableProjection(
+        torch.randn(256, backbone.features) / 16, torch.zeros(backbone.features)
+    )
+    encoder = checkpoint.TrainableEncoder(backbone, projection, tuned=True).cuda()
     pixels = torch.randint(0, 256, (BATCH, 224, 224, 3), dtype=torch.uint8, device="cuda")
     labels = torch.arange(BATCH // 2, device="cuda").repeat(2)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)

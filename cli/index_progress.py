@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from indexer.sources.bulk import IndexingCounts, Summary
-    from indexer.sources.picture_sources import Source
+    from indexer.sources.picture_sources import PictureSource
     from visualsearch.composition import Stores
 
 LISTED_REJECTS = 100
@@ -33,7 +33,7 @@ class RateColumn(ProgressColumn):
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
 
 
-async def index_with_bar(stores: Stores, source: Source, console: Console) -> Summary:
+async def index_with_bar(stores: Stores, source: PictureSource, console: Console) -> Summary:
     """Index a source while a bar shows rate, remaining time and rejects; print what came of it."""
     with Progress(*COLUMNS, TextColumn("{task.fields[rejects]} rejected"), console=console) as bar:
         task = bar.add_task("indexing", total=None, rejects=0)

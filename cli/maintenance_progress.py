@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from indexer.maintenance.backup_archive import Manifest
-    from indexer.maintenance.reconcile import Report
+    from indexer.maintenance.reconcile import ReconciliationReport
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.composition import Stores
 
@@ -79,7 +79,7 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
     )
 
 
-async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> Report:
+async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> ReconciliationReport:
     """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool, _counting(console) as show:
         ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
@@ -95,7 +95,7 @@ async def reconcile_with_counts(stores: Stores, console: Console, *, repair: boo
     return report
 
 
-def _print(report: Report, console: Console, *, repair: bool) -> None:
+def _print(report: ReconciliationReport, console: Console, *, repair: bool) -> None:
     vectors = ", ".join(f"{number} vectors of {name}" for name, number in report.vectors.items()) or "no vectors"
     console.print(f"{report.objects} objects, {report.rows} rows, {vectors}.", highlight=False)
     if report.agrees:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from indexer.releases.search_tuning import Measured, Tuning, choose, nlist_for, settings
+from indexer.releases.search_tuning import SettingMeasurement, Tuning, choose, nlist_for, settings
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.domain.recall import CANDIDATES
 from visualsearch.releases.active_releases import Releases
@@ -56,7 +56,7 @@ async def tune(
 
 async def _measured(
     stores: Stores, console: Console, live: Release, count: int, nlists: Sequence[int]
-) -> list[Measured]:
+) -> list[SettingMeasurement]:
     """Measure the live collection, and a copy of it for each other nlist."""
     index, search = stores.vectors.index_params(live.profile), stores.vectors.search_params(live.profile)
     if nlists and "nlist" not in index:
@@ -86,15 +86,17 @@ def _params(live: Release) -> dict[str, int]:
     return {"candidates": CANDIDATES, **live.search_params}
 
 
-def _in_force(measured: Sequence[Measured], live: Release) -> Measured:
+def _in_force(measured: Sequence[SettingMeasurement], live: Release) -> SettingMeasurement:
     return next(one for one in measured if one.params == _params(live))
 
 
-def _words(one: Measured) -> str:
+def _words(one: SettingMeasurement) -> str:
     return ", ".join(f"{name} {value}" for name, value in one.params.items())
 
 
-def _table(measured: Sequence[Measured], chosen: Measured | None, best: Measured | None) -> Table:
+def _table(
+    measured: Sequence[SettingMeasurement], chosen: SettingMeasurement | None, best: SettingMeasurement | None
+) -> Table:
     """Show, for each index and width of search, the recall by number of candidates and the time it takes."""
     table = Table("index", "search", "candidates", "recall@10", "ms", "", caption="medians of one search at a time")
     for one in measured:
@@ -116,9 +118,9 @@ async def _apply(
     stores: Stores,
     console: Console,
     live: Release,
-    mine: Sequence[Measured],
-    chosen: Measured | None,
-    now: Measured,
+    mine: Sequence[SettingMeasurement],
+    chosen: SettingMeasurement | None,
+    now: SettingMeasurement,
     recall: float,
     *,
     dry_run: bool,
@@ -151,7 +153,7 @@ async def _apply(
 
 
 async def _advise(
-    stores: Stores, console: Console, live: Release, chosen: Measured | None, best: Measured | None
+    stores: Stores, console: Console, live: Release, chosen: SettingMeasurement | None, best: SettingMeasurement | None
 ) -> None:
     """Say what only a rebuild would change."""
     if best is not None and best is not chosen and best.profile != live.profile:
@@ -181,7 +183,7 @@ def _drawable(plot: Path) -> None:
         )
 
 
-def _plot(measured: Sequence[Measured], recall: float, plot: Path) -> None:
+def _plot(measured: Sequence[SettingMeasurement], recall: float, plot: Path) -> None:
     """Draw recall over time for each index and number of candidates."""
     try:
         import matplotlib as mpl

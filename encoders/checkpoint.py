@@ -20,7 +20,7 @@ FORMAT = 1
 """Version of the checkpoint format, which ``export`` reads."""
 
 
-class Projection(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
+class TrainableProjection(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """``normalize((features - mean) @ matrix.T)``: float32 [n, features] to unit embeddings [n, dim]."""
 
     mean: torch.Tensor
@@ -37,7 +37,7 @@ class Projection(nn.Module):  # type: ignore[misc]  # torch is not installed whe
             return functional.normalize((features.float() - self.mean) @ self.matrix.T, dim=1)
 
 
-class Encoder(nn.Module):  # type: ignore[misc]
+class TrainableEncoder(nn.Module):  # type: ignore[misc]
     """uint8 [n, 224, 224, 3] to (unit embeddings [n, dim], features of the untrained backbone [n, features]).
 
     Floating-point input [n, features] is treated as precomputed features.
@@ -45,7 +45,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
     batches can be split.
     """
 
-    def __init__(self, backbone: backbones.Backbone, projection: Projection, tuned: bool) -> None:
+    def __init__(self, backbone: backbones.Backbone, projection: TrainableProjection, tuned: bool) -> None:
         super().__init__()
         self.name, self.features = backbone.name, backbone.features
         self.backbone = backbone.network.eval().requires_grad_(tuned)
@@ -67,14 +67,16 @@ class Encoder(nn.Module):  # type: ignore[misc]
             raw = self.teacher(pixels) if self.teacher is not None else features
         return self.projection(features), raw.detach()
 
-    def train(self, mode: bool = True) -> Encoder:
+    def train(self, mode: bool = True) -> TrainableEncoder:
         """Set the mode, but keep the backbone's batch statistics frozen."""
         super().train(mode)
         self.backbone.eval()
         return self
 
 
-def saved(encoder: Encoder, arguments: dict[str, Any], data: dict[str, Any], resume: dict[str, Any]) -> dict[str, Any]:
+def saved(
+    encoder: TrainableEncoder, arguments: dict[str, Any], data: dict[str, Any], resume: dict[str, Any]
+) -> dict[str, Any]:
     """Return a checkpoint: the data that ``export`` needs for an ONNX file, and that training needs to resume."""
     return {
         "format": FORMAT,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Provides inputs of the encoder for rows of a collection."""
 
     def epoch(self, batches: list[Rows], seed: int, epoch: int) -> Iterator[torch.Tensor]:
@@ -39,7 +39,7 @@ class Source(Protocol):
         ...
 
 
-def source(given: Config, collection: picture_collection.Collection) -> Source:
+def source(given: Config, collection: picture_collection.Collection) -> BatchSource:
     """Return the source that the configuration names. Raises ``ConfigurationError`` if its features do not fit."""
     if not given.features:
         return Pictures(collection, given.workers)

@@ -30,7 +30,7 @@ from visualsearch.domain.errors import InvalidInput, VisualSearchError
 from visualsearch.imaging.preprocessing import thumbnail
 
 if TYPE_CHECKING:
-    from evaluation.datasets.fetch import Source
+    from evaluation.datasets.fetch import PackageSource
     from training.package_pictures import Found
 
 SIDE = 256
@@ -115,7 +115,7 @@ def build(packages: Path, into: Path) -> tuple[int, int]:
     return len(rows), sum(not some for some in written)
 
 
-def _versioned(source: Source) -> str:
+def _versioned(source: PackageSource) -> str:
     """Return the name of a package with its version, as reported by Debian's client."""
     if source.is_npm:
         return source.package

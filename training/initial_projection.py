@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from encoders import backbones
-from encoders.checkpoint import Encoder, Projection
+from encoders.checkpoint import TrainableEncoder, TrainableProjection
 from visualsearch.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.batches import Rows, Source
+    from training.batches import BatchSource, Rows
     from training.config import Config
     from training.picture_collection import Collection
 
@@ -30,25 +30,25 @@ CLASS_CAP = 30
 
 
 def encoder(
-    given: Config, source: Source, collection: Collection, rows: Rows, resumed: dict[str, Any] | None
-) -> Encoder:
+    given: Config, source: BatchSource, collection: Collection, rows: Rows, resumed: dict[str, Any] | None
+) -> TrainableEncoder:
     """Return the initial encoder of a run: that of a checkpoint, or a new one fitted to rows.
 
     Raises ``ConfigurationError`` if backbone, dimension or checkpoint do not fit.
     """
     backbone = backbones.load(given.backbone, given.pretrained)
     if not resumed:
-        return Encoder(backbone, _first(given, source, collection, rows, backbone), given.tune)
+        return TrainableEncoder(backbone, _first(given, source, collection, rows, backbone), given.tune)
     kept = resumed["projection"]
-    begun = Encoder(backbone, Projection(kept["matrix"], kept["mean"]), given.tune)
+    begun = TrainableEncoder(backbone, TrainableProjection(kept["matrix"], kept["mean"]), given.tune)
     if resumed["backbone_state"]:
         begun.backbone.load_state_dict(resumed["backbone_state"])
     return begun
 
 
 def _first(
-    given: Config, source: Source, collection: Collection, rows: Rows, backbone: backbones.Backbone
-) -> Projection:
+    given: Config, source: BatchSource, collection: Collection, rows: Rows, backbone: backbones.Backbone
+) -> TrainableProjection:
     rows = rows[:: max(1, len(rows) // FITTED_ON)]
     served = _features(backbone, source.served(rows), given.micro_batch)
     if given.start == "principal":
@@ -69,7 +69,7 @@ def _features(backbone: backbones.Backbone, inputs: torch.Tensor, at_once: int) 
     return found
 
 
-def principal(features: NDArray[np.float32], dim: int, whiten: float = 0.5, seed: int = 0) -> Projection:
+def principal(features: NDArray[np.float32], dim: int, whiten: float = 0.5, seed: int = 0) -> TrainableProjection:
     """Return the directions of largest variance of features [n, f], whitened as in ``encoders.projection_fitting``.
 
     If there are fewer pictures than dimensions, add random directions. Raises ``ConfigurationError`` if the features
@@ -95,7 +95,7 @@ def within(
     views: NDArray[np.float32],
     dim: int,
     ridge: float,
-) -> Projection:
+) -> TrainableProjection:
     """Reduce the variance within classes, then return the directions of largest variance of features [n, f].
 
     ``classes`` are labels [n], one array for each way to classify the pictures. ``views`` [n, f] are augmented views of
@@ -136,5 +136,5 @@ def _scatter(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArra
     return total
 
 
-def _projection(matrix: NDArray[np.float64], mean: NDArray[np.float32]) -> Projection:
-    return Projection(torch.from_numpy(np.ascontiguousarray(matrix, np.float32)), torch.from_numpy(mean))
+def _projection(matrix: NDArray[np.float64], mean: NDArray[np.float32]) -> TrainableProjection:
+    return TrainableProjection(torch.from_numpy(np.ascontiguousarray(matrix, np.float32)), torch.from_numpy(mean))

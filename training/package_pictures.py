@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from evaluation.datasets import fetch
-from evaluation.datasets.fetch import Source
+from evaluation.datasets.fetch import PackageSource
 from evaluation.offline.splits import emoji_base, emoji_held_out, held_out
 
 if TYPE_CHECKING:
@@ -128,16 +128,18 @@ class Found:
     """The picture's folder in its package."""
 
 
-def packages() -> list[Source]:
+def packages() -> list[PackageSource]:
     """Return every package, as a source for ``evaluation.datasets.fetch``."""
     sets = {**EMOJI, **FLAGS, **ICONS}
-    npm = [Source(f"@iconify-json/{name}@{VERSIONS[name]}", ("package/",), sets[name], "SVG icons") for name in sets]
+    npm = [
+        PackageSource(f"@iconify-json/{name}@{VERSIONS[name]}", ("package/",), sets[name], "SVG icons") for name in sets
+    ]
     debian = {
         **{name: licence for name, (_, licence) in THEMES.items()},
         **{n: lic for n, (_, lic, _) in FOLDERS.items()},
     }
     npm += [fetch.SOURCES[name] for name in SMALL_EMOJI]
-    return [*npm, *(Source(name, (), licence, "pictures") for name, licence in debian.items())]
+    return [*npm, *(PackageSource(name, (), licence, "pictures") for name, licence in debian.items())]
 
 
 def pictures(data: Path) -> list[Found]:

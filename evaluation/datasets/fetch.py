@@ -25,7 +25,7 @@ DATA = Path("out/data")
 
 
 @dataclass(frozen=True)
-class Source:
+class PackageSource:
     """A package that contains pictures."""
 
     package: str
@@ -49,30 +49,34 @@ class Source:
 SOURCES = {
     source.name: source
     for source in (
-        Source(
+        PackageSource(
             "emoji-datasource-google@16.0.0",
             ("package/emoji.json", "package/img/google/64/"),
             "Apache-2.0 (Noto)",
             "3,786 emoji, 64 px",
         ),
-        Source(
+        PackageSource(
             "emoji-datasource-twitter@16.0.0",
             ("package/img/twitter/64/",),
             "CC-BY-4.0 (Twemoji)",
             "3,786 emoji, 64 px",
         ),
-        Source("@lobehub/fluent-emoji-3d@1.1.0", ("package/assets/",), "MIT (Fluent)", "3,391 emoji as 3D renderings"),
-        Source("openclipart-png", (), "public domain", "8,121 drawings in folders by category"),
-        Source("tuxpaint-stamps-default", (), "GPL-2", "796 stamps, drawings and photographs, in folders by category"),
-        Source(
+        PackageSource(
+            "@lobehub/fluent-emoji-3d@1.1.0", ("package/assets/",), "MIT (Fluent)", "3,391 emoji as 3D renderings"
+        ),
+        PackageSource("openclipart-png", (), "public domain", "8,121 drawings in folders by category"),
+        PackageSource(
+            "tuxpaint-stamps-default", (), "GPL-2", "796 stamps, drawings and photographs, in folders by category"
+        ),
+        PackageSource(
             "gcompris-qt-data", (), "CC-BY(-SA), public domain, GPL", "about 870 drawings, paintings and photographs"
         ),
-        Source("opencv-doc", (), "BSD, Apache-2.0", "photographs, samples and diagrams"),
+        PackageSource("opencv-doc", (), "BSD, Apache-2.0", "photographs, samples and diagrams"),
     )
 }
 
 
-def fetch(source: Source, into: Path) -> Path:
+def fetch(source: PackageSource, into: Path) -> Path:
     """Fetch and unpack a package into ``into/<name>``, and return that folder. Do nothing if the folder exists.
 
     Raises ``ConfigurationError`` with the end of the client's output on failure.
@@ -94,7 +98,7 @@ def fetch(source: Source, into: Path) -> Path:
     return folder
 
 
-def _npm(source: Source, folder: Path) -> None:
+def _npm(source: PackageSource, folder: Path) -> None:
     _run(["npm", "pack", "--silent", source.package], folder)
     (archive,) = folder.glob("*.tgz")
     with tarfile.open(archive) as packed:
@@ -103,7 +107,7 @@ def _npm(source: Source, folder: Path) -> None:
     archive.unlink()
 
 
-def _debian(source: Source, folder: Path) -> None:
+def _debian(source: PackageSource, folder: Path) -> None:
     _run(["apt-get", "download", "-q", source.package], folder)
     (archive,) = folder.glob("*.deb")
     _run(["dpkg-deb", "-x", archive.name, "."], folder)

@@ -14,7 +14,7 @@ from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 
 if TYPE_CHECKING:
-    from gateway.explanation.explainer import Asked
+    from gateway.explanation.explainer import ExplainedPicture
     from gateway.explanation.similarity_heatmap import SimilarityHeatmap
 
 router = APIRouter()
@@ -93,7 +93,7 @@ async def explain(
     return JSONResponse(told.model_dump(), headers={"Vary": "Accept"})
 
 
-def _regions(asked: Asked, heat: SimilarityHeatmap) -> Regions:
+def _regions(asked: ExplainedPicture, heat: SimilarityHeatmap) -> Regions:
     width, height = asked.size
     box = [heat.box.x1, heat.box.y1, heat.box.x2, heat.box.y2]
     return Regions(

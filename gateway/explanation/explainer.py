@@ -29,7 +29,7 @@ WHITE = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 255, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExplainedPicture:
     """A picture, and the box of it that counts."""
 
     data: bytes
@@ -46,8 +46,8 @@ class Asked:
 class Explanation:
     """Where query and image agree, and what to draw it on."""
 
-    query: Asked
-    image: Asked
+    query: ExplainedPicture
+    image: ExplainedPicture
     heats: tuple[SimilarityHeatmap, SimilarityHeatmap]
     release: str
 
@@ -102,20 +102,20 @@ class Explainer:
         pictures, sizes = (query.data, image.data), (query.size, image.size)
         return await self._decoder.run(drawn, pictures, explanation.heats, sizes)
 
-    async def _query(self, query_image_id: int, caller: Caller) -> Asked:
+    async def _query(self, query_image_id: int, caller: Caller) -> ExplainedPicture:
         try:
             return await self._of_corpus(query_image_id, caller)
         except NotFound:
             return await self._of_search(query_image_id, caller)
 
-    async def _of_corpus(self, image_id: int, caller: Caller) -> Asked:
+    async def _of_corpus(self, image_id: int, caller: Caller) -> ExplainedPicture:
         image = await self._corpus.get(image_id, caller)
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image_id} is {image.status}, not indexed; GET /images/{image_id} tells more.")
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
         return await self._asked(data, "")
 
-    async def _of_search(self, query_image_id: int, caller: Caller) -> Asked:
+    async def _of_search(self, query_image_id: int, caller: Caller) -> ExplainedPicture:
         """Find the picture of a past search; somebody else's is as if there were none."""
         missing = NotFound(
             f"There is no picture of query {query_image_id}: no such search was made with your key, or its picture is "
@@ -132,7 +132,7 @@ class Explainer:
             await asyncio.sleep(POLL_S)
         raise missing
 
-    async def _kept(self, query: StoredQuery) -> Asked | None:
+    async def _kept(self, query: StoredQuery) -> ExplainedPicture | None:
         """Return a query's picture; None while it is not stored, which happens after the answer, too."""
         try:
             part = part_named(query.blob_key)
@@ -141,7 +141,7 @@ class Explainer:
             return None
         return await self._asked(part.of(pack), query.box)
 
-    async def _asked(self, data: bytes, box: str) -> Asked:
+    async def _asked(self, data: bytes, box: str) -> ExplainedPicture:
         part = parse_box(box) if box else None
         decoded = await self._decoder.decode(data, part)
-        return Asked(data, decoded, part or Box(0, 0, decoded.width, decoded.height))
+        return ExplainedPicture(data, decoded, part or Box(0, 0, decoded.width, decoded.height))

@@ -61,7 +61,7 @@ class Draining(Server):
         await super().shutdown(sockets)
 
 
-class Worker(UvicornWorker):  # type: ignore[misc]
+class GatewayWorker(UvicornWorker):  # type: ignore[misc]
     """One process: uvicorn on uvloop, with ``SHUTDOWN_S`` for requests in flight when it is told to stop."""
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as the class above has it
@@ -93,7 +93,7 @@ class Workers(BaseApplication):
         options = {
             "bind": f"{self._settings.gateway_host}:{self._settings.gateway_port}",
             "workers": self._worker_group.size,
-            "worker_class": f"{__name__}.Worker",
+            "worker_class": f"{__name__}.GatewayWorker",
             "logger_class": Log,
             "preload_app": True,
             "timeout": HANGS_S,
@@ -111,7 +111,7 @@ class Workers(BaseApplication):
         """Build the app; each process connects to the servers by itself, after the fork."""
         return self._create(self._worker_group)
 
-    def _bury(self, _parent: Arbiter, worker: Worker) -> None:
+    def _bury(self, _parent: Arbiter, worker: GatewayWorker) -> None:
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
         self._worker_group.leave(worker.pid)
 

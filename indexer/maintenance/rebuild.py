@@ -19,7 +19,7 @@ from visualsearch.releases.active_releases import CACHE_S
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from indexer.maintenance.reconcile import Reconcile, Report
+    from indexer.maintenance.reconcile import Reconcile, ReconciliationReport
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.images import Image
     from visualsearch.ports import Catalog, Vectors
@@ -54,7 +54,7 @@ class Rebuild:
         self._reconcile = reconcile
         self._on_progress = on_progress
 
-    async def run(self, release: Release, *, heard_after_s: float = 2 * CACHE_S) -> Report:
+    async def run(self, release: Release, *, heard_after_s: float = 2 * CACHE_S) -> ReconciliationReport:
         """Fill the collection of a release that is being built, or go on with it; it is complete when this returns.
 
         Raises ``Unavailable`` when a server stays away, or the collection still lacks images after several rounds.
@@ -85,7 +85,7 @@ class Rebuild:
     async def _write(self, page: Sequence[Image], release: Release) -> None:
         await self._patiently(lambda: self._ingest.rewrite(page, release))
 
-    async def _complete(self, release: Release) -> Report:
+    async def _complete(self, release: Release) -> ReconciliationReport:
         """Compare the collection with the catalog, and write what it lacks, until they agree."""
         for _ in range(ROUNDS):
             report = await self._patiently(lambda: self._reconcile().collection(release))

@@ -54,7 +54,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Report:
+class ReconciliationReport:
     """What was compared and what differs: counts by (release, kind), and the first examples of each."""
 
     objects: int = 0
@@ -103,9 +103,9 @@ class Reconcile:
         self._rewrite = rewrite
         self._pause_s = pause_s
         self._on_progress = on_progress
-        self._report = Report()
+        self._report = ReconciliationReport()
 
-    async def run(self, releases: Sequence[Release]) -> Report:
+    async def run(self, releases: Sequence[Release]) -> ReconciliationReport:
         """Compare the object store with the catalog, and the catalog with each release's collection."""
         await self._settle(self._objects_and_rows(), None)
         for release in releases:
@@ -114,7 +114,7 @@ class Reconcile:
         await self._catalog.record_differences(counts)
         return self._report
 
-    async def collection(self, release: Release) -> Report:
+    async def collection(self, release: Release) -> ReconciliationReport:
         """Compare the catalog with one release's collection; where it is gone altogether, a repair makes it anew."""
         if self._rewrite:
             await self._vectors.create(release.collection, release.profile)

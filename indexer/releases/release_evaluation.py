@@ -43,14 +43,14 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSet:
+class GateSet:
     """Pictures in category folders: uint8 [n, 224, 224, 3], and the category of each."""
 
     pixels: NDArray[np.uint8]
     categories: Sequence[str]
 
 
-def evaluation_set(folder: Path) -> EvaluationSet:
+def evaluation_set(folder: Path) -> GateSet:
     """Read pictures out of category folders; those that cannot be read are left out.
 
     Raises ``ConfigurationError`` where no two pictures share a category.
@@ -70,7 +70,7 @@ def evaluation_set(folder: Path) -> EvaluationSet:
             f"{folder} holds no two pictures of one category: VISUALSEARCH_EVALUATION_SET must name a folder of "
             "category folders."
         )
-    return EvaluationSet(stack_pixels(pictures), categories)
+    return GateSet(stack_pixels(pictures), categories)
 
 
 async def embedded(

@@ -37,7 +37,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class GateMeasurements:
     """What was measured of a release, and nDCG of the live one."""
 
     same_file: bool
@@ -50,7 +50,7 @@ class Measured:
     live: str
 
 
-def judge(found: Measured, limits: Limits) -> tuple[Check, ...]:
+def judge(found: GateMeasurements, limits: Limits) -> tuple[Check, ...]:
     """Hold what was measured against the limits."""
     lowest = found.live_ndcg - limits.margin
     slowest = max(limits.p95_ms, SLOWER * found.live_p95_ms)
@@ -101,7 +101,7 @@ class Gate:
         await lifecycle.evaluated(release.name, evaluation)
         return evaluation
 
-    async def _measure(self, release: Release, tell: Callable[[str, int, int], None]) -> Measured:
+    async def _measure(self, release: Release, tell: Callable[[str, int, int], None]) -> GateMeasurements:
         encoder, vectors = self.stores.encoder, self.stores.vectors
         live = await Releases(self.stores.catalog).live()
         chosen = release_evaluation.evaluation_set(self.folder)
@@ -109,7 +109,7 @@ class Gate:
         theirs = mine if live.fingerprint == release.fingerprint else await self._embed(live, chosen, tell)
         same, cosine = await release_evaluation.faithful(release, self.model, chosen.pixels, mine)
         tell("recall and time", 0, 1)
-        return Measured(
+        return GateMeasurements(
             same,
             cosine,
             release_evaluation.quality(mine, chosen.categories),
@@ -121,7 +121,7 @@ class Gate:
         )
 
     async def _embed(
-        self, release: Release, chosen: release_evaluation.EvaluationSet, tell: Callable[[str, int, int], None]
+        self, release: Release, chosen: release_evaluation.GateSet, tell: Callable[[str, int, int], None]
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         done, total = 0, len(chosen.pixels)
 

@@ -46,7 +46,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SettingMeasurement:
     """A setting and what it gives. ``profile`` is the index' own, ``params`` are those of the search."""
 
     profile: str
@@ -65,7 +65,7 @@ def settings(index_params: Mapping[str, int], search_params: Mapping[str, int]) 
     return [{"ef": ef, "candidates": count} for ef in EFS for count in CANDIDATES if count <= ef]
 
 
-def choose(measured: Sequence[Measured], recall: float) -> Measured | None:
+def choose(measured: Sequence[SettingMeasurement], recall: float) -> SettingMeasurement | None:
     """Return the setting with at least this recall that does the least work, of those as fast as the fastest.
 
     None where none has it.
@@ -141,7 +141,7 @@ class Tuning:
 
     async def measure(
         self, collection: str, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]
-    ) -> list[Measured]:
+    ) -> list[SettingMeasurement]:
         """Measure settings on a collection, all of them taking turns at each query."""
         sums = [Recall() for _ in tried]
         spent: list[list[float]] = [[] for _ in tried]
@@ -156,11 +156,13 @@ class Tuning:
                 sums[place] += compared(_others(found, query.image_id), query.exact)
             self._on_progress(f"trying {profile}", number + 1, len(queries))
         return [
-            Measured(profile, params, recall.value or 0.0, float(np.median(times)) * 1000)
+            SettingMeasurement(profile, params, recall.value or 0.0, float(np.median(times)) * 1000)
             for params, recall, times in zip(tried, sums, spent, strict=True)
         ]
 
-    async def trial(self, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]) -> list[Measured]:
+    async def trial(
+        self, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]
+    ) -> list[SettingMeasurement]:
         """Measure settings on a copy of the collection with another index, which is removed again."""
         await self._vectors.drop(TRIAL)
         try:

@@ -17,7 +17,7 @@ from visualsearch.domain.indexing import Event, EventKind, simple_etag
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from indexer.sources.picture_sources import Item, Source
+    from indexer.sources.picture_sources import Item, PictureSource
     from visualsearch.ports import Catalog, EventStream, ObjectStore
 
 CHUNK = 64
@@ -65,7 +65,7 @@ class Bulk:
 
     def __init__(
         self,
-        source: Source,
+        source: PictureSource,
         object_store: ObjectStore,
         catalog: Catalog,
         events: EventStream,
@@ -195,7 +195,7 @@ def _is_unchanged(new: NewImage, known: Image | None) -> bool:
 
 
 async def index_all(
-    source: Source,
+    source: PictureSource,
     object_store: ObjectStore,
     catalog: Catalog,
     events: EventStream,

@@ -33,7 +33,7 @@ class Item:
     """Known without reading, where a store tells it."""
 
 
-class Source(Protocol):
+class PictureSource(Protocol):
     """What ``visualsearch index`` walks through."""
 
     in_place: bool

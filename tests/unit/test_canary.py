@@ -12,7 +12,7 @@ from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.recall import Recall
 from visualsearch.domain.release_state import Canary
 from visualsearch.releases import active_releases
-from visualsearch.releases.canary import Seen, breaches, slot
+from visualsearch.releases.canary import ReleaseStats, breaches, slot
 
 HALF = Canary((50.0,), 60.0, 10)
 PICTURE = jpeg(1)
@@ -176,7 +176,7 @@ async def test_counts_wait_while_the_store_is_away(serving):
 
 
 def seen(requests=1000, errors=0, ms=20, **more):
-    return Seen(requests, errors, {slot(ms): requests}, **more)
+    return ReleaseStats(requests, errors, {slot(ms): requests}, **more)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def seen(requests=1000, errors=0, ms=20, **more):
         (seen(100, 2), ""),
         (seen(ms=60), ""),
         (seen(ms=140), "p95 is 150 ms"),
-        (Seen(100, 0, {slot(20): 91, slot(140): 9}), ""),
-        (Seen(100, 0, {slot(20): 85, slot(140): 15}), "p95 is 150 ms"),
+        (ReleaseStats(100, 0, {slot(20): 91, slot(140): 9}), ""),
+        (ReleaseStats(100, 0, {slot(20): 85, slot(140): 15}), "p95 is 150 ms"),
         (seen(recall=Recall(180, 200, 20)), ""),
         (seen(recall=Recall(100, 190, 19)), ""),
         (seen(recall=Recall(100, 200, 20)), "recall@10 is 0.500"),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from evaluation.datasets import qt_resources
-from evaluation.datasets.fetch import SOURCES, Source, fetch
+from evaluation.datasets.fetch import SOURCES, PackageSource, fetch
 from evaluation.datasets.fetch import main as fetch_command
 from evaluation.offline import edits, public_sets
 from evaluation.offline.splits import bucket, emoji_base, emoji_held_out, held_out, openclipart_held_out
@@ -172,7 +172,7 @@ def test_a_client_that_fails_leaves_nothing_and_is_quoted(tmp_path, monkeypatch)
     failing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(ConfigurationError, match="Unable to locate package"):
-        fetch(Source("no-such-package", (), "", ""), tmp_path / "data")
+        fetch(PackageSource("no-such-package", (), "", ""), tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from indexer.releases import release_evaluation
-from indexer.releases.release_gate import Limits, Measured, judge
+from indexer.releases.release_gate import GateMeasurements, Limits, judge
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.ranking_metrics import ndcg, overlap, rank_biased_overlap
 
 LIMITS = Limits(0.01, 0.9, 300.0)
-GOOD = Measured(True, 1.0, 0.55, 0.55, 0.97, 40.0, 40.0, "v1")
+GOOD = GateMeasurements(True, 1.0, 0.55, 0.55, 0.97, 40.0, 40.0, "v1")
 
 
 def failed(found):

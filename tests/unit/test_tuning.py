@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cli.tuning_run import tune
-from indexer.releases.search_tuning import TRIAL, Measured, Tuning, choose, nlist_for, settings
+from indexer.releases.search_tuning import TRIAL, SettingMeasurement, Tuning, choose, nlist_for, settings
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.vectors import FakeVectors
@@ -80,14 +80,18 @@ def test_widths_go_by_twos_up_to_every_list():
 
 def test_the_fastest_setting_that_is_good_enough_is_chosen():
     measured = [
-        Measured("p", {"nprobe": 8, "candidates": 200}, recall, ms) for recall, ms in [(0.9, 1), (0.99, 5), (0.98, 3)]
+        SettingMeasurement("p", {"nprobe": 8, "candidates": 200}, recall, ms)
+        for recall, ms in [(0.9, 1), (0.99, 5), (0.98, 3)]
     ]
     assert choose(measured, 0.98).median_ms == 3
     assert choose(measured, 0.995) is None
 
 
 def test_of_settings_that_are_equally_fast_the_one_with_the_least_work_is_chosen():
-    measured = [Measured("p", {"nprobe": n, "candidates": 200}, 1.0, ms) for n, ms in [(16, 13.2), (64, 12.7), (8, 20)]]
+    measured = [
+        SettingMeasurement("p", {"nprobe": n, "candidates": 200}, 1.0, ms)
+        for n, ms in [(16, 13.2), (64, 12.7), (8, 20)]
+    ]
     assert choose(measured, 0.98).params["nprobe"] == 16
 
 

@@ -29,7 +29,7 @@ would do it less than once in a hundred (one-sided two-proportion z-test)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReleaseStats:
     """What was seen of one release. ``slots`` are answers by place in ``BOUNDS_MS``, the last for what took longer."""
 
     requests: int = 0
@@ -66,7 +66,7 @@ def slot(milliseconds: float) -> int:
     return bisect.bisect_left(BOUNDS_MS, milliseconds)
 
 
-def breaches(live: Seen, canary: Seen, min_requests: int) -> list[str]:
+def breaches(live: ReleaseStats, canary: ReleaseStats, min_requests: int) -> list[str]:
     """Say in what a canary does worse than the live release by more than it may; nothing before it is seen enough."""
     found = []
     if canary.requests >= min_requests:
@@ -77,7 +77,7 @@ def breaches(live: Seen, canary: Seen, min_requests: int) -> list[str]:
     return found
 
 
-def _errors(live: Seen, canary: Seen) -> list[str]:
+def _errors(live: ReleaseStats, canary: ReleaseStats) -> list[str]:
     if canary.errors < FEWEST_ERRORS or canary.error_rate <= live.error_rate + MORE_ERRORS:
         return []
     return [
@@ -85,7 +85,7 @@ def _errors(live: Seen, canary: Seen) -> list[str]:
     ]
 
 
-def _slow(live: Seen, canary: Seen) -> list[str]:
+def _slow(live: ReleaseStats, canary: ReleaseStats) -> list[str]:
     if canary.p95_ms is None or live.p95_ms is None:
         return []
     limit_ms = SLOWER * max(live.p95_ms, SLOWEST_UNSEEN_MS)
@@ -105,7 +105,7 @@ def _recall(live: Recall, canary: Recall) -> list[str]:
     return [f"recall@10 is {canary.value:.3f} over {canary.queries} queries, the live release's {live.value:.3f}"]
 
 
-def _clicks(live: Seen, canary: Seen) -> list[str]:
+def _clicks(live: ReleaseStats, canary: ReleaseStats) -> list[str]:
     if canary.ctr >= FEWER_CLICKS * live.ctr:
         return []
     pooled = (live.clicked + canary.clicked) / (live.searches + canary.searches)

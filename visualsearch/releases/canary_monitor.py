@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from visualsearch.domain.errors import Conflict, VisualSearchError
 from visualsearch.domain.recall import Recall
 from visualsearch.domain.releases import ReleaseState
-from visualsearch.releases.canary import Seen, breaches
+from visualsearch.releases.canary import ReleaseStats, breaches
 from visualsearch.releases.lifecycle import Lifecycle
 from visualsearch.releases.release_router import ERRORS, REQUESTS, SLOT
 
@@ -86,7 +86,9 @@ class CanaryMonitor:
         age_s = (datetime.now(UTC) - one.since).total_seconds()
         for window_s in (min(SHORT_S, age_s), min(LONG_S, age_s)):
             seen = await self.seen(window_s)
-            found = breaches(seen.get(live.release.name, Seen()), seen.get(name, Seen()), one.canary.min_requests)
+            found = breaches(
+                seen.get(live.release.name, ReleaseStats()), seen.get(name, ReleaseStats()), one.canary.min_requests
+            )
             if found:
                 reason = "; ".join(found)
                 try:
@@ -101,11 +103,11 @@ class CanaryMonitor:
         age_s = (datetime.now(UTC) - canary.since).total_seconds()
         if canary.step + 1 == len(canary.steps) or age_s < canary.step_s:
             return
-        if (await self.seen(age_s)).get(name, Seen()).requests >= canary.min_requests:
+        if (await self.seen(age_s)).get(name, ReleaseStats()).requests >= canary.min_requests:
             await lifecycle.step(name, canary.step + 1)
             log.info("the canary %s takes its next step", name)
 
-    async def seen(self, window_s: float) -> dict[str, Seen]:
+    async def seen(self, window_s: float) -> dict[str, ReleaseStats]:
         """Return what was seen of each release in the last seconds."""
         counts, recalls, clicks = await asyncio.gather(
             self._counts.since(window_s), self._recall_repository.since(window_s), self._clicks(window_s)
@@ -140,13 +142,13 @@ class CanaryMonitor:
         }
 
 
-def _seen(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> Seen:
+def _seen(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> ReleaseStats:
     counted: Mapping[str, int] = counters or {}
     slots = {int(name.removeprefix(SLOT)): number for name, number in counted.items() if name.startswith(SLOT)}
-    return Seen(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
+    return ReleaseStats(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
 
 
-def _told(seen: Seen) -> dict[str, Any]:
+def _told(seen: ReleaseStats) -> dict[str, Any]:
     plain = asdict(seen)
     wanted = {name: plain[name] for name in ("requests", "errors", "searches", "clicked")}
     return wanted | {"p95_ms": seen.p95_ms, "recall": seen.recall.value, "recall_queries": seen.recall.queries}

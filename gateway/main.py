@@ -115,19 +115,19 @@ def build(
     corpus = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
     sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
     return Gateway(
-        stores.encoder,
-        stores.vectors,
-        stores.catalog,
-        stores.events,
-        stores.object_store,
-        releases,
-        stores.release_repository,
-        search,
-        corpus,
-        AccessControl(
+        encoder=stores.encoder,
+        vectors=stores.vectors,
+        catalog=stores.catalog,
+        events=stores.events,
+        object_store=stores.object_store,
+        releases=releases,
+        release_repository=stores.release_repository,
+        search=search,
+        corpus=corpus,
+        access=AccessControl(
             settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback
         ),
-        Explainer(
+        explainer=Explainer(
             decoder,
             corpus,
             stores.encoder,
@@ -137,20 +137,20 @@ def build(
             releases,
             deadline_s,
         ),
-        InteractionRecorder(stores.interaction_queue),
-        QueryImageStore(stores.object_store, settings.store_queries),
-        experiments,
-        stores.experiment_repository,
-        CanaryMonitor(
+        interaction_recorder=InteractionRecorder(stores.interaction_queue),
+        query_image_store=QueryImageStore(stores.object_store, settings.store_queries),
+        experiments=experiments,
+        experiment_repository=stores.experiment_repository,
+        watch=CanaryMonitor(
             release_router, stores.counts, stores.release_repository, stores.recall_repository, stores.events
         ),
-        shadow,
-        stores.counts,
-        sources,
-        settings.min_result_side,
-        settings.webhook_token.get_secret_value(),
-        worker_group,
-        settings.user_id_key.get_secret_value(),
+        shadow=shadow,
+        counts=stores.counts,
+        blocked_sources=sources,
+        min_side=settings.min_result_side,
+        webhook_token=settings.webhook_token.get_secret_value(),
+        worker_group=worker_group,
+        user_id_key=settings.user_id_key.get_secret_value(),
         recall=proxy,
         recall_repository=stores.recall_repository,
         blocked_ids=_ids(settings.blocked_ids),

@@ -55,7 +55,7 @@ RECALL_WINDOW_S = 600.0
 """/stats and /metrics tell the recall of so many last seconds."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Gateway:
     """Everything that a request may need."""
 

@@ -57,7 +57,7 @@ ASIDE_TIMEOUT_S = 10.0
 """The same for what nobody waits for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """Everything outside the process."""
 
@@ -96,21 +96,21 @@ async def open_stores(
     database = Database(settings.postgres_dsn, password, timeout_s, connections)
     valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
     stores = Stores(
-        _encoder(settings, timeout_s, priority),
-        _vectors(settings, timeout_s),
-        PostgresCatalog(database),
-        ValkeyEventStream(*valkey),
-        bucket(settings, settings.s3_bucket, timeout_s),
-        _changes(settings, timeout_s),
-        ValkeyInteractionQueue(*valkey),
-        PostgresInteractions(database),
-        PostgresExperiments(database),
-        PostgresRecallSamples(database),
-        _vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
-        PostgresReleases(database),
-        _models(settings, timeout_s),
-        ValkeyReleaseCounters(*valkey),
-        _rates(settings),
+        encoder=_encoder(settings, timeout_s, priority),
+        vectors=_vectors(settings, timeout_s),
+        catalog=PostgresCatalog(database),
+        events=ValkeyEventStream(*valkey),
+        object_store=bucket(settings, settings.s3_bucket, timeout_s),
+        changes=_changes(settings, timeout_s),
+        interaction_queue=ValkeyInteractionQueue(*valkey),
+        interaction_repository=PostgresInteractions(database),
+        experiment_repository=PostgresExperiments(database),
+        recall_repository=PostgresRecallSamples(database),
+        background_vectors=_vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
+        release_repository=PostgresReleases(database),
+        models=_models(settings, timeout_s),
+        counts=ValkeyReleaseCounters(*valkey),
+        rates=_rates(settings),
     )
     try:
         yield _traced(stores)

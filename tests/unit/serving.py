@@ -43,15 +43,18 @@ class Serving:
         )
         self.counts = FakeReleaseCounters()
         self.recall_repository = FakeRecallSamples(self.catalog)
-        servers = self.encoder, self.vectors, self.catalog, self.events, self.object_store
         stores = Stores(
-            *servers,
-            None,
-            self.interaction_queue,
-            self.interaction_repository,
-            self.experiment_repository,
-            self.recall_repository,
-            self.vectors,
+            encoder=self.encoder,
+            vectors=self.vectors,
+            catalog=self.catalog,
+            events=self.events,
+            object_store=self.object_store,
+            changes=None,
+            interaction_queue=self.interaction_queue,
+            interaction_repository=self.interaction_repository,
+            experiment_repository=self.experiment_repository,
+            recall_repository=self.recall_repository,
+            background_vectors=self.vectors,
             release_repository=self.release_repository,
             models=self.models,
             counts=self.counts,

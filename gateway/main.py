@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -83,12 +84,16 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
 
 
 def build(
-    settings: Settings, stores: Stores, pool: ThreadPoolExecutor, worker_group: WorkerGroup | None = None
+    settings: Settings,
+    stores: Stores,
+    pool: ThreadPoolExecutor,
+    worker_group: WorkerGroup | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Gateway:
     """Put the parts together; what all processes may do at once is divided among the crew."""
     processes = worker_group.size if worker_group else 1
-    releases = Releases(stores.catalog, stores.release_repository)
-    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog)
+    releases = Releases(stores.catalog, stores.release_repository, clock)
+    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog, clock)
     deadline_s = settings.deadline_ms / 1000
     most = max(1, settings.max_waiting // processes)
     decoder = Decoder(pool, most)

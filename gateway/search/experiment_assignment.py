@@ -13,7 +13,7 @@ from visualsearch.domain.releases import ReleaseState
 from visualsearch.domain.search import NearDuplicates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.search.options import SearchOptions
     from visualsearch.domain.experiments import Experiment, Variant
@@ -45,7 +45,13 @@ class ExperimentAssignment:
 class ExperimentAssigner:
     """The experiments that run, and the releases that they may use, as of a second ago at most."""
 
-    def __init__(self, experiment_repository: ExperimentRepository, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        experiment_repository: ExperimentRepository,
+        catalog: Catalog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._experiment_repository = experiment_repository
         self._catalog = catalog
         self._running: list[Experiment] = []
@@ -83,9 +89,9 @@ class ExperimentAssigner:
         return await self._experiment_repository.get(name)
 
     async def _refresh(self) -> None:
-        if time.monotonic() < self._until:
+        if self._clock() < self._until:
             return
-        self._until = time.monotonic() + CACHE_S
+        self._until = self._clock() + CACHE_S
         try:
             async with asyncio.timeout(REFRESH_S):
                 running = await self._experiment_repository.running()

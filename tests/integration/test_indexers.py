@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from tests.conftest import ROOT
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import upload, wait_until_settled
-from tests.integration.test_store_events import until
 from tests.pictures import jpeg
 from visualsearch.adapters.valkey.event_stream import GROUP, STREAM
 
@@ -33,7 +33,7 @@ def consumers(stack):
 
 
 def test_two_indexers_share_the_work_and_one_that_is_told_to_stop_hands_over(stack, api, second):
-    until(lambda: any(name.endswith(f"-{second.pid}") for name in consumers(stack)))
+    eventually_sync(lambda: any(name.endswith(f"-{second.pid}") for name in consumers(stack)))
     accepted = [upload(api, jpeg(seed)).json()["id"] for seed in range(400, 440)]
     os.kill(second.pid, signal.SIGTERM)
     assert second.wait(timeout=15) == 0

@@ -1,7 +1,5 @@
 """Pictures that reach the bucket without the gateway, and events of every kind, on the real servers."""
 
-import time
-
 import httpx
 import obstore
 import psycopg
@@ -10,6 +8,7 @@ import redis
 from obstore.store import S3Store
 from redis.exceptions import ResponseError
 
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import assert_problem, search
 from tests.pictures import jpeg
 from visualsearch.adapters.s3.object_store import uri_of
@@ -42,16 +41,6 @@ def valkey(stack):
         yield client
 
 
-def until(condition, seconds=WITHIN_S):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")
-
-
 def rows(stack, uri):
     password = stack.postgres_password.get_secret_value()
     with psycopg.connect(stack.postgres_dsn, password=password) as connection:
@@ -75,19 +64,19 @@ def first(api, data):
 def test_a_picture_put_into_the_bucket_is_found_and_one_removed_there_is_not(stack, api, bucket, key):
     data, uri = jpeg(len(key) + 300), uri_of(stack.s3_bucket, key)
     obstore.put(bucket, key, data)
-    until(lambda: first(api, data)["uri"] == uri)
+    eventually_sync(lambda: first(api, data)["uri"] == uri)
     obstore.delete(bucket, key)
-    until(lambda: first(api, data)["uri"] != uri)
-    until(lambda: not rows(stack, uri))
+    eventually_sync(lambda: first(api, data)["uri"] != uri)
+    eventually_sync(lambda: not rows(stack, uri))
 
 
 def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_self_alone(stack, api, bucket):
     key = "straight/changing.jpg"
     obstore.put(bucket, key, jpeg(310))
-    until(lambda: settled(stack, key))
+    eventually_sync(lambda: settled(stack, key))
     obstore.put(bucket, key, jpeg(311))
     uri = uri_of(stack.s3_bucket, key)
-    until(lambda: first(api, jpeg(311))["uri"] == uri)
+    eventually_sync(lambda: first(api, jpeg(311))["uri"] == uri)
     assert search(api, jpeg(310), k=1, near_duplicates="keep").json()["results"][0]["score"] < 0.99
     assert len(rows(stack, uri)) == 1
 
@@ -103,7 +92,7 @@ def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_self_alone(stack, 
 )
 def test_an_object_that_is_no_picture_is_rejected_with_its_reason(stack, bucket, name, data, reason):
     obstore.put(bucket, f"bad/{name}", data)
-    row = until(lambda: settled(stack, f"bad/{name}"))
+    row = eventually_sync(lambda: settled(stack, f"bad/{name}"))
     assert row[1] == "rejected"
     assert reason in row[2]
 
@@ -123,7 +112,7 @@ def test_a_store_may_tell_by_webhook_what_it_has(stack, api, bucket, valkey):
     assert answer.status_code == 202
     assert answer.json()["accepted"] == 1
     assert "not ours" in answer.json()["refused"][0]["reason"]
-    assert until(lambda: settled(stack, key))[1] == "indexed"
+    assert eventually_sync(lambda: settled(stack, key))[1] == "indexed"
     assert_problem(tell(api, stack, {"Records": [record]}, token="wrong"), 401)
 
 
@@ -135,14 +124,14 @@ def test_entries_that_nobody_can_use_become_dead_letters_with_reasons(running, s
         {"kind": "created", "uri": f"s3://{stack.s3_bucket}/../x", "image_id": "zwölf", "etag": ""},
     ):
         valkey.xadd(STREAM, fields)
-    letters = until(lambda: (found := api.get("/dead-letters").json()) and len(found) >= 4 and found)
+    letters = eventually_sync(lambda: (found := api.get("/dead-letters").json()) and len(found) >= 4 and found)
     assert all(letter["reason"] for letter in letters)
     assert "never/was.jpg" in " ".join(letter["uri"] for letter in letters)
     listed = running.command("dead-letters", "list")
     assert "no such object" in " ".join(listed.stdout.split())
-    until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+    eventually_sync(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
     assert api.post("/dead-letters/retry", json={}).json()["retried"] >= 4
-    until(lambda: len(api.get("/dead-letters").json()) >= 4)  # as hopeless as before
+    eventually_sync(lambda: len(api.get("/dead-letters").json()) >= 4)  # as hopeless as before
 
 
 def test_what_the_stream_forgot_between_upload_and_indexing_is_indexed_all_the_same(stack, api, valkey):
@@ -153,11 +142,11 @@ def test_what_the_stream_forgot_between_upload_and_indexing_is_indexed_all_the_s
         valkey.flushdb()
         accepted.append(answer.json()["id"])
     status = lambda: [api.get(f"/images/{image_id}").json()["status"] for image_id in accepted]  # noqa: E731
-    until(lambda: set(status()) == {"indexed"}, 90)
+    eventually_sync(lambda: set(status()) == {"indexed"}, 90)
 
 
 def test_the_stream_is_trimmed_behind_what_is_acknowledged(api, valkey):
-    until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+    eventually_sync(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
 
     def trimmed():
         try:
@@ -166,5 +155,5 @@ def test_the_stream_is_trimmed_behind_what_is_acknowledged(api, valkey):
             return False
         return valkey.xlen(STREAM) <= 1
 
-    until(trimmed, 60)
+    eventually_sync(trimmed, 60)
     assert [group["name"] for group in valkey.xinfo_groups(STREAM)] == [GROUP]

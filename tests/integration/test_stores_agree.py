@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from pymilvus import MilvusClient
 
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import indexed, search
-from tests.integration.test_store_events import bucket, until  # noqa: F401 - a fixture
+from tests.integration.test_store_events import bucket  # noqa: F401 - a fixture
 from tests.pictures import jpeg
 
 pytestmark = pytest.mark.stack
@@ -29,7 +30,7 @@ def at_rest(api):
         stats = api.get("/stats").json()
         return stats["images"]["pending"] == stats["stream"]["pending"] == stats["stream"]["lag"] == 0
 
-    until(rests)
+    eventually_sync(rests)
 
 
 def execute(stack, statement, *values):
@@ -62,8 +63,8 @@ def test_what_differs_is_named_told_in_stats_and_repaired(running, stack, api, b
     assert running.command("reconcile", "--repair").returncode == 1
     found = search(api, jpeg(501), near_duplicates="keep").json()["results"]
     assert lost in [hit["id"] for hit in found if hit["score"] > 0.99]
-    until(lambda: search(api, jpeg(502), k=1, near_duplicates="keep").json()["results"][0]["score"] > 0.99)
-    until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+    eventually_sync(lambda: search(api, jpeg(502), k=1, near_duplicates="keep").json()["results"][0]["score"] > 0.99)
+    eventually_sync(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
     again = running.command("reconcile", "--repair")
     assert again.returncode == 0, again.stdout + again.stderr
     assert api.get("/stats").json()["differences"] == []
@@ -88,11 +89,11 @@ def test_a_collection_is_built_beside_the_live_one_while_indexing_goes_on(runnin
     going = threading.Thread(target=go_on)
     going.start()
     try:
-        until(lambda: added)
+        eventually_sync(lambda: added)
         api.delete(f"/images/{deleted}")
         obstore.put(bucket, "built/a.jpg", jpeg(513))
         built = running.command(*words)
-        until(lambda: len(added) > 3)
+        eventually_sync(lambda: len(added) > 3)
     finally:
         stop.set()
         going.join()
@@ -100,14 +101,14 @@ def test_a_collection_is_built_beside_the_live_one_while_indexing_goes_on(runnin
         assert built.returncode == 0, built.stdout + built.stderr
         assert f"{name} is ready" in built.stdout
         assert not failed
-        until(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
+        eventually_sync(lambda: api.get("/stats").json()["stream"]["pending"] == 0)
         live = api.get("/stats").json()["live_release"]["collection"]
 
         def ids(name):
             words = {"filter": "id >= 0", "output_fields": ["id"], "limit": 16384, "consistency_level": "Strong"}
             return {row["id"] for row in milvus.query(name, **words)}
 
-        until(lambda: ids(f"images_{name}") == ids(live))
+        eventually_sync(lambda: ids(f"images_{name}") == ids(live))
         assert {changed, *added} <= ids(f"images_{name}")
         assert deleted not in ids(f"images_{name}")
         assert running.command("reconcile").returncode == 0

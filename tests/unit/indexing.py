@@ -93,12 +93,6 @@ async def working(world, **values):
     await asyncio.wait_for(task, 5)
 
 
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.01)
-
-
 def status(world, event):
     return world.catalog.images[event.image_id].status
 

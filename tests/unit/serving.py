@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from gateway.main import build, create_app
+from tests.clock import Clock
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
@@ -34,7 +35,7 @@ class Serving:
     def __init__(self, **settings):
         self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
         self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
-        self.pool = ThreadPoolExecutor(2)
+        self.pool, self.clock = ThreadPoolExecutor(2), Clock()
         self.release_repository, self.models = FakeReleases(self.catalog), FakeModelControl()
         self.interaction_queue, self.interaction_repository, self.experiment_repository = (
             FakeInteractionQueue(),
@@ -60,7 +61,7 @@ class Serving:
             counts=self.counts,
         )
         settings = {"recall_share": 0, "user_id_key": KEY} | settings
-        self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool)
+        self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool, clock=self.clock)
         self.app = create_app()
         self.app.state.gateway = self.gateway
         self.client = self.client_from("127.0.0.1")

@@ -7,8 +7,9 @@ import pytest
 
 from indexer.sources import change_feed_consumer
 from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
+from tests.eventually import eventually
 from tests.pictures import jpeg
-from tests.unit.indexing import settled, until, working
+from tests.unit.indexing import settled, working
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.images import Status
 from visualsearch.domain.indexing import Change, EventKind
@@ -64,10 +65,10 @@ async def test_a_picture_put_straight_into_the_bucket_is_indexed_and_one_removed
     begin = 2**62
     async with following(world, log), working(world):
         await put(world, log, "cats/a b.jpg", jpeg(1), begin)
-        await until(lambda: [i.status for i in world.catalog.images.values()] == [Status.INDEXED])
+        await eventually(lambda: [i.status for i in world.catalog.images.values()] == [Status.INDEXED])
         await world.object_store.delete("cats/a b.jpg")
         log.changes.append(Change(EventKind.DELETED, "cats/a b.jpg", "", begin + 1))
-        await until(lambda: not world.catalog.images)
+        await eventually(lambda: not world.catalog.images)
     assert not world.vectors.searchable
 
 
@@ -77,7 +78,7 @@ async def test_what_came_by_the_gateway_is_not_told_twice(world, log):
     async with following(world, log):
         await put(world, log, "a.jpg", jpeg(1), 2**62)
         await put(world, log, "b.jpg", jpeg(2), 2**62 + 1)
-        await until(lambda: told(world))
+        await eventually(lambda: told(world))
     assert told(world) == [(EventKind.CREATED, world.object_store.uri("b.jpg"))]
 
 
@@ -86,14 +87,14 @@ async def test_kept_queries_and_probes_are_no_news(world, log):
         await put(world, log, "queries/7", jpeg(1), 2**62)
         await put(world, log, ".visualsearch/probe", b"probe", 2**62)
         await put(world, log, "a.jpg", jpeg(2), 2**62 + 1)
-        await until(lambda: told(world))
+        await eventually(lambda: told(world))
     assert told(world) == [(EventKind.CREATED, world.object_store.uri("a.jpg"))]
 
 
 async def test_a_key_that_cannot_be_stored_is_rejected_with_a_reason(world, log):
     async with following(world, log), working(world):
         log.changes.append(Change(EventKind.CREATED, "a\x01b.jpg", "", 2**62))
-        await until(lambda: world.events.dead)
+        await eventually(lambda: world.events.dead)
     (letter,) = world.events.dead.values()
     assert "control characters" in letter.reason
 
@@ -101,41 +102,41 @@ async def test_a_key_that_cannot_be_stored_is_rejected_with_a_reason(world, log)
 async def test_following_is_taken_up_where_it_ended(world, log):
     async with following(world, log):
         await put(world, log, "a.jpg", jpeg(1), 2**62)
-        await until(lambda: world.catalog.positions.get("bucket") == 2**62)
+        await eventually(lambda: world.catalog.positions.get("bucket") == 2**62)
     async with following(world, log, "two"):
-        await until(lambda: len(log.since) == 2)
+        await eventually(lambda: len(log.since) == 2)
     assert 0 < 2**62 - log.since[1] <= change_feed_consumer.OVERLAP_NS
 
 
 @pytest.mark.parametrize("server", ["catalog", "events"])
 async def test_nothing_is_forgotten_while_a_server_is_away(world, log, server):
     async with following(world, log):
-        await until(lambda: log.since)
+        await eventually(lambda: log.since)
         getattr(world, server).down = True
         await put(world, log, "a.jpg", jpeg(1), 2**62)
         await asyncio.sleep(0.1)
         getattr(world, server).down = False
-        await until(lambda: told(world))
+        await eventually(lambda: told(world))
 
 
 async def test_a_store_that_went_away_is_followed_again(world, log):
     async with following(world, log):
-        await until(lambda: log.since)
+        await eventually(lambda: log.since)
         log.away = True
         await asyncio.sleep(0.05)
         log.away = False
         await put(world, log, "a.jpg", jpeg(1), 2**62)
-        await until(lambda: told(world))
+        await eventually(lambda: told(world))
 
 
 async def test_of_two_one_follows_and_the_other_takes_over(world, log):
     async with following(world, log, "two"):
-        await until(lambda: log.since)
+        await eventually(lambda: log.since)
         async with following(world, log, "one"):
             await asyncio.sleep(0.1)
             assert len(log.since) == 1
     async with following(world, log, "three"):
-        await until(lambda: len(log.since) == 2)
+        await eventually(lambda: len(log.since) == 2)
 
 
 def a_sweep(world, every_s=60.0):
@@ -156,7 +157,7 @@ async def test_the_sweep_finds_what_changed_unseen_and_then_is_content(world):
     await world.object_store.put("a.jpg", jpeg(2))
     assert await a_sweep(world).sweep() == 1
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert await a_sweep(world).sweep() == 0
 
 
@@ -164,7 +165,7 @@ async def test_the_sweep_tells_a_rejected_object_once(world):
     await world.object_store.put("text.jpg", b"no picture")
     assert await a_sweep(world).sweep() == 1
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert await a_sweep(world).sweep() == 0
 
 
@@ -173,7 +174,7 @@ async def test_of_many_indexers_one_sweeps(world):
     stop = asyncio.Event()
     sweeps = [BucketSweep(str(number), world.events, world.catalog, world.object_store, 60.0) for number in range(3)]
     tasks = [asyncio.create_task(sweep.run(stop)) for sweep in sweeps]
-    await until(lambda: told(world))
+    await eventually(lambda: told(world))
     await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*tasks)

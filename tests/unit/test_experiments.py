@@ -127,7 +127,7 @@ async def start(serving, *variants, name="one", **more):
     body = {"name": name, "variants": [{"name": "a"}, *variants], **more}
     assert (await serving.client.post("/experiments", json=body)).status_code == 201
     answer = await serving.client.post(f"/experiments/{name}/start")
-    serving.gateway.search._experiments._until = 0
+    serving.clock.advance(60)
     return answer
 
 
@@ -214,7 +214,7 @@ async def test_definitions_are_asked_for_once_a_second_and_outlive_the_catalog(s
     assert CACHE_S <= 1
     assert not asked
     serving.experiment_repository.down = True
-    serving.gateway.search._experiments._until = 0
+    serving.clock.advance(60)
     assert "experiments" in (await serving.search(jpeg(1), user_id="1")).json()
     assert asked
 

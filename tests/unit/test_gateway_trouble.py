@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from gateway.api.middleware import MAX_BODY_BYTES
+from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain.errors import ConfigurationError
@@ -59,10 +60,7 @@ async def test_a_full_encoder_is_a_503_and_is_counted(serving):
 async def test_an_upload_that_cannot_be_kept_leaves_nothing_behind(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.upload(jpeg(1)), 503)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not serving.catalog.images
-    assert not serving.object_store.objects
+    await eventually(lambda: not serving.catalog.images and not serving.object_store.objects)
     assert not serving.events.entries
 
 
@@ -79,12 +77,12 @@ async def test_readiness_names_the_server_that_is_away(serving, name):
 
 async def test_readiness_does_not_wait_for_a_server_that_hangs_nor_blame_another(serving):
     await serving.gateway.releases.live()
-    serving.gateway.releases._until = 0
+    serving.clock.advance(60)
 
     async def hang():
         await asyncio.sleep(60)
 
-    serving.catalog.check = serving.catalog.live_release = hang
+    serving.catalog.check = serving.release_repository.records = hang
     async with asyncio.timeout(10):
         assert (await serving.client.get("/ready")).json()["not_ready"] == ["postgres"]
 

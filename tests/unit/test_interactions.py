@@ -10,6 +10,7 @@ from gateway.interactions.interaction_recorder import InteractionRecorder
 from indexer.maintenance.retention import Retention
 from indexer.pipeline import interaction_writer
 from indexer.pipeline.interaction_writer import InteractionWriter
+from tests.eventually import eventually
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.interaction_queue import FakeInteractionQueue
 from tests.fakes.interaction_repository import FakeInteractions
@@ -30,12 +31,6 @@ def quick(monkeypatch):
 
 def search(number: int) -> Search:
     return Search(number, "v1", (1, 2, 3))
-
-
-async def until(true):
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - whatever it waits for tells nobody
-            await asyncio.sleep(0.005)
 
 
 def test_a_user_has_one_pseudonym_that_fits_and_that_only_the_key_tells():
@@ -95,7 +90,7 @@ async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
         interaction_recorder.searched(search(number))
     await asyncio.sleep(0.02)
     interaction_queue.down = False
-    await until(lambda: "2 searches are lost" in caplog.text)
+    await eventually(lambda: "2 searches are lost" in caplog.text)
     assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2]
     await interaction_recorder.close()
 
@@ -141,7 +136,7 @@ async def test_no_user_is_kept_where_there_is_no_key():
 async def test_the_spool_is_in_the_metrics():
     async with Serving() as serving:
         await serving.search(jpeg(1))
-        await until(lambda: serving.interaction_queue.entries)
+        await eventually(lambda: serving.interaction_queue.entries)
         assert "visualsearch_interactions_waiting 1.0" in (await serving.client.get("/metrics")).text
 
 
@@ -169,7 +164,7 @@ class Writing:
 async def test_what_is_spooled_is_written_and_taken_off():
     async with Writing() as at:
         await at.interaction_queue.append([search(1), Click(1, 2, 1)])
-        await until(lambda: not at.interaction_queue.entries)
+        await eventually(lambda: not at.interaction_queue.entries)
         assert len(at.interaction_repository.told) == 2
 
 
@@ -180,7 +175,7 @@ async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back
         await asyncio.sleep(0.05)
         assert len(at.interaction_queue.entries) == 1
         at.interaction_repository.down = False
-        await until(lambda: not at.interaction_queue.entries)
+        await eventually(lambda: not at.interaction_queue.entries)
         assert len(at.interaction_repository.searches) == 1
 
 
@@ -197,7 +192,7 @@ async def test_what_is_written_but_not_taken_off_is_not_written_again():
 
         at.interaction_queue.done = unlucky
         await at.interaction_queue.append([search(1)])
-        await until(lambda: not at.interaction_queue.entries)
+        await eventually(lambda: not at.interaction_queue.entries)
         assert len(at.interaction_repository.told) == 1
 
 
@@ -205,7 +200,7 @@ async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
     async with Writing() as at:
         await at.interaction_queue.append([search(1), search(2**63), search(2)])
         at.interaction_queue.entries["x"] = "nothing that is known"
-        await until(lambda: not at.interaction_queue.entries)
+        await eventually(lambda: not at.interaction_queue.entries)
         assert [one.query_image_id for one in at.interaction_repository.searches] == [1, 2]
         assert len(at.interaction_queue.dead) == 2
     assert "put aside" in caplog.text
@@ -215,7 +210,7 @@ async def test_a_click_on_what_never_was_is_dropped_and_said(caplog):
     async with Writing() as at:
         at.interaction_repository.real = {1, 2}
         await at.interaction_queue.append([Click(1, 2, 1, checked=False), Click(1, 3, 1, checked=False)])
-        await until(lambda: not at.interaction_queue.entries)
+        await eventually(lambda: not at.interaction_queue.entries)
         assert len(at.interaction_repository.told) == 1
     assert "1 clicks were dropped" in caplog.text
 

@@ -12,6 +12,7 @@ import pytest
 from compose import probes, supervisor
 from compose.servers import Service
 from compose.supervisor import ManagedProcess
+from tests.eventually import eventually
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -31,22 +32,16 @@ async def keep(tmp_path):
     tasks = []
 
     def one(code: str = SLEEP, probe=lambda: None, **options) -> ManagedProcess:
-        query_image_store = ManagedProcess(
+        managed = ManagedProcess(
             Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, lambda: None
         )
-        tasks.append(asyncio.create_task(query_image_store.keep()))
-        return query_image_store
+        tasks.append(asyncio.create_task(managed.keep()))
+        return managed
 
     yield one
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition):
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - there is nothing to be told by
-            await asyncio.sleep(0.01)
 
 
 class Probe:
@@ -60,9 +55,9 @@ class Probe:
             raise self.error
 
 
-async def pid_of(query_image_store) -> int:
-    await query_image_store.ready.wait()
-    return query_image_store.entry()["pid"]
+async def pid_of(managed) -> int:
+    await managed.ready.wait()
+    return managed.entry()["pid"]
 
 
 def is_gone(pid: int) -> bool:
@@ -70,57 +65,57 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_what_is_killed_is_started_again(keep):
-    query_image_store = keep()
-    first = await pid_of(query_image_store)
+    managed = keep()
+    first = await pid_of(managed)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: query_image_store.restarts == 1)
-    assert await pid_of(query_image_store) != first
+    await eventually(lambda: managed.restarts == 1)
+    assert await pid_of(managed) != first
 
 
 async def test_what_ends_at_once_is_tried_again_with_its_end_told(keep):
-    query_image_store = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
-    await until(lambda: query_image_store.restarts >= 2)
-    assert "ended with 3" in query_image_store.health
-    assert not query_image_store.entry()["ready"]
+    managed = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
+    await eventually(lambda: managed.restarts >= 2)
+    assert "ended with 3" in managed.health
+    assert not managed.entry()["ready"]
 
 
 async def test_what_cannot_be_prepared_says_why_and_is_tried_again(keep):
     def prepare():
         raise RuntimeError("the disk is full")
 
-    query_image_store = keep(prepare=prepare)
-    await until(lambda: query_image_store.restarts >= 2)
-    assert "the disk is full" in query_image_store.health
+    managed = keep(prepare=prepare)
+    await eventually(lambda: managed.restarts >= 2)
+    assert "the disk is full" in managed.health
 
 
 async def test_what_lives_but_fails_its_probe_is_killed_and_started_again(keep):
     probe = Probe()
-    query_image_store = keep(probe=probe, patience_s=0.1)
-    first = await pid_of(query_image_store)
+    managed = keep(probe=probe, patience_s=0.1)
+    first = await pid_of(managed)
     probe.error = TimeoutError("hangs")
-    await until(lambda: query_image_store.restarts == 1)
+    await eventually(lambda: managed.restarts == 1)
     probe.error = None
-    assert await pid_of(query_image_store) != first
+    assert await pid_of(managed) != first
 
 
 async def test_what_is_broken_for_good_is_not_waited_for(keep):
     probe = Probe()
-    query_image_store = keep(probe=probe, patience_s=3600)
-    await pid_of(query_image_store)
+    managed = keep(probe=probe, patience_s=3600)
+    await pid_of(managed)
     probe.error = probes.Broken("the process of the model is dead")
-    await until(lambda: query_image_store.restarts == 1)
+    await eventually(lambda: managed.restarts == 1)
 
 
 async def test_what_only_waits_for_others_is_not_ready_and_not_killed(keep):
     probe = Probe()
-    query_image_store = keep(probe=probe, alive=Probe(), patience_s=0.05)
-    first = await pid_of(query_image_store)
+    managed = keep(probe=probe, alive=Probe(), patience_s=0.05)
+    first = await pid_of(managed)
     probe.error = OSError("a server behind it is away")
-    await until(lambda: not query_image_store.entry()["ready"])
+    await eventually(lambda: not managed.entry()["ready"])
     await asyncio.sleep(0.2)
-    assert "a server behind it is away" in query_image_store.health
+    assert "a server behind it is away" in managed.health
     probe.error = None
-    assert await pid_of(query_image_store) == first
+    assert await pid_of(managed) == first
 
 
 async def test_one_failed_probe_does_not_make_it_unready(keep):
@@ -133,28 +128,28 @@ async def test_one_failed_probe_does_not_make_it_unready(keep):
         if answer:
             raise answer
 
-    query_image_store = keep(probe=probe)
-    await query_image_store.ready.wait()
-    await until(lambda: len(seen) > 1)
-    assert query_image_store.entry()["ready"]
-    await until(lambda: len(seen) > 3)
-    assert query_image_store.restarts == 0
+    managed = keep(probe=probe)
+    await managed.ready.wait()
+    await eventually(lambda: len(seen) > 1)
+    assert managed.entry()["ready"]
+    await eventually(lambda: len(seen) > 3)
+    assert managed.restarts == 0
 
 
 async def test_stopping_kills_what_does_not_listen(keep):
-    query_image_store = keep(DEAF, stop_s=0.5)
-    pid = await pid_of(query_image_store)
-    await query_image_store.stop()
+    managed = keep(DEAF, stop_s=0.5)
+    pid = await pid_of(managed)
+    await managed.stop()
     assert is_gone(pid)
 
 
 async def test_killing_reaches_children_with_groups_of_their_own(keep):
-    query_image_store = keep(FAMILY)
-    leader = psutil.Process(await pid_of(query_image_store))
-    await until(leader.children)
+    managed = keep(FAMILY)
+    leader = psutil.Process(await pid_of(managed))
+    await eventually(leader.children)
     children = leader.children()
     supervisor.kill_tree(leader.pid)
-    await until(lambda: all(is_gone(child.pid) for child in children))
+    await eventually(lambda: all(is_gone(child.pid) for child in children))
 
 
 async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp_path):
@@ -166,9 +161,9 @@ async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp
         loop.call_soon_threadsafe(begun.set)
         go_on.wait(10)
 
-    query_image_store = keep(f"open({str(tmp_path / 'started')!r}, 'w')", prepare=prepare)
+    managed = keep(f"open({str(tmp_path / 'started')!r}, 'w')", prepare=prepare)
     await begun.wait()
-    await query_image_store.stop()
+    await managed.stop()
     go_on.set()
     await asyncio.sleep(0.3)
     assert not (tmp_path / "started").exists()

@@ -7,9 +7,10 @@ import pytest
 from indexer.maintenance import rebuild as rebuilding
 from indexer.maintenance.rebuild import Rebuild
 from indexer.maintenance.reconcile import Reconcile
+from tests.eventually import eventually
 from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
-from tests.unit.indexing import RELEASE, settled, until, working
+from tests.unit.indexing import RELEASE, settled, working
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.indexing import EventKind
 from visualsearch.domain.releases import Release, ReleaseState
@@ -73,7 +74,7 @@ async def test_new_changed_and_deleted_images_during_the_build_end_up_in_both(wo
         added = await world.upload("new.jpg", jpeg(101))
         kept.append(added.image_id)
         await world.events.publish([world.bare("1.jpg"), world.bare("2.jpg", EventKind.DELETED), added])
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
 
     async with working(world):
         tasks = []

@@ -159,6 +159,6 @@ async def test_a_release_says_itself_how_many_candidates_are_scored_exactly():
         await serving.index(jpeg(1))
         await serving.search(jpeg(1), k="1")
         await serving.recall_repository.search_with(RELEASE.name, {"candidates": 700})
-        serving.gateway.releases._until = 0
+        serving.clock.advance(60)
         await serving.search(jpeg(1), k="1")
         assert serving.vectors.counts_asked == [200, 700]

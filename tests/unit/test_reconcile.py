@@ -6,8 +6,9 @@ import pytest
 
 from indexer.maintenance.external_sort import sorted_lines
 from indexer.maintenance.reconcile import Kind, Reconcile
+from tests.eventually import eventually
 from tests.pictures import jpeg
-from tests.unit.indexing import RELEASE, settled, until, working
+from tests.unit.indexing import RELEASE, settled, working
 from visualsearch.domain.images import NewImage, Status
 from visualsearch.domain.search import VectorRow
 
@@ -36,7 +37,7 @@ async def repaired(world):
     """Repair, let the indexer do its part, and look again."""
     await found(world, repair=True)
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     return await found(world)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from indexer.releases import release_controller
 from indexer.releases.release_controller import ReleaseController
+from tests.eventually import eventually
 from tests.fakes.model_control import FakeModelControl
 from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
-from tests.unit.indexing import until
 from tests.unit.releases import NEW, verdict
 from visualsearch.domain.release_state import Job
 from visualsearch.releases import active_releases
@@ -43,7 +43,7 @@ def a_caretaker(shop, name="one"):
 async def during(shop, *caretakers, condition):
     stop = asyncio.Event()
     running = [asyncio.create_task(one.run(stop)) for one in caretakers]
-    await until(condition)
+    await eventually(condition)
     stop.set()
     await asyncio.gather(*running)
 

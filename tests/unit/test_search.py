@@ -171,29 +171,45 @@ async def test_pictures_beyond_the_queue_are_refused_at_once():
         await ask(serving, jpeg(1))
 
 
-async def test_an_answer_comes_from_one_release_though_another_becomes_live(serving):
+async def test_an_answer_comes_from_the_release_that_it_began_with_though_another_becomes_live(serving):
     image = await serving.index(jpeg(1))
     newer = replace(RELEASE, name="v2", model_version=2, collection="images_v2")
     serving.vectors.rows["images_v2"] = {}
-    promised = asyncio.create_task(ask(serving, jpeg(1)))
-    await asyncio.sleep(0)
+    encoding, switched = asyncio.Event(), asyncio.Event()
+    encode = serving.encoder.encode
+
+    async def encode_after_the_switch(*words):
+        encoding.set()
+        await switched.wait()
+        return await encode(*words)
+
+    serving.encoder.encode = encode_after_the_switch
+    begun = asyncio.create_task(ask(serving, jpeg(1)))
+    await encoding.wait()
     serving.catalog.release_rows = {}
     await serving.catalog.add_release(newer, "live")
-    answer = await promised
-    assert (answer.release, ids(answer)) in [("v1", [image]), ("v2", [])]
+    switched.set()
+    answer = await begun
+    assert (answer.release, ids(answer)) == ("v1", [image])
+    serving.clock.advance(60)
+    after = await ask(serving, jpeg(1))
+    assert (after.release, ids(after)) == ("v2", [])
 
 
-async def test_the_last_known_release_answers_while_the_catalog_hangs(serving):
+async def test_the_last_known_release_answers_while_the_release_repository_hangs(serving):
     releases = serving.gateway.releases
     assert await releases.live() == RELEASE
-    releases._until = 0
+    asked = asyncio.Event()
 
     async def hang():
+        asked.set()
         await asyncio.sleep(60)
 
-    serving.catalog.live_release = hang
+    serving.release_repository.records = hang
+    serving.clock.advance(60)
     async with asyncio.timeout(5):
         assert await releases.live() == RELEASE
+    assert asked.is_set()
 
 
 async def test_a_search_by_embedding_shows_only_what_is_still_there(serving):

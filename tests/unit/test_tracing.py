@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.eventually import eventually
 from tests.otlp_collector import collecting, connected
 from tests.pictures import jpeg
-from tests.unit.indexing import settled, until, working
+from tests.unit.indexing import settled, working
 from tests.unit.serving import Serving
 from visualsearch.observability import tracing
 from visualsearch.observability.log_format import JsonLines
@@ -101,7 +102,7 @@ async def indexed(world, collector, *origins):
     with tracing.exported(collector.url, "indexer"):
         await world.events.publish(events)
         async with working(world):
-            await until(lambda: settled(world))
+            await eventually(lambda: settled(world))
 
 
 async def test_indexing_one_image_belongs_to_its_uploads_trace(collector, world):

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from indexer.pipeline.sweeper import Sweeper
+from tests.eventually import eventually
 from tests.pictures import jpeg
-from tests.unit.indexing import RELEASE, a_worker, settled, status, until, working
+from tests.unit.indexing import RELEASE, a_worker, settled, status, working
 from visualsearch.domain.images import NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.releases.active_releases import Releases
@@ -16,7 +17,7 @@ async def test_events_are_indexed_and_acknowledged(world):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(10)]
     await world.events.publish(events)
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert {status(world, event) for event in events} == {Status.INDEXED}
     assert not world.events.dead
 
@@ -24,7 +25,7 @@ async def test_events_are_indexed_and_acknowledged(world):
 async def test_a_rejected_picture_is_acknowledged_for_its_row_tells_why(world):
     await world.events.publish([await world.upload("a", b"no picture")])
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert not world.events.dead
 
 
@@ -33,7 +34,7 @@ async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(wor
     good = await world.upload("a", jpeg(1))
     await world.events.publish([good])
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert status(world, good) is Status.INDEXED
     assert len(world.events.dead) == len(world.catalog.letters) == 2
     assert all(letter.reason for letter in world.events.dead.values())
@@ -49,13 +50,13 @@ async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliverie
         if server == "events":
             await asyncio.sleep(0.2)
         else:
-            await until(lambda: max(entry.deliveries for entry in world.events.entries.values()) > 4)
+            await eventually(lambda: max(entry.deliveries for entry in world.events.entries.values()) > 4)
         assert not world.events.dead
         assert not any(entry.acknowledged for entry in world.events.entries.values())
         before = len(beats)
-        await until(lambda: len(beats) > before)
+        await eventually(lambda: len(beats) > before)
         getattr(world, server).down = False
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert {status(world, event) for event in events} == {Status.INDEXED}
     assert not world.events.dead
 
@@ -68,7 +69,7 @@ async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibl
     event = await world.upload("a", jpeg(1))
     await world.events.publish([event])
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     (letter,) = world.events.dead.values()
     assert (letter.event, letter.deliveries) == (event, 3)
     assert "a bug" in letter.reason
@@ -81,16 +82,16 @@ async def test_a_worker_without_a_release_waits_for_one(world):
     world.catalog.release_rows.clear()
     await world.events.publish([await world.upload("a", jpeg(1))])
     async with working(world):
-        await until(lambda: world.events.entries["1-0"].deliveries > 1)
+        await eventually(lambda: world.events.entries["1-0"].deliveries > 1)
         await world.catalog.add_release(RELEASE, "live")
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
 
 
 async def test_a_worker_told_to_stop_finishes_what_it_has_in_hand(world):
     event = await world.upload("a", jpeg(1))
     await world.events.publish([event])
     async with working(world):
-        await until(lambda: world.events.entries["1-0"].deliveries)
+        await eventually(lambda: world.events.entries["1-0"].deliveries)
     assert status(world, event) is Status.INDEXED
     assert settled(world)
 
@@ -100,14 +101,14 @@ async def test_a_worker_that_is_cut_off_leaves_its_events_to_others(world):
     slow = asyncio.Event()
     world.object_store.fetch = lambda *_: slow.wait()
     task = asyncio.create_task(a_worker(world).run(asyncio.Event()))
-    await until(lambda: world.events.entries["1-0"].deliveries)
+    await eventually(lambda: world.events.entries["1-0"].deliveries)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not settled(world)
     del world.object_store.fetch
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
 
 
 async def test_a_worker_that_is_cut_off_hands_back_at_once_what_it_holds(world):
@@ -115,13 +116,13 @@ async def test_a_worker_that_is_cut_off_hands_back_at_once_what_it_holds(world):
     slow = asyncio.Event()
     world.object_store.fetch = lambda *_: slow.wait()
     task = asyncio.create_task(a_worker(world, stale_after_s=3600).run(asyncio.Event()))
-    await until(lambda: world.events.entries["1-0"].deliveries)
+    await eventually(lambda: world.events.entries["1-0"].deliveries)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     del world.object_store.fetch
     async with working(world, stale_after_s=3600):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
 
 
 class Killed(BaseException):
@@ -147,7 +148,7 @@ async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_
         with pytest.raises(Killed):
             await a_worker(world).run(asyncio.Event())
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert status(world, good) is Status.INDEXED
     assert status(world, killer) is Status.REJECTED
     assert [letter.event for letter in world.events.dead.values()] == [killer]
@@ -191,7 +192,7 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
     task = asyncio.create_task(a_sweeper(world).run(stop))
     await asyncio.sleep(0.05)
     world.catalog.down = False
-    await until(lambda: event in [entry.event for entry in world.events.entries.values()])
+    await eventually(lambda: event in [entry.event for entry in world.events.entries.values()])
     stop.set()
     await asyncio.wait_for(task, 5)
 
@@ -201,5 +202,5 @@ async def test_a_promise_is_kept_after_the_stream_was_lost(world):
     image = await world.catalog.register(NewImage(world.object_store.uri("a")))
     await a_sweeper(world).sweep()
     async with working(world):
-        await until(lambda: settled(world))
+        await eventually(lambda: settled(world))
     assert world.catalog.images[image.id].status is Status.INDEXED

@@ -16,7 +16,7 @@ from visualsearch.domain.release_state import Job, ReleaseRecord
 from visualsearch.domain.releases import Release, ReleaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from visualsearch.ports import Catalog, Encoder, ReleaseRepository, Vectors
 
@@ -41,7 +41,10 @@ class Releases:
     With a ``log``, canaries and shadows are known too.
     """
 
-    def __init__(self, catalog: Catalog, log: ReleaseRepository | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, log: ReleaseRepository | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._catalog = catalog
         self._log = log
         self._kept: list[ReleaseRecord] = []
@@ -94,8 +97,8 @@ class Releases:
         """Return where every release stands, as of the last half second; of longer ago while the catalog is down."""
         if not self._kept:
             self._kept = await self._ask()
-            self._until = time.monotonic() + CACHE_S
-        elif time.monotonic() >= self._until and (self._asking is None or self._asking.done()):
+            self._until = self._clock() + CACHE_S
+        elif self._clock() >= self._until and (self._asking is None or self._asking.done()):
             # One asks for all, and goes on asking after nobody waits any more: a slow catalog is heard, if late.
             self._asking = asyncio.create_task(self._refresh())
             await asyncio.wait({self._asking}, timeout=REFRESH_S)
@@ -107,7 +110,7 @@ class Releases:
         except Unavailable:
             pass  # what was known before is used on
         finally:
-            self._until = time.monotonic() + CACHE_S
+            self._until = self._clock() + CACHE_S
 
     async def _ask(self) -> list[ReleaseRecord]:
         if self._log is not None:

@@ -33,7 +33,17 @@ def program(name, *words, log):
             process.terminate()
 
 
-class CanaryMonitor:
+def _json(answer):
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise NotReady(answer.text)
+    return answer.json()
+
+
+class NotReady(Exception):
+    """Prometheus or Alertmanager answers 503 while it loads its files."""
+
+
+class Monitoring:
     """A Prometheus that scrapes a stack every second, and an Alertmanager that it tells."""
 
     def __init__(self, prometheus, alertmanager):
@@ -41,7 +51,7 @@ class CanaryMonitor:
         self._alertmanager = httpx.Client(base_url=f"{alertmanager}/api/v2/", timeout=10)
 
     def ask(self, path, **parameters):
-        answer = self._prometheus.get(path, params=parameters).json()
+        answer = _json(self._prometheus.get(path, params=parameters))
         assert answer["status"] == "success", answer
         return answer["data"]
 
@@ -50,7 +60,7 @@ class CanaryMonitor:
 
     def firing(self):
         """Alarms that Alertmanager shows, by name and the server that they name."""
-        alerts = self._alertmanager.get("alerts").json()
+        alerts = _json(self._alertmanager.get("alerts"))
         return {(alert["labels"]["alertname"], alert["labels"].get("server", "")) for alert in alerts}
 
     def until(self, condition, wait_s=90):
@@ -60,7 +70,7 @@ class CanaryMonitor:
             try:
                 if condition():
                     return True
-            except httpx.TransportError:  # it has only just been started
+            except (httpx.TransportError, NotReady):  # it has only just been started
                 pass
             time.sleep(0.2)
         return False
@@ -95,6 +105,6 @@ def watching(running, folder):
         words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus'}")
         words += (f"--web.listen-address=127.0.0.1:{prometheus}",)
         stack.enter_context(program("prometheus", *words, log=folder / "prometheus.log"))
-        watch = CanaryMonitor(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
+        watch = Monitoring(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}")
         stack.callback(watch.close)
         yield watch

@@ -46,7 +46,7 @@ def test_a_search_is_one_trace_from_the_request_to_what_is_written_down_after_it
 
 def test_an_upload_is_one_trace_through_the_stream_into_the_indexer(traces, api, demo_stack):
     accepted, trace = sent(api, "POST", "/images", files={"image": ("x.jpg", jpeg(secrets.randbits(30)))})
-    wanted = {"POST /images", "decode", "postgres promise", "s3 put", "valkey publish", "index"}
+    wanted = {"POST /images", "decode", "postgres register", "s3 put", "valkey publish", "index"}
     wanted |= {
         "load",
         "embed",

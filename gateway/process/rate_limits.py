@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from visualsearch.domain.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from visualsearch.adapters.valkey.request_rates import ValkeyRequestRates
 
 CALLERS = 10_000
@@ -28,13 +30,14 @@ class RateLimit(Protocol):
 class LocalRateLimit:
     """Lets each caller make ``rate`` requests a second, in bursts of up to a second's worth, as this process sees."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
+        self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def take(self, who: str) -> float:
         """Take one request out of an allowance."""
-        now, burst = time.monotonic(), max(1.0, self._rate)
+        now, burst = self._clock(), max(1.0, self._rate)
         allowance, last = self._buckets.pop(who, (burst, now))
         allowance = min(burst, allowance + (now - last) * self._rate)
         refused = allowance < 1
@@ -47,18 +50,21 @@ class LocalRateLimit:
 class SharedRateLimit:
     """Asks Valkey; while that is away, each process lets its own part of the rate through."""
 
-    def __init__(self, shared: ValkeyRequestRates, own: LocalRateLimit) -> None:
+    def __init__(
+        self, shared: ValkeyRequestRates, own: LocalRateLimit, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._shared = shared
         self._own = own
+        self._clock = clock
         self._away_until = 0.0
 
     async def take(self, who: str) -> float:
         """Take one request out of an allowance."""
-        if time.monotonic() >= self._away_until:
+        if self._clock() >= self._away_until:
             try:
                 return await self._shared.take(who)
             except Unavailable:
-                self._away_until = time.monotonic() + AWAY_S
+                self._away_until = self._clock() + AWAY_S
         return await self._own.take(who)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from visualsearch.domain.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FEWEST = 4
 """So many are always taken on: fewer would leave the servers behind it without work while one is awaited."""
@@ -35,12 +35,13 @@ class Admission:
     target_s: float
     limit: float = FIRST
     active: int = 0
+    clock: Callable[[], float] = time.monotonic
     _begin: float = 0.0
     _quickest: float = float("inf")
     _reached: bool = False
 
     def __post_init__(self) -> None:
-        self.limit, self._begin = min(self.limit, self.most), time.monotonic()
+        self.limit, self._begin = min(self.limit, self.most), self.clock()
 
     @property
     def full(self) -> bool:
@@ -58,7 +59,7 @@ class Admission:
         if self.full:
             raise self.refuse()
         self.active += 1
-        begin = time.monotonic()
+        begin = self.clock()
         try:
             yield
             self._learn(begin)
@@ -69,7 +70,7 @@ class Admission:
             self.active -= 1
 
     def _learn(self, begin: float) -> None:
-        now = time.monotonic()
+        now = self.clock()
         self._quickest = min(self._quickest, now - begin)
         if now - self._begin < WINDOW_S:
             return

@@ -1,22 +1,27 @@
 """The contract of the sums by release, kept by the fake and by Valkey alike."""
 
-import asyncio
 import uuid
 
 import pytest
 
+from tests.clock import Clock
 from tests.fakes.release_counters import FakeReleaseCounters
 from visualsearch.adapters.valkey.release_counters import ValkeyReleaseCounters
 from visualsearch.domain.errors import Unavailable
 
 
+@pytest.fixture
+def clock():
+    return Clock()
+
+
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
-async def counts(request):
+async def counts(request, clock):
     if request.param == "fake":
-        yield FakeReleaseCounters()
+        yield FakeReleaseCounters(clock)
         return
     settings = request.getfixturevalue("stack")
-    real = ValkeyReleaseCounters(settings.valkey_url, settings.valkey_password.get_secret_value(), 5.0)
+    real = ValkeyReleaseCounters(settings.valkey_url, settings.valkey_password.get_secret_value(), 5.0, clock)
     yield real
     await real.close()
 
@@ -35,9 +40,9 @@ async def test_what_processes_add_is_summed_by_release_and_counter(counts, name)
     assert sums[other] == {"requests": 7}
 
 
-async def test_what_was_added_before_the_time_asked_for_is_left_out(counts, name):
+async def test_what_was_added_before_the_time_asked_for_is_left_out(counts, clock, name):
     await counts.add({name: {"requests": 1}})
-    await asyncio.sleep(1.1)
+    clock.advance(1.1)
     assert name not in await counts.since(1)
 
 

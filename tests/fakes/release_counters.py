@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from visualsearch.domain.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class FakeReleaseCounters:
     """Counters by release and by series. While ``down`` is set, every call raises ``Unavailable``."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self.down = False
         self.added: list[tuple[float, str, Counter[str]]] = []
         self.totals: dict[str, Counter[str]] = {}
@@ -26,13 +27,13 @@ class FakeReleaseCounters:
 
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
         self._up()
-        self.added += [(time.time(), release, Counter(counters)) for release, counters in counted.items()]
+        self.added += [(self._clock(), release, Counter(counters)) for release, counters in counted.items()]
 
     async def since(self, seconds: float) -> dict[str, Counter[str]]:
         self._up()
         sums: dict[str, Counter[str]] = {}
         for at, release, counters in self.added:
-            if at >= time.time() - seconds:
+            if at >= self._clock() - seconds:
                 sums.setdefault(release, Counter()).update(counters)
         return sums
 

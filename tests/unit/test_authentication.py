@@ -7,6 +7,7 @@ import pytest
 from gateway.authentication import AccessControl
 from gateway.caller import OPERATOR, Caller, Role
 from gateway.process.rate_limits import AWAY_S, CALLERS, LocalRateLimit, SharedRateLimit
+from tests.clock import StillClock
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
 
 STRANGER = Caller("", Role.READ)
@@ -25,14 +26,9 @@ def access():
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock():
     """The time, for a test to move on."""
-
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr("gateway.process.rate_limits.time.monotonic", lambda: Clock.now)
-    return Clock
+    return StillClock()
 
 
 def test_without_keys_anybody_is_the_operator():
@@ -81,7 +77,7 @@ async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
 
 
 async def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(clock):
-    access = AccessControl("", LocalRateLimit(5), False)
+    access = AccessControl("", LocalRateLimit(5, clock), False)
     await take(access, times=5)
     with pytest.raises(RateLimited) as refused:
         await take(access)
@@ -89,27 +85,27 @@ async def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(cloc
 
 
 async def test_the_allowance_grows_back_with_time(clock):
-    access = AccessControl("", LocalRateLimit(5), False)
+    access = AccessControl("", LocalRateLimit(5, clock), False)
     await take(access, times=5)
-    clock.now += 0.5
+    clock.advance(0.5)
     await take(access, times=2)
     with pytest.raises(RateLimited):
         await take(access)
 
 
 async def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
-    access = AccessControl("", LocalRateLimit(1), False)
+    access = AccessControl("", LocalRateLimit(1, clock), False)
     await take(access)
     for _ in range(4):
-        clock.now += 0.24
+        clock.advance(0.24)
         with pytest.raises(RateLimited):
             await take(access)
-    clock.now += 0.1
+    clock.advance(0.1)
     await take(access)
 
 
 async def test_callers_do_not_share_an_allowance(clock):
-    access = AccessControl("", LocalRateLimit(1), False)
+    access = AccessControl("", LocalRateLimit(1, clock), False)
     await take(access, "10.0.0.1")
     await take(access, "10.0.0.2")
     await take(access, "10.0.0.1", Caller("ada", Role.READ))
@@ -119,10 +115,10 @@ async def test_callers_do_not_share_an_allowance(clock):
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_this_machine_is_not_limited_unless_asked_for(clock, address):
-    await take(AccessControl("", LocalRateLimit(1), False), address, times=50)
-    await take(AccessControl("", LocalRateLimit(1), False), address, Caller("ada", Role.READ), times=50)
+    await take(AccessControl("", LocalRateLimit(1, clock), False), address, times=50)
+    await take(AccessControl("", LocalRateLimit(1, clock), False), address, Caller("ada", Role.READ), times=50)
     with pytest.raises(RateLimited):
-        await take(AccessControl("", LocalRateLimit(1), True), address, times=2)
+        await take(AccessControl("", LocalRateLimit(1, clock), True), address, times=2)
 
 
 async def test_no_rate_is_no_limit(clock):
@@ -130,7 +126,7 @@ async def test_no_rate_is_no_limit(clock):
 
 
 async def test_so_many_callers_are_remembered_and_no_more(clock):
-    access = AccessControl("", LocalRateLimit(1), False)
+    access = AccessControl("", LocalRateLimit(1, clock), False)
     for number in range(CALLERS + 1):
         await take(access, f"host{number}")
     await take(access, "host0")
@@ -153,7 +149,7 @@ class Valkey:
 
 async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks_again_later(clock):
     valkey = Valkey()
-    access = AccessControl("", SharedRateLimit(valkey, LocalRateLimit(2)), False)
+    access = AccessControl("", SharedRateLimit(valkey, LocalRateLimit(2, clock), clock), False)
     await take(access, times=5)
     valkey.away = True
     await take(access, times=2)
@@ -161,6 +157,6 @@ async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks
         await take(access)
     assert valkey.asked == 6
     valkey.away = False
-    clock.now += AWAY_S
+    clock.advance(AWAY_S)
     await take(access, times=5)
     assert valkey.asked == 11

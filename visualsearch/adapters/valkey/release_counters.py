@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from visualsearch.adapters.valkey.client import ValkeyClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SLOT_S = 5
 """Counts of so many seconds share a key."""
@@ -24,9 +24,13 @@ BETWEEN = "|"
 class ValkeyReleaseCounters(ValkeyClient):
     """Adds up counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
+    def __init__(self, url: str, password: str, timeout_s: float, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(url, password, timeout_s)
+        self._clock = clock
+
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
         """Add what was counted just now, by release and counter."""
-        key = f"{PREFIX}{int(time.time()) // SLOT_S}"
+        key = f"{PREFIX}{int(self._clock()) // SLOT_S}"
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for release, counters in counted.items():
                 for name, number in counters.items():
@@ -39,7 +43,7 @@ class ValkeyReleaseCounters(ValkeyClient):
 
         Nothing older is in them: a canary has nothing to do with what came before its beginning.
         """
-        now = time.time()
+        now = self._clock()
         slots = range(math.ceil((now - min(seconds, 3600)) / SLOT_S), int(now) // SLOT_S + 1)
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for slot in slots:

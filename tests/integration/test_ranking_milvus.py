@@ -52,7 +52,7 @@ async def search(request, stack):
     vectors = MilvusVectors(stack.milvus_uri, stack.milvus_user, password, CONFIG, 20.0)
     name = f"ranking_{uuid.uuid4().hex[:8]}"
     await vectors.create(name, request.param)
-    async with Serving() as serving:
+    async with Serving(vectors=vectors) as serving:
         every = list(rows(1))
         promised = await serving.catalog.register_all([NewImage(f"s3://images/{row.image_id}") for row in every])
         assert [image.id for image in promised] == [row.image_id for row in every]
@@ -60,7 +60,6 @@ async def search(request, stack):
         for begin in range(0, len(every), 500):
             await vectors.upsert(name, every[begin : begin + 500])
         await vectors.settle(name)
-        serving.gateway.search._vectors = vectors
         yield (
             serving.gateway.search,
             replace(RELEASE, collection=name, search_params=vectors.search_params(request.param)),

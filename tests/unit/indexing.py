@@ -62,6 +62,7 @@ class Indexing:
     def __init__(self, pool: ThreadPoolExecutor):
         self.encoder, self.vectors = Encoder(), Vectors()
         self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
+        self.pool = pool
         self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.object_store, pool)
 
     async def upload(self, key, data):

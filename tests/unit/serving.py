@@ -30,10 +30,14 @@ RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
 
 class Serving:
-    """A gateway over fakes, and a client of it. Settings are given as the environment gives them."""
+    """A gateway over fakes, and a client of it.
 
-    def __init__(self, **settings):
-        self.encoder, self.vectors = FakeEncoder(RELEASE.fingerprint), FakeVectors(RELEASE.collection)
+    Settings are given as the environment gives them. ``vectors`` and ``background_vectors`` replace the fakes.
+    """
+
+    def __init__(self, *, vectors=None, background_vectors=None, **settings):
+        self.encoder = FakeEncoder(RELEASE.fingerprint)
+        self.vectors = vectors or FakeVectors(RELEASE.collection)
         self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
         self.pool, self.clock = ThreadPoolExecutor(2), Clock()
         self.release_repository, self.models = FakeReleases(self.catalog), FakeModelControl()
@@ -55,7 +59,7 @@ class Serving:
             interaction_repository=self.interaction_repository,
             experiment_repository=self.experiment_repository,
             recall_repository=self.recall_repository,
-            background_vectors=self.vectors,
+            background_vectors=background_vectors or self.vectors,
             release_repository=self.release_repository,
             models=self.models,
             counts=self.counts,

@@ -4,8 +4,10 @@ import asyncio
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway.search.recall_monitor import RecallMonitor
+from tests.eventually import eventually
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.vectors import FakeVectors
@@ -49,10 +51,8 @@ def log():
     return FakeRecallSamples(FakeCatalog())
 
 
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.001)
+def shed():
+    return REGISTRY.get_sample_value("visualsearch_recall_proxy_samples_total", {"outcome": "shed"}) or 0
 
 
 async def answered(vectors, query, leave_out=0):
@@ -95,28 +95,28 @@ async def test_a_sampled_answer_is_compared_with_a_thorough_one(filled, log):
     found = await answered(filled, unit(99), leave_out=3)
     proxy.offer(RELEASE, unit(99), Filter(), found)
     filled.go.set()
-    await until(lambda: log.samples)
+    await eventually(lambda: log.samples)
     assert await log.since(60) == {RELEASE.name: Recall(7, 10, 1)}
     await proxy.close()
 
 
 async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
     proxy = RecallMonitor(filled, log, 1.0, rest=0)
-    found = await answered(filled, unit(99))
+    found, before = await answered(filled, unit(99)), shed()
     for _ in range(50):
         proxy.offer(RELEASE, unit(99), Filter(), found)
     filled.go.set()
-    await until(lambda: log.samples)
-    await asyncio.sleep(0.01)
+    await eventually(lambda: log.samples)
+    assert shed() == before + 49
     assert len(log.samples) == 1
     await proxy.close()
 
 
 async def test_nothing_is_looked_at_while_requests_wait(filled, log):
     proxy = RecallMonitor(filled, log, 1.0, busy=lambda: True, rest=0)
-    filled.go.set()
+    before = shed()
     proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
-    await asyncio.sleep(0.01)
+    assert shed() == before + 1
     assert filled.counts_asked == [40]
     await proxy.close()
 
@@ -125,19 +125,25 @@ async def test_no_more_than_the_share_is_sampled(filled, log):
     proxy = RecallMonitor(filled, log, 0.0, rest=0)
     for _ in range(50):
         proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
-    await asyncio.sleep(0.01)
-    assert not log.samples
+    every = RecallMonitor(filled, log, 1.0, rest=0)
+    every.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
+    filled.go.set()
+    await eventually(lambda: log.samples)
+    assert len(log.samples) == 1, "a query of the first monitor would have been measured before"
+    await every.close()
     await proxy.close()
 
 
 async def test_a_search_is_answered_while_its_recall_cannot_be_measured():
-    async with Serving(recall_share=1) as serving:
+    never_answers = SlowVectors(RELEASE.collection)
+    async with Serving(background_vectors=never_answers, recall_share=1) as serving:
         for seed in range(3):
             await serving.index(jpeg(seed))
-        serving.gateway.recall._vectors = SlowVectors()
         answer = await serving.search(jpeg(1), k="2")
         assert answer.status_code == 200
         assert len(answer.json()["results"]) == 2
+        await eventually(lambda: never_answers.counts_asked)
+        assert not serving.recall_repository.samples
 
 
 async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
@@ -145,7 +151,7 @@ async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
         for seed in range(3):
             await serving.index(jpeg(seed))
         await serving.search(jpeg(1), k="2")
-        await until(lambda: serving.recall_repository.samples)
+        await eventually(lambda: serving.recall_repository.samples)
         stats = (await serving.client.get("/stats")).json()
         assert stats["recall"] == [{"release": "v1", "recall": 1.0, "hits": 3, "expected": 3, "queries": 1}]
         text = (await serving.client.get("/metrics")).text

@@ -37,7 +37,7 @@ async def shop(world, monkeypatch):
 def a_caretaker(shop, name="one"):
     names = ("encoder", "vectors", "catalog", "events", "object_store", "release_repository", "models")
     stores = SimpleNamespace(**{each: getattr(shop, each) for each in names})
-    return ReleaseController(name, stores, StubGate(), shop.ingest._pool)
+    return ReleaseController(name, stores, StubGate(), shop.pool)
 
 
 async def during(shop, *caretakers, condition):

@@ -63,7 +63,7 @@ class CanaryMonitor:
         """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
         while True:
             await asyncio.sleep(TURN_S)
-            await self._release_router.flush()
+            await self.flush()
             try:
                 if await self._events.lease(LEASE, self._name, LEASE_S):
                     await self.judge()
@@ -71,6 +71,10 @@ class CanaryMonitor:
                 log.warning("the canary is not watched: %s", error)
             except Exception:
                 log.exception("the canary is not watched")
+
+    async def flush(self) -> None:
+        """Add this process' counts to the shared ones."""
+        await self._release_router.flush()
 
     async def judge(self) -> None:
         """Look at the canary, where there is one: roll it back, ramp it up, or leave it."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from tests.eventually import eventually
 from tests.fakes.catalog import FakeCatalog
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.images import PostgresCatalog
@@ -273,8 +274,7 @@ async def test_a_call_given_up_leaves_the_catalog_usable(database):
         server.execute("LOCK TABLE images")
         with pytest.raises(Unavailable):
             await catalog.counts()
-    await asyncio.sleep(0.5)
-    await catalog.counts()
+    await eventually(catalog.counts, within_s=5, errors=Unavailable)
     await catalog.close()
 
 

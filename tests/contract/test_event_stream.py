@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import redis.asyncio as aioredis
 
+from tests.eventually import eventually
 from tests.fakes.event_stream import FakeEventStream
 from visualsearch.adapters.valkey.event_stream import DEAD, GROUP, STREAM, ValkeyEventStream
 from visualsearch.domain.errors import Unavailable
@@ -99,10 +100,13 @@ async def test_the_state_says_how_far_indexing_is_behind(events):
     idle = await events.state()
     assert (idle.lag, idle.pending, idle.dead_letters, idle.oldest_pending_s) == (0, 0, 0, 0.0)
     await events.publish(MADE)
-    await asyncio.sleep(0.02)
-    fresh = await events.state()
-    assert (fresh.lag, fresh.pending) == (3, 0)
-    assert fresh.oldest_pending_s > 0, "what nobody has read yet counts too"
+
+    async def unread():
+        fresh = await events.state()
+        assert (fresh.lag, fresh.pending) == (3, 0)
+        return fresh.oldest_pending_s > 0
+
+    assert await eventually(unread), "what nobody has read yet counts too"
     first, second = await read(events, count=2)
     await events.acknowledge([first.entry_id])
     await events.dead_letter(second, "why")
@@ -213,8 +217,7 @@ async def test_a_lease_is_held_by_one_until_it_ends(events):
     assert await events.lease("task", "one", 0.3)
     assert not await events.lease("task", "two", 0.3)
     assert await events.lease("task", "one", 0.3)
-    await asyncio.sleep(0.4)
-    assert await events.lease("task", "two", 0.3)
+    await eventually(lambda: events.lease("task", "two", 0.3))
     assert not await events.lease("task", "one", 0.3)
 
 

@@ -102,8 +102,9 @@ async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
     async with database(stack) as catalog:
         log = PostgresReleases(catalog.database)
         await put(log, STANDING)
-        moving = asyncio.create_task(put_and_hang(log))
-        await asyncio.sleep(0.3)
+        begun = asyncio.Event()
+        moving = asyncio.create_task(put_and_hang(log, begun))
+        await begun.wait()
         async with catalog.database.connection() as connection:
             # What the server sees of a killed client: a connection that ends.
             await connection.execute(
@@ -117,9 +118,10 @@ async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
         assert [one.state for one in await log.records()] == [ReleaseState.READY]
 
 
-async def put_and_hang(log):
+async def put_and_hang(log, begun):
     async with log.switching() as book:
         await book.put(replace(STANDING, state=ReleaseState.LIVE))
+        begun.set()
         await asyncio.sleep(5)
 
 

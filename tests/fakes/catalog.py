@@ -22,6 +22,7 @@ class FakeCatalog:
 
     def __init__(self) -> None:
         self.down = False
+        self.refused = 0
         self.images: dict[int, Image] = {}
         self.promised_at: dict[int, datetime] = {}
         self.phashes: dict[int, int] = {}
@@ -37,6 +38,7 @@ class FakeCatalog:
 
     def _up(self) -> None:
         if self.down:
+            self.refused += 1
             raise Unavailable("Postgres")
 
     def _next_id(self) -> int:

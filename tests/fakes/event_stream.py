@@ -31,6 +31,7 @@ class FakeEventStream:
 
     def __init__(self) -> None:
         self.down = False
+        self.refused = 0
         self.entries: dict[str, Entry] = {}
         self.dead: dict[str, DeadLetter] = {}
         self.begun: dict[str, int] = {}
@@ -39,6 +40,7 @@ class FakeEventStream:
 
     def _up(self) -> None:
         if self.down:
+            self.refused += 1
             raise Unavailable("Valkey")
 
     def _next_id(self) -> str:

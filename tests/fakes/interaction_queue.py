@@ -20,6 +20,7 @@ class FakeInteractionQueue:
 
     def __init__(self, limit: int = 1000) -> None:
         self.down = False
+        self.refused = 0
         self.entries: dict[str, str] = {}
         self.read_at: dict[str, float] = {}
         self.dead: list[tuple[str, str]] = []
@@ -33,6 +34,7 @@ class FakeInteractionQueue:
 
     def _up(self) -> None:
         if self.down:
+            self.refused += 1
             raise Unavailable("Valkey")
 
     async def append(self, told: Sequence[Interaction]) -> None:

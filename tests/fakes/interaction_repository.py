@@ -20,6 +20,7 @@ class FakeInteractions:
 
     def __init__(self) -> None:
         self.down = False
+        self.refused = 0
         self.told: dict[str, Interaction] = {}
         self.real: set[int] = set()
         """Ids of queries and images that unchecked clicks may refer to."""
@@ -27,6 +28,7 @@ class FakeInteractions:
 
     def _up(self) -> None:
         if self.down:
+            self.refused += 1
             raise Unavailable("Postgres")
 
     async def write(self, told: Sequence[Interaction]) -> WriteResult:

@@ -9,6 +9,8 @@ import pytest
 
 from gateway.search import decoder
 from gateway.search.admission import BACK_OFF, FEWEST, FIRST, WINDOW_S, Admission
+from tests.clock import StillClock
+from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain.errors import BrokenImage, Overloaded, Unavailable, VisualSearchError
@@ -17,20 +19,15 @@ TARGET_S = 0.5
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock():
     """The time, for a test to move on."""
-
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr("gateway.search.admission.time.monotonic", lambda: Clock.now)
-    return Clock
+    return StillClock()
 
 
 def answer(admission, clock, seconds, error=None):
     """One search that takes so long."""
     with suppress(VisualSearchError), admission.slot():
-        clock.now += seconds
+        clock.advance(seconds)
         if error:
             raise error
 
@@ -47,47 +44,47 @@ def fill(admission, count):
 
 
 def test_as_many_as_the_limit_are_taken_on(clock):
-    admission = Admission(8, TARGET_S)
+    admission = Admission(8, TARGET_S, clock=clock)
     fill(admission, 8)
     be_refused(admission)
     assert admission.active == 0
 
 
 def test_when_even_the_quickest_answer_of_a_window_is_late_fewer_are_taken_on(clock):
-    admission = Admission(128, TARGET_S)
+    admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit == FIRST * BACK_OFF
 
 
 def test_one_answer_in_time_shows_that_there_is_no_standing_queue(clock):
-    admission = Admission(128, TARGET_S)
+    admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, WINDOW_S / 2)
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit == FIRST
 
 
 def test_answers_that_never_came_count_as_late_ones(clock):
-    admission = Admission(128, TARGET_S)
+    admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 2 * TARGET_S, Unavailable("Triton"))
     assert admission.limit < FIRST
 
 
 def test_a_broken_picture_tells_nothing_about_how_busy_the_servers_are(clock):
-    admission = Admission(128, TARGET_S)
+    admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 0, BrokenImage("The picture is damaged and cannot be decoded."))
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit < FIRST
 
 
 def test_the_limit_never_falls_so_low_that_the_servers_have_nothing_to_do(clock):
-    admission = Admission(128, TARGET_S)
+    admission = Admission(128, TARGET_S, clock=clock)
     for _ in range(100):
         answer(admission, clock, 2 * TARGET_S)
     assert admission.limit == FEWEST
 
 
 def test_the_limit_grows_only_while_it_is_reached_and_answers_are_in_time(clock):
-    admission = Admission(FIRST + 2, TARGET_S)
+    admission = Admission(FIRST + 2, TARGET_S, clock=clock)
     answer(admission, clock, 2 * WINDOW_S)
     assert admission.limit == FIRST
     for _ in range(5):
@@ -122,10 +119,11 @@ async def test_what_is_refused_is_not_read():
 
 
 async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatch):
-    answered = threading.Event()
+    decoding, answered = threading.Event(), threading.Event()
     decode = decoder.decode
 
     def slow(*values):
+        decoding.set()
         assert answered.wait(30), "nothing was answered meanwhile: decoding has blocked the event loop"
         return decode(*values)
 
@@ -133,7 +131,7 @@ async def test_while_a_picture_is_decoded_other_requests_are_answered(monkeypatc
         await serving.index(jpeg(1))
         monkeypatch.setattr(decoder, "decode", slow)
         search = asyncio.create_task(serving.search(jpeg(1)))
-        await asyncio.sleep(0)
+        await eventually(decoding.is_set)
         assert (await serving.client.get("/health")).status_code == 200
         answered.set()
         assert (await search).status_code == httpx.codes.OK

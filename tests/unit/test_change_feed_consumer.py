@@ -19,13 +19,14 @@ class Log:
     """A change log that tests write, and that goes away when told to."""
 
     def __init__(self):
-        self.changes, self.since, self.away = [], [], False
+        self.changes, self.since, self.away, self.refused = [], [], False, 0
 
     async def follow(self, since_ns):
         self.since.append(since_ns)
         told = 0
         while True:
             if self.away:
+                self.refused += 1
                 raise Unavailable("The filer")
             yield [change for change in self.changes[told:] if change.at_ns > since_ns]
             told = len(self.changes)
@@ -54,6 +55,19 @@ async def following(world, log, name="one"):
 
 def told(world):
     return [(entry.event.kind, entry.event.uri) for entry in world.events.entries.values()]
+
+
+def lease_requests(world):
+    """Names that have asked for a lease, for each time that they did."""
+    names, lease = [], world.events.lease
+
+    async def noted(name, holder, seconds):
+        granted = await lease(name, holder, seconds)
+        names.append(holder)
+        return granted
+
+    world.events.lease = noted
+    return names
 
 
 async def put(world, log, key, data, at_ns):
@@ -114,7 +128,7 @@ async def test_nothing_is_forgotten_while_a_server_is_away(world, log, server):
         await eventually(lambda: log.since)
         getattr(world, server).down = True
         await put(world, log, "a.jpg", jpeg(1), 2**62)
-        await asyncio.sleep(0.1)
+        await eventually(lambda: getattr(world, server).refused)
         getattr(world, server).down = False
         await eventually(lambda: told(world))
 
@@ -123,17 +137,18 @@ async def test_a_store_that_went_away_is_followed_again(world, log):
     async with following(world, log):
         await eventually(lambda: log.since)
         log.away = True
-        await asyncio.sleep(0.05)
+        await eventually(lambda: log.refused)
         log.away = False
         await put(world, log, "a.jpg", jpeg(1), 2**62)
         await eventually(lambda: told(world))
 
 
 async def test_of_two_one_follows_and_the_other_takes_over(world, log):
+    asked = lease_requests(world)
     async with following(world, log, "two"):
         await eventually(lambda: log.since)
         async with following(world, log, "one"):
-            await asyncio.sleep(0.1)
+            await eventually(lambda: asked.count("one") > 2)
             assert len(log.since) == 1
     async with following(world, log, "three"):
         await eventually(lambda: len(log.since) == 2)
@@ -170,12 +185,12 @@ async def test_the_sweep_tells_a_rejected_object_once(world):
 
 
 async def test_of_many_indexers_one_sweeps(world):
+    asked = lease_requests(world)
     await world.object_store.put("a.jpg", jpeg(1))
     stop = asyncio.Event()
     sweeps = [BucketSweep(str(number), world.events, world.catalog, world.object_store, 60.0) for number in range(3)]
     tasks = [asyncio.create_task(sweep.run(stop)) for sweep in sweeps]
-    await eventually(lambda: told(world))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: told(world) and set(asked) == {"0", "1", "2"})
     stop.set()
     await asyncio.gather(*tasks)
     assert len(told(world)) == 1

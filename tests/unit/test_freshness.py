@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving, assert_problem
 from visualsearch.domain.images import Status
@@ -45,8 +46,15 @@ async def test_another_consistency_is_refused(serving, value):
 
 async def test_one_can_wait_until_an_upload_is_indexed(serving):
     image = (await serving.upload(jpeg(1))).json()["id"]
+    looks, get = [], serving.catalog.get
+
+    async def look(image_id):
+        looks.append(image_id)
+        return await get(image_id)
+
+    serving.catalog.get = look
     asked = asyncio.create_task(serving.client.get(f"/images/{image}", params={"wait_s": 10}))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: len(looks) > 2)
     assert not asked.done()
     await serving.catalog.mark_rejected(image, "so that it is pending no more")
     assert (await asked).json()["status"] == Status.REJECTED

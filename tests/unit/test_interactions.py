@@ -54,7 +54,7 @@ async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
         interaction_recorder.searched(search(number))
     with pytest.raises(Unavailable):
         await interaction_recorder.clicked(Click(0, 1, 1))
-    await asyncio.sleep(0.03)
+    await eventually(lambda: interaction_queue.refused > 2)
     assert not interaction_queue.entries
     interaction_queue.down = False
     await interaction_recorder.clicked(Click(4, 1, 1))
@@ -67,14 +67,15 @@ async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
     monkeypatch.setattr(recording, "CLICK_S", 0.05)
     interaction_queue = FakeInteractionQueue()
     interaction_recorder = InteractionRecorder(interaction_queue)
-    hanging = asyncio.Event()
+    begun, hanging = asyncio.Event(), asyncio.Event()
 
     async def hang(told):
+        begun.set()
         await hanging.wait()
 
     interaction_queue.append = hang
     interaction_recorder.searched(search(1))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     async with asyncio.timeout(5):
         with pytest.raises(Unavailable):
             await interaction_recorder.clicked(Click(1, 1, 1))
@@ -88,7 +89,7 @@ async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
     interaction_queue.down = True
     for number in range(5):
         interaction_recorder.searched(search(number))
-    await asyncio.sleep(0.02)
+    await eventually(lambda: interaction_queue.refused)
     interaction_queue.down = False
     await eventually(lambda: "2 searches are lost" in caplog.text)
     assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2]
@@ -172,7 +173,7 @@ async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back
     async with Writing() as at:
         at.interaction_repository.down = True
         await at.interaction_queue.append([search(1)])
-        await asyncio.sleep(0.05)
+        await eventually(lambda: at.interaction_repository.refused)
         assert len(at.interaction_queue.entries) == 1
         at.interaction_repository.down = False
         await eventually(lambda: not at.interaction_queue.entries)
@@ -243,7 +244,7 @@ async def test_retention_waits_for_a_server_that_is_away():
     task = asyncio.create_task(
         Retention("one", FakeEventStream(), interaction_repository, FakeInteractionQueue(), object_store, 10).run(stop)
     )
-    await asyncio.sleep(0.05)
+    await eventually(lambda: interaction_repository.refused)
     assert not task.done()
     stop.set()
     await task

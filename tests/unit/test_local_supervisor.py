@@ -38,6 +38,7 @@ async def keep(tmp_path):
         tasks.append(asyncio.create_task(managed.keep()))
         return managed
 
+    one.tasks = tasks
     yield one
     for task in tasks:
         task.cancel()
@@ -49,8 +50,10 @@ class Probe:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.calls = 0
 
     def __call__(self) -> None:
+        self.calls += 1
         if self.error:
             raise self.error
 
@@ -108,11 +111,12 @@ async def test_what_is_broken_for_good_is_not_waited_for(keep):
 
 async def test_what_only_waits_for_others_is_not_ready_and_not_killed(keep):
     probe = Probe()
-    managed = keep(probe=probe, alive=Probe(), patience_s=0.05)
+    alive = Probe()
+    managed = keep(probe=probe, alive=alive, patience_s=0.05)
     first = await pid_of(managed)
     probe.error = OSError("a server behind it is away")
     await eventually(lambda: not managed.entry()["ready"])
-    await asyncio.sleep(0.2)
+    await eventually(lambda: alive.calls >= 20)  # 10 ms apart: longer than the patience
     assert "a server behind it is away" in managed.health
     probe.error = None
     assert await pid_of(managed) == first
@@ -165,5 +169,5 @@ async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp
     await begun.wait()
     await managed.stop()
     go_on.set()
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(keep.tasks[0], 10)
     assert not (tmp_path / "started").exists()

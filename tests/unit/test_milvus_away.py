@@ -8,6 +8,7 @@ import pytest
 from pymilvus.client import connection_manager
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
+from tests.eventually import eventually
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.domain.errors import Unavailable
 
@@ -61,14 +62,11 @@ async def test_milvus_is_found_again_soon_after_it_was_away(vectors_and_port, mo
     vectors, port = vectors_and_port
     for _ in range(3):
         await refused(vectors)
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # a client in use asks now and then, so that its waits grow
     server, _ = await started(port)
-    for _ in range(20):
-        try:
-            assert await asyncio.wait_for(vectors.collections(), SOON_S) == ["one"]
-            break
-        except Unavailable:
-            await asyncio.sleep(0.1)
-    else:
-        pytest.fail("Milvus is back and is not found")
+
+    async def found():
+        return await asyncio.wait_for(vectors.collections(), SOON_S) == ["one"]
+
+    await eventually(found, within_s=SOON_S, every_s=0.1, errors=Unavailable)
     await server.stop(None)

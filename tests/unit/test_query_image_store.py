@@ -1,11 +1,10 @@
 """Pictures of queries are kept several to an object, and each is found again."""
 
-import asyncio
-
 from prometheus_client import REGISTRY
 
 from gateway.interactions import query_image_store as storing
 from gateway.interactions.query_image_store import QueryImageStore
+from tests.eventually import eventually
 from tests.fakes.object_store import FakeObjectStore
 from visualsearch.domain.query_images import PACK_BYTES, part_named
 
@@ -25,7 +24,8 @@ async def test_pictures_of_a_moment_share_an_object_and_each_comes_back_whole():
     pictures = {query: bytes([query]) * (10 + query) for query in range(5)}
     places = {query: query_image_store.keep(query, picture) for query, picture in pictures.items()}
     assert not object_store.objects, "nothing is put before the answer has gone"
-    await asyncio.sleep(2 * storing.GATHER_S)
+    await eventually(lambda: object_store.objects)
+    await query_image_store.drain()
     assert len(object_store.objects) == 1
     assert {query: found(object_store, place) for query, place in places.items()} == pictures
 
@@ -34,7 +34,7 @@ async def test_an_object_that_is_full_is_put_at_once_and_the_next_picture_begins
     object_store = FakeObjectStore()
     query_image_store = QueryImageStore(object_store)
     first = query_image_store.keep(1, b"1" * PACK_BYTES)
-    await asyncio.sleep(0.01)
+    await eventually(lambda: object_store.objects, within_s=storing.GATHER_S / 2)
     assert found(object_store, first) == b"1" * PACK_BYTES
     second = query_image_store.keep(2, b"2")
     await query_image_store.drain()

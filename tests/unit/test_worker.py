@@ -48,7 +48,7 @@ async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliverie
     beats = []
     async with working(world, beat=lambda: beats.append(1)):
         if server == "events":
-            await asyncio.sleep(0.2)
+            await eventually(lambda: world.events.refused > 4)
         else:
             await eventually(lambda: max(entry.deliveries for entry in world.events.entries.values()) > 4)
         assert not world.events.dead
@@ -190,7 +190,7 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
     stop = asyncio.Event()
     world.catalog.down = True
     task = asyncio.create_task(a_sweeper(world).run(stop))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: world.catalog.refused)
     world.catalog.down = False
     await eventually(lambda: event in [entry.event for entry in world.events.entries.values()])
     stop.set()

@@ -45,6 +45,7 @@ def test_every_setting_that_it_sets_exists():
 
 def test_what_it_copies_is_there_and_reaches_the_engine():
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert COPIED
     for source, _ in COPIED:
         assert (ROOT / source).exists(), source
         assert any(fnmatch.fnmatch(source, pattern) for pattern in kept), source

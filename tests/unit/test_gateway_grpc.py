@@ -130,4 +130,4 @@ async def test_keys_come_as_metadata_and_private_images_stay_their_owner_s():
 async def test_this_machine_is_not_limited():
     async for _, stub in stub_of(Serving(rate_limit=1)):
         for _ in range(5):
-            await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))
+            assert len((await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))).values) == 256

@@ -24,7 +24,9 @@ def test_every_folder_of_python_is_a_package_that_is_held():
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_says_what_it_is_for(package):
-    for file in (ROOT / package).rglob("__init__.py"):
+    files = list((ROOT / package).rglob("__init__.py"))
+    assert files
+    for file in files:
         assert file.read_text().startswith('"""'), file
 
 

@@ -55,7 +55,9 @@ def named(overlay, kind, wanted):
 
 
 def containers(overlay):
-    for workload in kinds(overlay, *WORKLOADS):
+    workloads = kinds(overlay, *WORKLOADS)
+    assert workloads
+    for workload in workloads:
         pod = pod_of(workload)["spec"]
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             yield workload, pod, container
@@ -187,7 +189,9 @@ def test_whoever_scales_or_protects_names_something_that_is_there(overlay):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_service_leads_to_ports_that_are_open(overlay):
     pods = [pod_of(one) for one in kinds(overlay, "Deployment", "StatefulSet")]
-    for service in kinds(overlay, "Service"):
+    services = kinds(overlay, "Service")
+    assert services
+    for service in services:
         wanted = service["spec"]["selector"].items()
         (pod,) = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
         there = {port["name"]: port["containerPort"] for one in pod["spec"]["containers"] for port in one["ports"]}
@@ -223,7 +227,9 @@ def test_every_port_that_a_policy_opens_is_one_that_a_service_has(overlay):
     for service in kinds(overlay, "Service"):
         (label,) = [f"{key}={value}" for key, value in service["spec"]["selector"].items()]
         known[label] = {port["port"] for port in service["spec"]["ports"]}
-    for policy in kinds(overlay, "NetworkPolicy"):
+    policies = kinds(overlay, "NetworkPolicy")
+    assert policies
+    for policy in policies:
         spec = policy["spec"]
         for rule in spec.get("ingress", []):
             for who in selected(policy):
@@ -260,7 +266,9 @@ def test_nothing_is_open_that_no_policy_names_and_both_ends_agree(overlay):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_monitors_find_services_and_their_ports(overlay):
     services = {one["metadata"]["name"]: one for one in kinds(overlay, "Service")}
-    for monitor in kinds(overlay, "ServiceMonitor"):
+    monitors = kinds(overlay, "ServiceMonitor")
+    assert monitors
+    for monitor in monitors:
         service = services[monitor["metadata"]["name"]]
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         there = {port["name"] for port in service["spec"]["ports"]}

@@ -104,7 +104,9 @@ async def test_a_canary_that_was_taken_back_leaves_its_time(serving):
 
 async def test_every_metric_of_ours_is_described(serving):
     page = (ROOT / "docs" / "operations.md").read_text()
-    for name in re.findall(r"^# TYPE visualsearch_(\S+)", await metrics(serving), re.MULTILINE):
+    names = re.findall(r"^# TYPE visualsearch_(\S+)", await metrics(serving), re.MULTILINE)
+    assert names
+    for name in names:
         assert f"`{name}`" in page, name
     for family in HostMetrics(ROOT, ()).collect():
         assert f"`{family.name.removeprefix('visualsearch_')}`" in page

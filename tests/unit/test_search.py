@@ -139,8 +139,9 @@ async def test_an_encoder_that_did_not_make_the_release_is_refused(serving):
 
 
 async def test_an_encoder_that_cannot_tell_its_fingerprint_is_trusted(serving):
+    image = await serving.index(jpeg(1))
     serving.encoder.print = ""
-    await ask(serving, jpeg(1))
+    assert ids(await ask(serving, jpeg(1))) == [image]
 
 
 @pytest.mark.parametrize("server", ["encoder", "vectors", "catalog"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import orjson
 import psutil
 
 from tests.conftest import Stack
+from tests.eventually import eventually_sync
 
 KILLED = ("triton", "stub", "milvus", "postgres", "valkey", "s3", "indexer", "gateway")
 STOPPED = tuple(name for name in KILLED if name != "stub")
@@ -62,19 +62,14 @@ def status(stack: Stack) -> dict[str, Any]:
 
 def find(stack: Stack, name: str) -> psutil.Process:
     """Return the process of a service; wait a while for one that is starting."""
-    end = time.monotonic() + FIND_S
-    while time.monotonic() < end:
-        try:
-            pid = status(stack)["triton" if name == "stub" else name]["pid"]
-            process = psutil.Process(pid) if pid else None
-            if process and name == "stub":
-                process = _stub(process)
-            if process:
-                return process
-        except psutil.NoSuchProcess:
-            pass
-        time.sleep(0.5)
-    raise AssertionError(f"there is no process of {name} after {FIND_S:.0f} s")
+
+    def found() -> psutil.Process | None:
+        pid = status(stack)["triton" if name == "stub" else name]["pid"]
+        process = psutil.Process(pid) if pid else None
+        return _stub(process) if process and name == "stub" else process
+
+    process: psutil.Process = eventually_sync(found, FIND_S, every_s=0.5, errors=psutil.NoSuchProcess)
+    return process
 
 
 def _stub(triton: psutil.Process) -> psutil.Process | None:

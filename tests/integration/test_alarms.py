@@ -14,6 +14,7 @@ import yaml
 
 from compose.prometheus_config import FOLDER
 from compose.state import read_state
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import search
 from tests.pictures import jpeg
 from tests.prometheus import watching
@@ -102,8 +103,7 @@ def something_happens(api):
     api.post("/search", files={"image": ("x.jpg", b"no picture")})
     uploaded = api.post("/images", files={"image": ("x.jpg", jpeg(secrets.randbits(30)))})
     path = uploaded.headers["location"]
-    while api.get(path).json()["status"] == "pending":
-        time.sleep(0.1)
+    eventually_sync(lambda: api.get(path).json()["status"] != "pending")
     assert api.delete(path).status_code == 204
 
 
@@ -138,9 +138,12 @@ def test_the_alarm_of_a_killed_server_is_raised_and_ends_when_it_is_back(watch, 
 def until_ready(running):
     """Leave the stack as it was found: every server ready, and every process of the gateway answering."""
     end = time.monotonic() + 90
-    while not all(facts["ready"] for facts in json.loads(running.command("status", "--json").stdout).values()):
-        assert time.monotonic() < end
-        time.sleep(0.5)
+
+    def ready():
+        described = json.loads(running.command("status", "--json").stdout)
+        return all(facts["ready"] for facts in described.values())
+
+    eventually_sync(ready, within_s=90, every_s=0.5)
     well = 0
     while well < WELL:
         assert time.monotonic() < end

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
+from tests.eventually import eventually_sync
 from tests.pictures import jpeg
 from training import clicks
 from visualsearch.domain.errors import Unavailable
@@ -23,15 +24,17 @@ async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, 
     body = {"user_id": 5, "query_image_id": asked, "displayed_image_id": clicked["id"], "rank": 2}
     for _ in range(2):
         assert api.post("/click", json=body).status_code == 204
-    until = time.monotonic() + WRITTEN_S
-    while True:
+
+    def written():
         pairs, _ = clicks.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
         lines = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
         assert len(lines) == pairs
         mine = next((line for line in lines if (tmp_path / line["query"]).read_bytes() == query), None)
-        if mine and mine["clicks"] == 2:
-            break
-        assert time.monotonic() < until, f"no pair after {WRITTEN_S} s, but {lines}"
+        assert mine, lines
+        assert mine["clicks"] == 2
+        return mine
+
+    mine = eventually_sync(written, WRITTEN_S, errors=AssertionError)
     assert mine["box"] == "10,20,200,180"
     assert (tmp_path / mine["positive"]).read_bytes() == api.get(f"/images/{clicked['id']}/content").content
     nothing, _ = clicks.export(demo_stack, tmp_path, datetime.now() + timedelta(days=1))
@@ -46,4 +49,4 @@ def test_a_server_that_is_away_is_named_in_one_sentence(tmp_path, monkeypatch, c
     assert clicks.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("Postgres")
     with pytest.raises(Unavailable):
-        clicks._clicked(clicks.Settings(), datetime.now())
+        clicks.export(clicks.Settings(), tmp_path, datetime.now())

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import obstore
@@ -18,6 +17,7 @@ from compose.server_binaries import ensure
 from compose.state import weed_sockets
 from tests.conftest import missing
 from tests.deployment import ROOT, compose
+from tests.eventually import eventually_sync
 from tests.integration.test_front_proxy import free_port
 
 START_S = 30
@@ -64,14 +64,7 @@ def started(service, folder, programs, changes, more=""):
 
 def soon(ask, *errors):
     """Ask until there is an answer."""
-    end = time.monotonic() + START_S
-    while True:
-        try:
-            return ask()
-        except errors:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
+    return eventually_sync(ask, START_S, errors=errors)
 
 
 def test_valkey_wants_the_password_of_its_file_and_tells_it_to_nobody(tmp_path, programs):

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import indexed, jpeg
 
 pytestmark = pytest.mark.stack
@@ -54,7 +55,14 @@ def traffic(api, name):
 def test_the_better_of_two_variants_is_found_with_the_right_numbers(running, api, experiment, tmp_path):
     indexed(api, jpeg(1081))
     seen = traffic(api, experiment)
-    time.sleep(2)
+
+    def counted():
+        done = running.command("experiment", "report", experiment, "--json")
+        assert done.returncode == 0, done.stderr
+        arms = json.loads(done.stdout)["looks"][-1]["arms"]
+        return {name: (arm["units"], arm["shown"], arm["clicks"]) for name, arm in zip("ab", arms, strict=True)}
+
+    eventually_sync(lambda: counted() == seen)
     plot = tmp_path / "plot.png"
     done = running.command("experiment", "report", experiment, "--json", "--plot", str(plot))
     assert done.returncode == 0, done.stderr

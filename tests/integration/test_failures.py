@@ -10,6 +10,7 @@ import orjson
 import psutil
 import pytest
 
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import indexed, jpeg, search, upload, wait_until_settled
 
 pytestmark = pytest.mark.stack
@@ -41,15 +42,12 @@ def paused(running, name: str):
 
 
 def wait_until_ready(api, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if api.get("/ready").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    raise AssertionError(f"not ready after {seconds} s: {api.get('/ready').text}")
+    def ready():
+        answer = api.get("/ready")
+        assert answer.status_code == 200, answer.text
+        return True
+
+    eventually_sync(ready, seconds, every_s=0.5, errors=(AssertionError, httpx.HTTPError))
 
 
 def assert_unavailable(answer, begin):
@@ -88,9 +86,14 @@ def test_an_upload_says_that_a_server_is_away_and_recovers(running, api, name):
 @pytest.mark.parametrize("name", ["triton", "milvus", "postgres", "valkey", "s3", "indexer", "gateway"])
 def test_what_is_killed_comes_back_and_accepted_uploads_are_indexed(running, api, name):
     accepted = [upload(api, jpeg(seed)).json()["id"] for seed in range(72, 76)]
-    for pid in pids(running, name):
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(0.5)
+    killed = [psutil.Process(pid) for pid in pids(running, name)]
+    for process in killed:
+        process.kill()
+    # A killed process whose parent was killed too may stay a zombie.
+    eventually_sync(
+        lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in killed),
+        errors=psutil.NoSuchProcess,
+    )
     wait_until_ready(api)
     for image_id in accepted:
         assert wait_until_settled(api, image_id, 90)["status"] == "indexed"

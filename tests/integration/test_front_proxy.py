@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.grpc.server import serve
-from gateway.process.rate_limits import LocalRateLimit
 from tests.conftest import missing
+from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.server_binaries import ROOT, envoy
 from tests.unit.serving import Serving, assert_problem
@@ -66,10 +66,8 @@ class Front:
         words = ["-c", str(self.config), "--disable-hot-restart", "--log-level", "error", "--concurrency", "1"]
         self.process = await asyncio.create_subprocess_exec(envoy(), *words)
         try:
-            async with asyncio.timeout(READY_S):
-                while not await asyncio.to_thread(self.healthy):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
+            await eventually(lambda: asyncio.to_thread(self.healthy), READY_S, every_s=0.1)
+        except AssertionError:
             await self.__aexit__()
             raise
         return self
@@ -96,8 +94,7 @@ async def listening(serving, port, grpc_port):
     server = uvicorn.Server(config)
     async with serving, serve(serving.gateway, f"127.0.0.1:{grpc_port}", 1):
         task = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - it has no event to wait for
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.started)
         try:
             yield
         finally:
@@ -152,9 +149,15 @@ async def test_an_escaped_slash_cannot_get_around_a_rule(front):
         assert_problem(await client.get("/static/../metrics"), 404)
 
 
-async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(front, monkeypatch):
-    monkeypatch.setattr(front.serving.gateway.access, "_rates", LocalRateLimit(1))
-    async with front.client("127.0.0.2") as one, front.client("127.0.0.3") as other:
+async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(tmp_path, certificate):
+    ports = free_port(), free_port()
+    serving = Serving(rate_limit=1, rate_limit_loopback=True)
+    async with (
+        listening(serving, *ports),
+        Front(tmp_path, certificate, *ports) as front,
+        front.client("127.0.0.2") as one,
+        front.client("127.0.0.3") as other,
+    ):
         first = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.1"})
         again = await one.get("/images/999", headers={"X-Forwarded-For": "192.0.2.2"})
         elsewhere = await other.get("/images/999")
@@ -174,6 +177,9 @@ async def test_a_gateway_that_is_away_is_told_as_a_problem_and_found_when_it_com
     ports = free_port(), free_port()
     async with Front(tmp_path, certificate, *ports) as front, front.client() as client:
         assert_problem(await client.get("/health"), 503)
-        async with listening(Serving(), *ports), asyncio.timeout(FOUND_S):
-            while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.1)
+
+        async def answers():
+            return (await client.get("/health")).status_code == 200
+
+        async with listening(Serving(), *ports):
+            await eventually(answers, FOUND_S, every_s=0.1)

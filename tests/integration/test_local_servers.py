@@ -1,6 +1,5 @@
 """The local runner: stacks beside each other, what is killed, what is left when all is stopped."""
 
-import time
 from pathlib import Path
 
 import orjson
@@ -8,6 +7,7 @@ import psutil
 import pytest
 
 from tests.conftest import Stack
+from tests.eventually import eventually_sync
 
 pytestmark = pytest.mark.stack
 
@@ -63,12 +63,12 @@ def test_tritons_dead_model_process_is_noticed_and_cured(second):
     assert stubs
     for stub in stubs:
         stub.kill()
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        facts = status(second)["triton"]
-        if facts["ready"] and facts["pid"] != triton.pid:
-            break
-        time.sleep(1)
+
+    def cured():
+        described = status(second)["triton"]
+        return described["ready"] and described["pid"] != triton.pid
+
+    eventually_sync(cured, within_s=90, every_s=1)
     assert second.command("search", "demo/queries/tiger.jpg", "-k", "1").returncode == 0
 
 
@@ -76,13 +76,12 @@ def test_all_data_is_found_again_after_everything_was_killed(second):
     second.kill()
     up = second.command("up", "--detach")
     assert up.returncode == 0, up.stdout
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
+
+    def found():
         answer = second.command("search", "demo/queries/tiger.jpg", "-k", "1", "--json")
-        if answer.returncode == 0 and orjson.loads(answer.stdout)["results"]:
-            break
-        time.sleep(1)
-    assert "queries/tiger.jpg" in orjson.loads(answer.stdout)["results"][0]["uri"]
+        return answer.returncode == 0 and orjson.loads(answer.stdout)["results"]
+
+    assert "queries/tiger.jpg" in eventually_sync(found, within_s=60, every_s=1)[0]["uri"]
 
 
 def test_down_leaves_no_process_and_no_shared_memory(second):

@@ -1,6 +1,5 @@
 """The REST contract, asked of the running gateway on real servers."""
 
-import time
 import zlib
 from io import BytesIO
 
@@ -8,6 +7,7 @@ import psycopg
 import pytest
 from PIL import Image
 
+from tests.eventually import eventually_sync
 from tests.pictures import encoded, jpeg, noise
 from visualsearch.domain.interactions import hashed_user
 
@@ -23,13 +23,12 @@ def search(api, data, **fields):
 
 
 def wait_until_settled(api, image_id, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        facts = api.get(f"/images/{image_id}").json()
-        if facts["status"] != "pending":
-            return facts
-        time.sleep(0.1)
-    raise AssertionError(f"image {image_id} is still pending after {seconds} s")
+    def finished():
+        described = api.get(f"/images/{image_id}").json()
+        assert described["status"] != "pending", f"image {image_id} is still pending"
+        return described
+
+    return eventually_sync(finished, seconds, errors=AssertionError)
 
 
 def indexed(api, data, **fields):
@@ -169,12 +168,14 @@ def test_impressions_and_clicks_are_written(api, stack):
     wanted = {("impression", hit["id"], hit["rank"]) for hit in answer["results"]} | {("click", image_id, 1)}
     query = "SELECT type, displayed_image_id, rank FROM interactions WHERE user_id = %s AND query_image_id = %s"
     user = hashed_user(stack.user_id_key.get_secret_value(), 77)
-    end = time.monotonic() + 10
     with psycopg.connect(stack.postgres_dsn, password=stack.postgres_password.get_secret_value()) as connection:
         connection.autocommit = True
-        while (found := set(connection.execute(query, [user, answer["query_image_id"]]))) != wanted:
-            assert time.monotonic() < end, found
-            time.sleep(0.1)
+
+        def written():
+            assert set(connection.execute(query, [user, answer["query_image_id"]])) == wanted
+            return True
+
+        eventually_sync(written, within_s=10, errors=AssertionError)
 
 
 def bomb() -> bytes:

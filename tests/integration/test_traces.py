@@ -2,11 +2,11 @@
 
 import os
 import secrets
-import time
 
 import pytest
 
 from tests.conftest import missing
+from tests.eventually import eventually_sync
 from tests.otlp_collector import connected
 from tests.pictures import jpeg
 
@@ -62,6 +62,5 @@ def test_an_upload_is_one_trace_through_the_stream_into_the_indexer(traces, api,
     assert connected(spans)
     assert {span.service for span in spans} == {"visualsearch-gateway", "visualsearch-indexer"}
     path = f"/images/{accepted['id']}"
-    while api.get(path).json()["status"] == "pending":
-        time.sleep(0.1)
+    eventually_sync(lambda: api.get(path).json()["status"] != "pending")
     assert api.delete(path).status_code == 204

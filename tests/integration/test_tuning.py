@@ -1,6 +1,5 @@
 """Tuning and the recall proxy against the real Milvus."""
 
-import asyncio
 import uuid
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from gateway.search.recall_monitor import RecallMonitor
 from indexer.releases.search_tuning import Tuning, choose, settings
+from tests.eventually import eventually
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
 from visualsearch.adapters.milvus.vectors import MilvusVectors
@@ -68,8 +68,6 @@ async def test_the_proxy_finds_out_that_a_narrow_search_misses_what_a_thorough_o
             found = await vectors.nearest(collection, query, 20, params, Filter())
             before = len(log.samples)
             proxy.offer(release, query, Filter(), found)
-            async with asyncio.timeout(20):
-                while len(log.samples) == before:  # noqa: ASYNC110 - nothing tells
-                    await asyncio.sleep(0.01)
+            await eventually(lambda before=before: len(log.samples) > before)
     sums = await log.since(600)
     assert sums["narrow"].value < sums["wide"].value

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ import pytest
 import redis
 
 from tests.conftest import ROOT
+from tests.eventually import eventually_sync
 from tests.integration.test_rest import jpeg, search
 
 pytestmark = pytest.mark.stack
@@ -34,10 +34,7 @@ def answered(stack) -> int:
 
 
 def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    eventually_sync(condition, seconds)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The nouns of the project: plain values, and the errors that everything raises."""
+"""The domain model: plain values, and the errors that the whole project raises."""

@@ -1,10 +1,10 @@
-"""Every error that the project raises on purpose. Only the HTTP and gRPC edges turn them into status codes."""
+"""The errors that the project raises on purpose. Only the HTTP and gRPC edges turn them into status codes."""
 
 from __future__ import annotations
 
 
 class VisualSearchError(Exception):
-    """Base of all errors of this project; its text is a sentence that tells the reader what to do."""
+    """Base of all errors of this project. Its text is a sentence that tells the reader what to do."""
 
 
 class InvalidInput(VisualSearchError):
@@ -32,19 +32,19 @@ class NotFound(VisualSearchError):
 
 
 class Conflict(VisualSearchError):
-    """What is asked for does not fit how things stand now; somebody else may have changed them."""
+    """The request conflicts with the current state, which somebody else may have changed."""
 
 
 class Unauthenticated(VisualSearchError):
-    """The call needs an API key that is known."""
+    """The call needs a valid API key."""
 
 
 class Forbidden(VisualSearchError):
-    """The API key is known, but may not do this."""
+    """The API key is valid, but does not permit this."""
 
 
 class RateLimited(VisualSearchError):
-    """The caller asks more often than it may."""
+    """The caller exceeds its request rate."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class RateLimited(VisualSearchError):
 
 
 class Overloaded(VisualSearchError):
-    """There is more work than can be done in time; the excess is refused at once."""
+    """The server has more work than it can finish in time, and rejects the excess at once."""
 
 
 class Unavailable(VisualSearchError):
@@ -64,12 +64,12 @@ class Unavailable(VisualSearchError):
 
 
 class FingerprintMismatch(VisualSearchError):
-    """A query vector and a collection come from different encoders and must not be compared."""
+    """The query vector and the collection come from different encoders and must not be compared."""
 
 
 class Unsupported(VisualSearchError):
-    """The installation cannot do this as it is set up; the text says what it lacks."""
+    """The installation is not set up for this. The text says what is missing."""
 
 
 class ConfigurationError(VisualSearchError):
-    """A setting, a file of the installation or the platform does not fit; the text says which and how to mend it."""
+    """A setting, a file of the installation or the platform is unsuitable. The text says which, and how to fix it."""

@@ -1,8 +1,8 @@
-"""Experiments: who sees which variant, and what may run beside what. Standard library only.
+"""Experiments: assignment of users to variants, and rules for concurrent experiments. Standard library only.
 
-Layers as in Tang et al., "Overlapping Experiment Infrastructure: More, Better, Faster Experimentation" (KDD 2010): the
-experiments of one layer share its hash space and never meet in one user; different layers are hashed with different
-salts, so what a user sees in one says nothing of the other. Two layers must not set the same parameter.
+Layers follow Tang et al., "Overlapping Experiment Infrastructure: More, Better, Faster Experimentation" (KDD 2010). The
+experiments of one layer share its hash space, so a user is in at most one of them. Different layers are hashed with
+different salts, so assignments in two layers are independent. Two layers must not set the same parameter.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 BUCKETS = 10_000
-"""A layer's hash space is cut into so many; an experiment's share is a run of them."""
+"""Number of buckets of a layer's hash space. An experiment owns a contiguous range of them."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}", re.ASCII)
 RUNNING, DRAFT, STOPPED = "running", "draft", "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What differs for those who are in it; what is not set stays as it is for everybody."""
+    """The parameters that a variant changes for its users. A parameter that is None keeps its default."""
 
     name: str
     weight: int = 1
     release: str | None = None
     search_params: Mapping[str, int] = field(default_factory=dict)
-    """Such as ``{"nprobe": 128}`` or ``{"ef": 400}``."""
+    """For example ``{"nprobe": 128}`` or ``{"ef": 400}``."""
     candidates: int | None = None
-    """At least so many are fetched and scored exactly."""
+    """Minimum number of rows that are fetched and scored exactly."""
     keep_near_duplicates: bool | None = None
-    """List near-duplicates where they would be folded; callers who ask for them get them anyway."""
+    """List near-duplicates instead of folding them. Callers that ask for them get them in any case."""
     near_duplicate_distance: int | None = None
-    """Hamming distance of two pHashes up to which pictures fold."""
+    """Largest Hamming distance of two pHashes at which pictures are folded."""
     min_side: int | None = None
-    """Images with a shorter side below this many pixels are not shown."""
+    """Images whose shorter side is below this many pixels are not shown."""
 
     @property
     def sets(self) -> set[str]:
-        """Names of the parameters that it sets."""
+        """Names of the parameters that the variant sets."""
         plain = ("release", "candidates", "keep_near_duplicates", "near_duplicate_distance", "min_side")
         return {name for name in plain if getattr(self, name) is not None} | set(self.search_params)
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """While it runs, buckets ``first_bucket`` to before ``end_bucket`` of its layer are its own.
+    """An experiment. While it runs, it owns the buckets from ``first_bucket`` to before ``end_bucket`` of its layer.
 
     The first variant is the control.
     """
@@ -60,9 +60,9 @@ class Experiment:
     layer: str
     variants: tuple[Variant, ...]
     share: float = 1.0
-    """Part of the layer's users, in (0, 1]."""
+    """Share of the layer's users, in (0, 1]."""
     expected_lift: float = 0.05
-    """Relative change of CTR that the test is most sensitive to; settled before anything is seen."""
+    """Relative change of CTR for which the test has the most power. It is fixed before any data is seen."""
     state: str = DRAFT
     first_bucket: int = 0
     end_bucket: int = 0
@@ -71,34 +71,34 @@ class Experiment:
 
     @property
     def sets(self) -> set[str]:
-        """Names of the parameters that any of its variants sets."""
+        """Names of the parameters that any variant sets."""
         return set().union(*(variant.sets for variant in self.variants))
 
     @property
     def releases(self) -> set[str]:
-        """Names of the releases that its variants need."""
+        """Names of the releases that the variants need."""
         return {variant.release for variant in self.variants if variant.release is not None}
 
 
 def unit_of(user_id: int | None, query_image_id: int) -> str:
-    """Name who is assigned: the user, or the query where nobody says who asks."""
+    """Return the unit of assignment: the user, or the query if the user is unknown."""
     return f"query {query_image_id}" if user_id is None else f"user {user_id}"
 
 
 def bucket(salt: str, unit: str, of: int = BUCKETS) -> int:
-    """Hash a unit into 0 .. of - 1, evenly and, with another salt, independently.
+    """Hash a unit uniformly into 0 .. of - 1. Different salts give independent results.
 
-    SHA-256's first 64 bits modulo ``of``: the last bucket's want is below 2**-50.
+    Takes the first 64 bits of SHA-256 modulo ``of``. The last bucket is too small by less than 2**-50.
     """
     return int.from_bytes(hashlib.sha256(f"{salt}\n{unit}".encode()).digest()[:8], "big") % of
 
 
 def assign(experiment: Experiment, unit: str) -> Variant | None:
-    """Return the variant that a unit sees, always the same; None where it is not in the experiment."""
+    """Return the variant that a unit sees, which is always the same; None if the unit is not in the experiment."""
     place = bucket(f"layer {experiment.layer}", unit)
     if not experiment.first_bucket <= place < experiment.end_bucket:
         return None
-    # Another salt than the layer's: whoever had the bucket before must not all fall into one variant.
+    # A salt other than the layer's, so that users of a reused bucket are spread over all variants.
     ticket = bucket(f"experiment {experiment.name}", unit, sum(variant.weight for variant in experiment.variants))
     for variant in experiment.variants:
         ticket -= variant.weight
@@ -108,7 +108,7 @@ def assign(experiment: Experiment, unit: str) -> Variant | None:
 
 
 def check(experiment: Experiment) -> None:
-    """Raise ``InvalidInput`` with one sentence where an experiment cannot be as it is described."""
+    """Raise ``InvalidInput`` if the definition of an experiment is not valid."""
     names = [variant.name for variant in experiment.variants]
     for name in (experiment.name, experiment.layer, *names):
         if not NAME.fullmatch(name):
@@ -120,9 +120,9 @@ def check(experiment: Experiment) -> None:
 
 
 def check_start(experiment: Experiment, running: Iterable[Experiment], usable: Mapping[str, Mapping[str, int]]) -> None:
-    """Raise ``InvalidInput`` where an experiment cannot start now.
+    """Raise ``InvalidInput`` if an experiment cannot start now.
 
-    ``usable`` holds the search parameters of each release that can answer, by name; of the live one under "".
+    ``usable`` holds the search parameters of each release that can answer, by name; the live release has the name "".
     """
     for variant in experiment.variants:
         params = usable.get(variant.release or "")
@@ -145,9 +145,9 @@ def check_start(experiment: Experiment, running: Iterable[Experiment], usable: M
 
 
 def free_run(running: Sequence[Experiment], layer: str, share: float) -> tuple[int, int]:
-    """Find the first free run of a layer's buckets that is long enough: (first, end).
+    """Return the first free range of buckets of a layer that is long enough, as (first, end).
 
-    Raises ``InvalidInput`` where there is none.
+    Raises ``InvalidInput`` if there is none.
     """
     wanted, at = max(1, round(share * BUCKETS)), 0
     for other in sorted((one for one in running if one.layer == layer), key=lambda one: one.first_bucket):

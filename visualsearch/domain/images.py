@@ -1,4 +1,4 @@
-"""Images: pixels, boxes, catalog rows and the limits of an upload. Standard library and numpy only."""
+"""Images: pixels, boxes, catalog rows and upload limits. Standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 EMBEDDING_DIM = 256
 UNIT_NORM_TOLERANCE = 1e-3
-"""An embedding whose length differs from 1 by more than this is broken."""
+"""Largest difference between an embedding's length and 1; any other embedding is unusable."""
 
 IMAGE_SIDE = 224
-"""Width and height in pixels of what the encoder reads."""
+"""Width and height in pixels of the encoder's input."""
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 
 
 class Status(StrEnum):
-    """Where an image stands on its way into the index."""
+    """State of an image on its way into the index."""
 
     PENDING = "pending"
     INDEXED = "indexed"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Who may find an image: everybody, or its owner alone."""
+    """Who may find an image: everybody, or only its owner."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -38,7 +38,7 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A region in pixels of the upright picture; ``x2`` and ``y2`` are exclusive."""
+    """A region of the upright picture in pixels; ``x2`` and ``y2`` are exclusive."""
 
     x1: int
     y1: int
@@ -47,12 +47,12 @@ class Box:
 
     @property
     def width(self) -> int:
-        """Pixels across."""
+        """Width in pixels."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> int:
-        """Pixels down."""
+        """Height in pixels."""
         return self.y2 - self.y1
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A picture made ready for the encoder.
+    """A picture prepared for the encoder.
 
     ``pixels`` is uint8 [224, 224, 3], RGB. ``width`` and ``height`` are those of the whole upright picture, in pixels.
     """
@@ -73,10 +73,10 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Decoded):
-    """A picture made ready for the index.
+    """A picture prepared for the index.
 
-    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of what was asked for, and of its
-    mirror image.
+    ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of the picture, or of its box, and of
+    the mirror image.
     """
 
     phash: int
@@ -85,7 +85,7 @@ class Prepared(Decoded):
 
 @dataclass(frozen=True, slots=True)
 class NewImage:
-    """What is known of an image when it is accepted, before anybody has decoded it."""
+    """An image as it is registered, before it is decoded."""
 
     uri: str
     source: str = ""
@@ -94,7 +94,7 @@ class NewImage:
     content_hash: bytes | None = None
     """SHA-256 of the file, 32 bytes."""
     etag: str = ""
-    """Entity tag that the object will have; empty where it is not known."""
+    """Entity tag that the object will have; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,12 @@ class Image:
     content_hash: bytes | None = None
     """SHA-256 of the file, 32 bytes."""
     etag: str = ""
-    """Entity tag of the object that this row speaks of; empty where nobody has said it."""
+    """Entity tag of the object that this row describes; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
-    """What a result shows of an indexed image beside its score; sizes are in pixels."""
+    """The fields of an indexed image that a result shows. Sizes are in pixels."""
 
     uri: str
     width: int
@@ -128,7 +128,7 @@ class ImageSummary:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """What indexing found out about an image: written to the catalog before its vector becomes searchable."""
+    """Metadata that indexing extracts from an image. It is written to the catalog before the vector is written."""
 
     image_id: int
     width: int
@@ -139,5 +139,5 @@ class ImageMetadata:
 
 
 def stack_pixels(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:
-    """Put pictures into one batch, uint8 [n, 224, 224, 3]."""
+    """Stack pictures into one batch, uint8 [n, 224, 224, 3]."""
     return np.stack([one.pixels for one in decoded])

@@ -1,4 +1,4 @@
-"""Indexing events, their outcomes, and the objects they speak of. Standard library and numpy only."""
+"""Indexing events, their outcomes, and the objects that they concern. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 
 RESERVED_PREFIXES = ("queries/", ".")
-"""Objects whose keys begin so are no pictures of the corpus: kept queries, our probe, parts of unfinished uploads."""
+"""Key prefixes of objects that are not part of the corpus: query images, health probes, parts of unfinished uploads."""
 
 
 class EventKind(StrEnum):
-    """What happened to an object."""
+    """Kind of change of an object."""
 
     CREATED = "created"
     DELETED = "deleted"
@@ -20,7 +20,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to the object behind a uri. ``image_id`` is set where a row already promises the image."""
+    """A change of the object behind a uri. ``image_id`` is set if the image is registered already."""
 
     kind: EventKind
     uri: str
@@ -28,12 +28,12 @@ class Event:
     etag: str = ""
     """Version or entity tag of the object; part of the event's identity."""
     traceparent: str = field(default="", compare=False)
-    """The trace that the event belongs to (W3C); empty for none."""
+    """Trace of the event, as a W3C traceparent; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An object that the store says was written or removed. ``at_ns`` is the store's clock, nanoseconds since 1970."""
+    """A write or removal that the object store reports. ``at_ns`` is the store's clock, in nanoseconds since 1970."""
 
     kind: EventKind
     key: str
@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event as the stream handed it out. ``deliveries`` counts from 1."""
+    """An event as the stream delivered it. ``deliveries`` counts from 1."""
 
     entry_id: str
     event: Event
@@ -52,14 +52,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """The event's image is searchable (or, for a deletion, gone)."""
+    """The event's image is searchable, or removed if the event was a deletion."""
 
     image_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The event's image can never be indexed; the reason is for a person to read."""
+    """The event's image can never be indexed. The reason is written for people."""
 
     reason: str
     image_id: int | None = None
@@ -67,7 +67,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Something outside the image failed; the event stays pending and will be delivered again."""
+    """Something other than the image failed. The event stays pending and will be delivered again."""
 
     reason: str
 
@@ -77,7 +77,7 @@ Outcome = Indexed | Rejected | Retry
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """How far the indexer is behind. ``lag`` is None where the server cannot tell; ages are in seconds."""
+    """Backlog of the indexer. ``lag`` is None if the server cannot tell; ages are in seconds."""
 
     lag: int | None
     pending: int
@@ -87,7 +87,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that was given up on, and why."""
+    """An event that will not be retried, with the reason."""
 
     entry_id: str
     event: Event
@@ -98,7 +98,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object in the store. ``size`` in bytes."""
+    """An object in the store. ``size`` is in bytes."""
 
     key: str
     size: int
@@ -107,5 +107,5 @@ class ObjectInfo:
 
 
 def simple_etag(data: bytes) -> str:
-    """Return the entity tag that S3 gives an object put in one piece: its MD5 in hex."""
+    """Return the entity tag that S3 gives an object uploaded in one part: its MD5 in hex."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -1,6 +1,7 @@
-"""What people were shown and what they clicked, as it travels from the gateway to the catalog. Standard library only.
+"""Interactions: the results that users saw and clicked. Standard library only.
 
-Every noun has an id of its own from its beginning on, so that however often it is spooled or written, it counts once.
+The gateway queues them, and the indexer writes them to the catalog. Each has an id from the start, so that it counts
+once however often it is queued or written.
 """
 
 from __future__ import annotations
@@ -15,39 +16,39 @@ from typing import Any
 
 
 def new_id() -> str:
-    """Return an id that nothing else has."""
+    """Return a unique id."""
     return uuid.uuid4().hex
 
 
 def now() -> datetime:
-    """Return the time of now, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search that was answered. ``shown`` are the images' ids by rank, from 1 on; ``user`` is a keyed hash."""
+    """A search that was answered. ``shown`` are the ids of the results by rank, from 1; ``user`` is a keyed hash."""
 
     query_image_id: int
     release: str
     shown: tuple[int, ...]
     user: int | None = None
     picture: bool = False
-    """Whether somebody sent a picture; else the query was an image of the corpus."""
+    """Whether the query was an uploaded picture; otherwise it was an image of the corpus."""
     box: str = ""
     blob_key: str = ""
-    """Where the query's picture is kept; empty where it is not."""
+    """Location of the query's picture; empty if it was not kept."""
     variants: dict[str, str] = field(default_factory=dict)
-    """Which variant of each experiment answered."""
+    """Variant of each experiment that answered."""
     owner: str = ""
-    """Whose key it was; empty where the gateway asks for none."""
+    """Owner of the API key; empty if the gateway requires none."""
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
 
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A result that was clicked. ``checked`` says that query and image were known to be real when it was accepted."""
+    """A click on a result. ``checked`` says whether query and image were known to exist when the click was accepted."""
 
     query_image_id: int
     displayed_image_id: int
@@ -63,7 +64,7 @@ Interaction = Search | Click
 
 @dataclass(frozen=True, slots=True)
 class StoredQuery:
-    """A query that was asked with a picture: whose it is, which box of it was meant, and where the picture is kept."""
+    """A query with an uploaded picture: its owner, its box, and the location of the picture."""
 
     owner: str
     box: str
@@ -72,7 +73,7 @@ class StoredQuery:
 
 @dataclass(frozen=True, slots=True)
 class QueuedInteraction:
-    """An entry of the spool. ``told`` is None where nobody can read ``text``."""
+    """An entry of the interaction queue. ``told`` is None if ``text`` cannot be parsed."""
 
     entry_id: str
     text: str
@@ -81,7 +82,7 @@ class QueuedInteraction:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write came to: entries that were new, and clicks among them on what never was."""
+    """Result of a write: the number of new entries, and of clicks among them on something that never existed."""
 
     new: int = 0
     unfounded: int = 0
@@ -93,8 +94,8 @@ class WriteResult:
 def hashed_user(key: str, user_id: int | None) -> int | None:
     """Return a user's pseudonym: the first 63 bits of HMAC-SHA256 of the id, so that it fits a BIGINT.
 
-    The same key and user give the same pseudonym; without the key nobody can tell whose it is, or try all ids out.
-    None without a user, and without a key: better no user than one whom anybody can find out.
+    The same key and user always give the same pseudonym. Without the key, nobody can reverse it or try all ids. Returns
+    None without a user. Also returns None without a key, because an unkeyed hash could be reversed.
     """
     if user_id is None or not key:
         return None
@@ -103,12 +104,12 @@ def hashed_user(key: str, user_id: int | None) -> int | None:
 
 
 def to_text(told: Interaction) -> str:
-    """Write down as JSON what ``from_text`` reads."""
+    """Serialize an interaction as JSON that ``from_text`` reads."""
     return json.dumps({"kind": type(told).__name__.lower(), **asdict(told), "at": told.at.isoformat()})
 
 
 def from_text(text: str) -> Interaction | None:
-    """Read what ``to_text`` wrote; None where it is of another form."""
+    """Parse the output of ``to_text``; return None if the text has another form."""
     try:
         values: dict[str, Any] = json.loads(text)
         kind = values.pop("kind")

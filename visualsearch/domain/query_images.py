@@ -1,4 +1,4 @@
-"""Where the picture of a query is kept: a part of an object that holds several. Standard library only."""
+"""Location of a query's picture: a byte range of an object that holds several. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import NamedTuple
 
 PREFIX = "queries/"
 PACK_BYTES = 4 * 2**20
-"""An object takes no more pictures once it has so many bytes; whoever wants one of them reads it whole."""
+"""Size in bytes at which an object takes no more pictures. Whoever reads one picture reads the whole object."""
 
 
 class Part(NamedTuple):
-    """Bytes ``begin`` to ``end`` of an object; to its last where ``end`` is None."""
+    """Bytes ``begin`` to ``end`` (exclusive) of an object; to its end if ``end`` is None."""
 
     key: str
     begin: int = 0
     end: int | None = None
 
     def __str__(self) -> str:
-        """Write down what ``part_named`` reads."""
+        """Serialize the part as ``part_named`` reads it."""
         return f"{self.key}#{self.begin}-{self.end}"
 
     def of(self, pack: bytes) -> bytes:
-        """Cut it out of its object."""
+        """Cut the part out of its object's bytes."""
         return pack[self.begin : self.end]
 
 
 def part_named(text: str) -> Part:
-    """Read which part of which object is meant; a key alone means all of it."""
+    """Parse the output of ``str(part)``; a key alone means the whole object."""
     key, _, span = text.partition("#")
     begin, _, end = span.partition("-")
     return Part(key, int(begin), int(end)) if span else Part(key)

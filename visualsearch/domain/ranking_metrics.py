@@ -1,4 +1,4 @@
-"""Measures of a ranking that serving and training share."""
+"""Ranking metrics that serving and training share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Gain = Literal["linear", "exponential"]
 
 
 def dcg(grades: Sequence[int], gain: Gain = "linear") -> float:
-    """Sum the gains of grades in ranked order, each over log2(rank + 1).
+    """Sum the gains of grades in ranked order, each divided by log2(rank + 1).
 
     ``linear`` takes the grade itself as the gain, as Järvelin and Kekäläinen (2002, "Cumulated gain-based evaluation of
     IR techniques") and trec_eval do; ``exponential`` takes 2**grade - 1, as Burges et al. (2005, "Learning to rank
@@ -23,25 +23,25 @@ def dcg(grades: Sequence[int], gain: Gain = "linear") -> float:
 
 
 def ndcg(ranked: Sequence[int], judged: Sequence[int], k: int, gain: Gain = "linear") -> float:
-    """Return the DCG of the first k, over that of the best ranking there could be; 0 where nothing is relevant.
+    """Return the DCG of the first k divided by that of the ideal ranking; 0 if nothing is relevant.
 
-    ``ranked`` are grades in ranked order, ``judged`` the grades of everything that was judged for the query.
+    ``ranked`` are grades in ranked order. ``judged`` are the grades of everything that was judged for the query.
     """
     ideal = dcg(sorted(judged, reverse=True)[:k], gain)
     return dcg(ranked[:k], gain) / ideal if ideal else 0.0
 
 
 def overlap(one: Sequence[int], other: Sequence[int]) -> float:
-    """Return the share of the longer list that both have, in any order; 1 for two empty ones."""
+    """Return the share of the longer list that both lists have in common, in any order; 1 if both are empty."""
     longest = max(len(one), len(other))
     return len(set(one) & set(other)) / longest if longest else 1.0
 
 
 def rank_biased_overlap(one: Sequence[int], other: Sequence[int], p: float = 0.9) -> float:
-    """Return how alike two rankings are, 0 to 1, the top counting most: extrapolated RBO of even lists.
+    """Return the similarity of two rankings from 0 to 1, weighted to the top: extrapolated RBO of even lists.
 
     Webber, Moffat and Zobel (2010, "A similarity measure for indefinite rankings"), equation 30, over the depth that
-    both have; with p = .9 the first ten places carry 86% of the weight.
+    both lists have. With p = .9 the first ten ranks carry 86% of the weight.
     """
     depth = min(len(one), len(other))
     if not depth:

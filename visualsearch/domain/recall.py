@@ -1,4 +1,4 @@
-"""Recall: which share of the truly nearest an approximate search has found."""
+"""Recall: the share of the true nearest neighbours that an approximate search finds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOP = 10
-"""Recall is that of the ten nearest, recall@10."""
+"""Recall is measured over the ten nearest (recall@10)."""
 CANDIDATES = 200
-"""k' where a release's search parameters name none: so many rows are fetched and scored exactly."""
+"""Number of rows that are fetched and scored exactly (k') if a release's search parameters name none."""
 THOROUGH_CANDIDATES = 1000
 THOROUGH_EF = 2000
 ALL_LISTS = 65_536
-"""Milvus' highest nprobe, which is every list there is."""
+"""Highest nprobe that Milvus accepts. It searches every list."""
 EQUAL = 1e-6
-"""Cosines that differ by less are the same: two pictures that tie may stand for each other."""
+"""Cosines that differ by less are considered equal, so that tied pictures may replace each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What was found of what should have been, summed over queries."""
+    """Hits and expected hits, summed over queries."""
 
     hits: int = 0
     expected: int = 0
@@ -33,7 +33,7 @@ class Recall:
 
     @property
     def value(self) -> float | None:
-        """The share that was found, 0 to 1; None where nothing was expected."""
+        """Recall from 0 to 1; None if nothing was expected."""
         return self.hits / self.expected if self.expected else None
 
     def __add__(self, other: Recall) -> Recall:
@@ -41,9 +41,9 @@ class Recall:
 
 
 def compared(found: NDArray[np.float32], exact: NDArray[np.float32]) -> Recall:
-    """Compare the scores of one query's answer with those of the exact one, both best first: recall@10.
+    """Return recall@10 of one query from the scores of its answer and of the exact answer, both best first.
 
-    Scores and not ids, so that of two rows that tie for the tenth place either will do.
+    Compares scores, not ids, so that either of two rows that tie for the tenth place counts.
     """
     wanted = exact[:TOP]
     if not len(wanted):
@@ -52,10 +52,11 @@ def compared(found: NDArray[np.float32], exact: NDArray[np.float32]) -> Recall:
 
 
 def thorough(search_params: Mapping[str, int]) -> dict[str, int]:
-    """Return search parameters that come near to an exact search in the same index, at many times the price.
+    """Return parameters that make a search in the same index nearly exact, at many times the cost.
 
-    IVF: every list, and exact scores for five times the usual candidates; only what its code puts behind a thousand
-    others is missed. HNSW: a list of 2,000 nearest instead of some hundred; only what the graph cannot reach is.
+    IVF: searches every list, with exact scores for five times the usual candidates. It misses only rows that their code
+    ranks behind a thousand others. HNSW: keeps a list of 2,000 nearest instead of some hundred. It misses only rows
+    that the graph cannot reach.
     """
     if "ef" in search_params:
         return {"ef": THOROUGH_EF}

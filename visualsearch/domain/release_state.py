@@ -1,4 +1,4 @@
-"""Where releases stand, and what was done to them. Standard library only."""
+"""States of releases and the history of their changes. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visualsearch.domain.releases import Release, ReleaseState
 
 
 class Action(StrEnum):
-    """What was done to a release."""
+    """An action on a release."""
 
     BEGIN = "begin"
     READY = "ready"
@@ -25,19 +25,19 @@ class Action(StrEnum):
 
 
 class Job(StrEnum):
-    """What an indexer is asked to do with a release, in the background."""
+    """Background job that an indexer is to run for a release."""
 
     NONE = ""
     BUILD = "build"
-    """Asked for; nobody writes to it yet."""
+    """Requested; the release is not written to yet."""
     RESUME = "resume"
-    """Begun; an indexer that takes over goes on with it."""
+    """Started; an indexer that takes over resumes it."""
     EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of the gate: what was measured, what it must be, and whether it is."""
+    """One condition of the gate: the measured value, the limit, and whether it holds."""
 
     name: str
     value: float
@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the gate found out about a release, held against the one that was live then."""
+    """Result of the gate for a release, compared with the release that was live then."""
 
     at: datetime
     against: str
@@ -56,15 +56,15 @@ class Evaluation:
 
     @property
     def passed(self) -> bool:
-        """Whether every condition holds."""
+        """Whether there are conditions and all of them hold."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """How a canary is ramped: ``steps`` in percent of the traffic, each for ``step_s`` seconds.
+    """Schedule of a canary: ``steps`` in percent of the traffic, each for ``step_s`` seconds.
 
-    Nothing is judged before ``min_requests`` of its requests have been seen.
+    The canary is not judged before it has served ``min_requests`` requests.
     """
 
     steps: tuple[float, ...]
@@ -72,33 +72,33 @@ class Canary:
     min_requests: int
     step: int = 0
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When the present step began."""
+    """Start of the current step."""
 
     @property
     def share(self) -> float:
-        """Percent of the traffic now."""
+        """Current percentage of the traffic."""
         return self.steps[self.step]
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRecord:
-    """Where a release stands."""
+    """A release with its current state."""
 
     release: Release
     state: ReleaseState
     since: datetime
     canary: Canary | None = None
     shadow: float = 0.0
-    """Percent of the queries that also run on it, out of everybody's sight."""
+    """Percentage of the queries that also run on the release without being shown (shadow traffic)."""
     job: Job = Job.NONE
     evaluation: Evaluation | None = None
     note: str = ""
-    """Why it stands there: the reason of what was done to it last."""
+    """Reason of the last change of state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What somebody did to a release, and why."""
+    """A change of a release: who made it, when, and why."""
 
     at: datetime
     release: str
@@ -108,5 +108,5 @@ class Transition:
     to_state: str
     reason: str = ""
     replaced: str = ""
-    """The release that was live before, where this one became live."""
+    """The release that was live before, if this change made another one live."""
     evaluation: Evaluation | None = None

@@ -1,4 +1,4 @@
-"""A release: a model version and the collection that it filled. Standard library and numpy only."""
+"""Releases: a model version with the collection that it filled. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A model version and the collection that it made; a query is only ever compared within one release."""
+    """A model version and its collection. A query is only ever compared within one release."""
 
     name: str
     model_version: int
     fingerprint: str
-    """SHA-256 in hex over the encoder's graph and the preprocessing."""
+    """SHA-256 in hex of the encoder's graph and the preprocessing."""
     collection: str
     profile: str
     """Name of an index profile in milvus/collection.yaml."""
     search_params: Mapping[str, int] = field(default_factory=dict)
-    """What the index is searched with, such as ``{"nprobe": 64}``."""
+    """Search parameters of the index, such as ``{"nprobe": 64}``."""
 
 
 class ReleaseState(StrEnum):
-    """Where a release stands between its making and its end."""
+    """Lifecycle state of a release."""
 
     BUILDING = "building"
     READY = "ready"
@@ -34,7 +34,7 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How far a release's collection is built: ``done`` of ``total`` images, all with ids up to ``up_to``."""
+    """Progress of a build: ``done`` of ``total`` images, which are all those with ids up to ``up_to``."""
 
     release: str
     up_to: int

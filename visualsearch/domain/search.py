@@ -1,4 +1,4 @@
-"""What a search asks, what a vector collection finds, and what an answer holds. Standard library and numpy only."""
+"""Values of a search: filter, candidates and results. Standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from numpy.typing import NDArray
 from visualsearch.domain.images import Visibility
 
 MAX_CANDIDATES = 16_384
-"""Rows in one answer of Milvus, at most."""
+"""Largest number of rows in one answer of Milvus."""
 
 MAX_K = 200
 DEFAULT_K = 50
 NEAR_DUPLICATE_DISTANCE = 10
-"""Hamming distance of two 64-bit pHashes up to which pictures fold: 1 false pair in 10,000 (ARCHITECTURE.md)."""
+"""Largest Hamming distance of two 64-bit pHashes at which pictures are folded: 1 false pair in 10,000
+(ARCHITECTURE.md)."""
 SURE_DISTANCE = 4
 NEAR_DUPLICATE_COSINE = 0.4
-"""Simple shapes may have near pHashes by chance: beyond ``SURE_DISTANCE`` bits the embeddings must be so alike as well.
-Of edited copies none falls under it (benchmarks/results/folding.md)."""
+"""Lowest cosine of embeddings at which pictures more than ``SURE_DISTANCE`` bits apart are folded. Simple shapes may
+have similar pHashes by chance. No edited copy falls below it (benchmarks/results/folding.md)."""
 
 
 class NearDuplicates(StrEnum):
-    """What a search does with near-duplicates: fold them into their best member, or list each."""
+    """Treatment of near-duplicates: fold them into their best member, or list each."""
 
     COLLAPSE = "collapse"
     KEEP = "keep"
 
 
 class Consistency(StrEnum):
-    """What a search must see: what has been indexed (``bounded``), or all that has been written when it begins."""
+    """What a search must see: images that are indexed (``bounded``), or everything written before it starts."""
 
     BOUNDED = "bounded"
     STRONG = "strong"
 
 
 class Priority(IntEnum):
-    """Whose pictures the encoder takes first; the lower goes first."""
+    """Priority of a request to the encoder; lower values go first."""
 
     SEARCHING = 1
     INDEXING = 2
@@ -57,15 +58,16 @@ class VectorRow:
     owner: str = ""
     visibility: Visibility = Visibility.PUBLIC
     min_side: int = 0
-    """The shorter side of the picture, in pixels."""
+    """Shorter side of the picture, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What a vector collection found, in columns of equal length n, best first.
+    """Candidates of a search, in columns of equal length n, best first.
 
-    ``ids`` int64 [n], ``scores`` float32 [n] (cosine similarity, re-scored exactly from the raw vectors), ``phashes``
-    and ``phashes_mirrored`` uint64 [n]. ``exhausted`` says that the collection has no more to give for this query.
+    ``ids`` is int64 [n]. ``scores`` is float32 [n]: cosine similarity, computed exactly from the raw vectors.
+    ``phashes`` and ``phashes_mirrored`` are uint64 [n]. ``exhausted`` says that the collection has no more rows for
+    this query.
     """
 
     ids: NDArray[np.int64]
@@ -74,16 +76,16 @@ class Candidates:
     phashes_mirrored: NDArray[np.uint64]
     exhausted: bool
     rescore_ms: float = 0.0
-    """How long the exact re-scoring took."""
+    """Time of the exact re-scoring, in milliseconds."""
     embeddings: NDArray[np.float32] | None = None
-    """float32 [n, 256], where they came along."""
+    """float32 [n, 256]; None if they were not fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a search may return; applied inside the vector store, never after it.
+    """Restrictions on the results. The vector store applies them inside the search, not afterwards.
 
-    Public images always pass; private ones only where ``owner`` is theirs. An empty ``owner`` is nobody.
+    Public images always pass. Private images pass only if they belong to ``owner``. An empty ``owner`` matches nobody.
     """
 
     owner: str = ""
@@ -94,7 +96,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One place of a ranking. ``near_duplicates`` are the ids that were folded into it, best first."""
+    """One rank of a ranking. ``near_duplicates`` are the ids folded into it, best first."""
 
     image_id: int
     score: float
@@ -103,7 +105,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One answer of a search: a ranked image together with what is needed to show it. ``rank`` counts from 1."""
+    """One result: a ranked image with the fields needed to show it. ``rank`` counts from 1."""
 
     id: int
     score: float
@@ -116,9 +118,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """What a search gives back. ``timings_ms`` has the keys decode, embed, ann and rank; all times in milliseconds.
+    """The answer of a search. ``timings_ms`` has the keys decode, embed, ann and rank; all times are in milliseconds.
 
-    ``rescore_ms`` is the part of ann that went into exact scores.
+    ``rescore_ms`` is the part of ann that computed exact scores.
     """
 
     query_image_id: int

@@ -1,6 +1,6 @@
-"""What the logic needs of the outside world. Adapters implement these; fakes stand beside them in tests/fakes.py.
+"""Protocols of the external servers. Adapters implement them; tests/fakes.py holds a fake of each.
 
-Every method may raise ``errors.Unavailable`` when its server does not answer within the adapter's own timeout.
+Every method may raise ``errors.Unavailable`` if its server does not answer within the adapter's timeout.
 """
 
 from visualsearch.ports.corpus import Catalog, ChangeFeed, EventStream, ObjectStore

@@ -1,4 +1,4 @@
-"""What a corpus needs: its metadata, its files, and the news of both."""
+"""Protocols of the corpus: catalog, event stream, object store and change feed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Catalog(Protocol):
-    """Metadata, promises and interactions."""
+    """Metadata of images and releases."""
 
     async def register(self, new: NewImage) -> Image:
-        """Write a pending row, or return the row that the uri has already (set back to pending if content differs).
+        """Write a pending row, or return the uri's existing row (reset to pending if its content differs).
 
-        A uri keeps its id for ever. The row speaks of the object with the new entity tag from now on, if one is told.
+        A uri keeps its id for ever. If ``new`` has an entity tag, the row takes it over.
         """
         ...
 
     async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
-        """Promise images of different uris in one step; return their rows in the same order."""
+        """Register images of different uris in one statement; return their rows in the same order."""
         ...
 
     async def get(self, image_id: int) -> Image:
@@ -32,34 +32,34 @@ class Catalog(Protocol):
         ...
 
     async def by_uri(self, uri: str) -> Image | None:
-        """Return the image of a uri, if there is one."""
+        """Return the image of a uri, or None."""
         ...
 
     async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
-        """Return images by uri, for those that are there."""
+        """Return images by uri, for those that exist."""
         ...
 
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
-        """Return images by id, for those that are there."""
+        """Return images by id, for those that exist."""
         ...
 
     async def describe(self, described: Sequence[ImageMetadata]) -> None:
-        """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
+        """Write size, content hash, entity tag and pHash of images. Call this before their vectors are written."""
         ...
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
-        """Say that images (id to content hash) are searchable in a release.
+        """Mark images (id to content hash) as searchable in a release.
 
-        Returns the ids that were marked: the others were deleted meanwhile, or described with another content.
+        Returns the ids that were marked. The others were deleted in the meantime, or described with other content.
         """
         ...
 
     async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
-        """Say that an image will never be searchable, and why. ``etag`` names the object that was looked at."""
+        """Mark an image as rejected with a reason. ``etag`` names the object that was examined."""
         ...
 
     async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
-        """Let images be indexed anew; return those that are there."""
+        """Set images back to pending; return those that exist."""
         ...
 
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
@@ -71,38 +71,38 @@ class Catalog(Protocol):
         ...
 
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
-        """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
+        """Return (id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
     async def delete(self, image_id: int) -> str:
-        """Delete an image's rows, leave a tombstone, return its uri. Raises ``NotFound``.
+        """Delete an image's rows, leave a tombstone and return its uri. Raises ``NotFound``.
 
-        Where an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned.
+        If an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned.
         """
         ...
 
     async def finish_deletion(self, image_id: int) -> None:
-        """Say that vector and object of a forgotten image are gone too."""
+        """Mark a deletion as finished: the image's vector and object are removed too."""
         ...
 
     async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
-        """List (id, uri) of deletions whose vector or object may still be there."""
+        """List (id, uri) of deletions older than this whose vector or object may still exist."""
         ...
 
     async def is_being_deleted(self, uri: str) -> bool:
-        """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
+        """Return whether a deletion of the uri is unfinished, so that its object may still exist."""
         ...
 
     async def is_deleted(self, uri: str) -> bool:
-        """Say whether the uri's last image was deleted."""
+        """Return whether the uri's last image was deleted."""
         ...
 
     async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(id, pHash) of these images, for those that have one."""
+        """Return (id, pHash) of these images, for those that have one."""
         ...
 
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
-        """List images that have been pending for too long, oldest first."""
+        """List images that have been pending for longer than this, oldest first."""
         ...
 
     async def counts(self) -> dict[Status, int]:
@@ -110,69 +110,72 @@ class Catalog(Protocol):
         ...
 
     async def allocate_query_ids(self, count: int) -> list[int]:
-        """Take ids for queries out of the sequence that images have theirs from, so that the two never meet."""
+        """Allocate ids for queries from the sequence of the images, so that the two never collide."""
         ...
 
     async def was_issued(self, query_image_id: int) -> bool:
-        """Say whether an id was ever given to an image or a query."""
+        """Return whether an id was ever given to an image or a query."""
         ...
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        """What is marked as no duplicates among candidates, as (lower id, higher id); by id the wanted, if indexed."""
+        """Return the candidates' duplicate exclusions and the wanted images that are indexed.
+
+        Exclusions are pairs (lower id, higher id); images are by id.
+        """
         ...
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
-        """Say that two images are no duplicates of each other, and who says so."""
+        """Mark two images as not duplicates of each other, and record who did."""
         ...
 
     async def unmark_not_duplicates(self, one: int, other: int) -> bool:
-        """Take back what was said of two images; say whether there was anything."""
+        """Remove the mark of two images; return whether there was one."""
         ...
 
     async def dead_letter(self, letter: DeadLetter) -> None:
-        """Keep a dead letter where a person can query it."""
+        """Store a dead letter where people can query it."""
         ...
 
     async def releases(self) -> list[tuple[Release, str, datetime]]:
-        """All releases with their state and when it began, newest first."""
+        """Return all releases with their state and the time it began, newest first."""
         ...
 
     async def live_release(self) -> Release | None:
-        """The release that answers."""
+        """Return the live release, or None."""
         ...
 
     async def add_release(self, release: Release, state: str) -> None:
-        """Write a release; no-op where its name is taken."""
+        """Write a release; no-op if its name is taken."""
         ...
 
     async def set_state(self, release: str, state: ReleaseState) -> None:
-        """Say where a release stands from now on."""
+        """Set the state of a release."""
         ...
 
     async def record_build(self, build: Build) -> None:
-        """Write how far a release's collection is built."""
+        """Record the progress of a build."""
         ...
 
     async def builds(self) -> list[Build]:
-        """How far the collections of the releases are that are being built."""
+        """Return the progress of all builds."""
         ...
 
     async def position(self, log: str) -> int | None:
-        """How far a change log was followed, in nanoseconds since 1970."""
+        """Return the position in a change log, in nanoseconds since 1970; None if there is none."""
         ...
 
     async def set_position(self, log: str, at_ns: int) -> None:
-        """Write how far a change log was followed."""
+        """Record the position in a change log."""
         ...
 
     async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Write what a reconciliation counted, by (release, kind), in place of what the last one did."""
+        """Record the counts of a reconciliation by (release, kind), replacing those of the last one."""
         ...
 
     async def differences(self) -> dict[tuple[str, str], int]:
-        """What the last reconciliation counted, by (release, kind)."""
+        """Return the counts of the last reconciliation by (release, kind)."""
         ...
 
     async def check(self) -> None:
@@ -180,7 +183,7 @@ class Catalog(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -188,7 +191,7 @@ class EventStream(Protocol):
     """The stream of indexing events."""
 
     async def ensure_group(self) -> None:
-        """Create stream and consumer group; no-op where they exist."""
+        """Create the stream and its consumer group; no-op if they exist."""
         ...
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -196,30 +199,30 @@ class EventStream(Protocol):
         ...
 
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Delivery]:
-        """Hand out up to ``count`` events: first those another consumer has held for ``stale_after_s``, then new ones.
+        """Read up to ``count`` events: first those that another consumer has held for ``stale_after_s``, then new ones.
 
         Waits up to ``block_s`` for new ones.
         """
         ...
 
     async def begin_attempt(self, entry_ids: Sequence[str]) -> dict[str, int]:
-        """Count that work on redelivered entries begins; return how often it has begun without an end before."""
+        """Count an attempt at each redelivered entry; return its number of earlier unfinished attempts."""
         ...
 
     async def end_attempt(self, entry_ids: Sequence[str]) -> None:
-        """Say that work on redelivered entries has come to an end, whatever came of it."""
+        """Mark attempts at redelivered entries as finished, whatever their result."""
         ...
 
     async def release(self, consumer: str, entry_ids: Sequence[str]) -> None:
-        """Let other consumers have entries at once, without counting it as a delivery."""
+        """Make entries available to other consumers at once, without counting a delivery."""
         ...
 
     async def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Take or prolong a task that only one process should do; False while somebody else has it."""
+        """Acquire or renew the lease of a task that only one process may run; return False if another holds it."""
         ...
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
-        """Say that entries are done with."""
+        """Acknowledge entries."""
         ...
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
@@ -227,19 +230,19 @@ class EventStream(Protocol):
         ...
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """The newest dead letters first."""
+        """Return dead letters, newest first."""
         ...
 
     async def requeue(self, entry_ids: Sequence[str]) -> int:
-        """Put dead letters back on the stream (all of them where none is named); return how many."""
+        """Put dead letters back on the stream (all if no id is given); return how many."""
         ...
 
     async def state(self) -> StreamState:
-        """Say how far indexing is behind."""
+        """Return the backlog of indexing."""
         ...
 
     async def trim(self) -> int:
-        """Drop entries that every consumer has acknowledged; return how many."""
+        """Delete entries that every consumer has acknowledged; return how many."""
         ...
 
     async def check(self) -> None:
@@ -247,7 +250,7 @@ class EventStream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -257,7 +260,7 @@ class ObjectStore(Protocol):
     bucket: str
 
     async def ensure_bucket(self) -> None:
-        """Create the bucket; no-op where it exists."""
+        """Create the bucket; no-op if it exists."""
         ...
 
     async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
@@ -277,11 +280,11 @@ class ObjectStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove an object; no-op where there is none."""
+        """Delete an object; no-op if it does not exist."""
         ...
 
     def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        """Every object under a prefix whose key sorts after ``after``, in pages, in the store's own order."""
+        """Yield every object under a prefix whose key sorts after ``after``, in pages, in the store's own order."""
         ...
 
     async def check(self) -> None:
@@ -289,29 +292,30 @@ class ObjectStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
     def uri(self, key: str) -> str:
-        """Say the uri of a key."""
+        """Return the uri of a key."""
         ...
 
     def key(self, uri: str) -> str:
-        """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket."""
+        """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket."""
         ...
 
 
 class ChangeFeed(Protocol):
-    """The object store's own log of what was written and removed."""
+    """The object store's change log."""
 
     def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:
-        """Every change of the bucket after ``since_ns`` (nanoseconds since 1970), oldest first, as they come; no end.
+        """Yield every change of the bucket after ``since_ns`` (nanoseconds since 1970), oldest first, without end.
 
-        Changes that arrive together come together, at most 1,000 at a time. A quiet moment gives an empty list at
-        least every second, so that the caller can do something else. Raises ``Unavailable`` when the store goes away.
+        Changes that arrive together are yielded together, at most 1,000 at a time. If nothing changes, it yields an
+        empty list at least every second, so that the caller can do other work. Raises ``Unavailable`` if the connection
+        is lost.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

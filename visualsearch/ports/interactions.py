@@ -1,4 +1,4 @@
-"""What is kept of what people do, and the experiments that judge by it."""
+"""Protocols of interactions and experiments."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ if TYPE_CHECKING:
 
 
 class InteractionQueue(Protocol):
-    """Interactions that wait until the catalog has them."""
+    """Interactions that are waiting to be written to the catalog."""
 
     async def append(self, told: Sequence[Interaction]) -> None:
-        """Append in order, all or an error; after an error the same may be appended again, for ids count once.
+        """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.
 
-        Raises ``Overloaded`` when as much waits as may.
+        Raises ``Overloaded`` if the queue is full.
         """
         ...
 
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
-        """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
+        """Read up to ``count`` entries: first those that any consumer has held for ``stale_after_s``, then new ones.
 
         Waits up to ``block_s`` for new ones.
         """
         ...
 
     async def done(self, entry_ids: Sequence[str]) -> None:
-        """Say that entries are written; the spool forgets them."""
+        """Remove entries that are written."""
         ...
 
     async def dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
-        """Put an entry that can never be written aside, with the reason."""
+        """Move an entry that can never be written to the dead letters, with the reason."""
         ...
 
     async def length(self) -> int:
-        """Count the entries that wait."""
+        """Return the number of waiting entries."""
         ...
 
     async def remove_idle_consumers(self) -> None:
-        """Drop readers that are gone."""
+        """Remove consumers that no longer exist."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class InteractionRepository(Protocol):
-    """Interactions and queries, written once each and kept for a time."""
+    """Interactions and queries. Each is written once and kept for a limited time."""
 
     async def write(self, told: Sequence[Interaction]) -> WriteResult:
-        """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
+        """Write entries that are not written yet, searches before clicks; each entry is written wholly or not at all.
 
-        A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
-        where a value cannot be stored.
+        An unchecked click is dropped if its query or image never existed. Raises ``InvalidInput`` if a value cannot be
+        stored.
         """
         ...
 
     async def query(self, query_image_id: int) -> StoredQuery | None:
-        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
+        """Return a query that had an uploaded picture; None if it is not stored yet, or no longer."""
         ...
 
     async def keep(self, days: int) -> list[str]:
-        """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
+        """Create partitions for the coming days, and drop the days (in UTC) that ended more than ``days`` days ago.
 
-        Returns the names of what was dropped.
+        Returns the names of the dropped partitions.
         """
         ...
 
@@ -76,25 +76,25 @@ class ExperimentRepository(Protocol):
     """The definitions of experiments."""
 
     async def create(self, experiment: Experiment) -> None:
-        """Write a draft; raises ``InvalidInput`` where the name is taken."""
+        """Create a draft; raises ``InvalidInput`` if the name is taken."""
         ...
 
     async def get(self, name: str) -> Experiment:
-        """Return one; raises ``NotFound``."""
+        """Return an experiment; raises ``NotFound``."""
         ...
 
     async def everything(self) -> list[Experiment]:
-        """All there are, the newest first."""
+        """Return all experiments, newest first."""
         ...
 
     async def running(self) -> list[Experiment]:
-        """Those that run."""
+        """Return the running experiments."""
         ...
 
     async def start(self, name: str, first_bucket: int, end_bucket: int) -> bool:
-        """Let a draft run on these buckets of its layer; False where it is no draft, or they are taken by now."""
+        """Start a draft on these buckets of its layer; return False if it is no draft or the buckets are taken."""
         ...
 
     async def stop(self, name: str) -> bool:
-        """End an experiment; False where it does not run."""
+        """Stop an experiment; return False if it is not running."""
         ...

@@ -1,4 +1,4 @@
-"""What changing from one release to another needs."""
+"""Protocols for changing releases."""
 
 from __future__ import annotations
 
@@ -13,86 +13,86 @@ if TYPE_CHECKING:
 
 
 class ReleaseTransaction(Protocol):
-    """The releases while nobody else can move one. What is written becomes true all together, or not at all."""
+    """A transaction on the releases that holds the lock. All its writes are committed together, or none."""
 
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, the newest first."""
+        """Return every release, newest first."""
         ...
 
     async def switches(self) -> list[Transition]:
-        """Return what became live, oldest first."""
+        """Return the transitions that made a release live, oldest first."""
         ...
 
     async def put(self, standing: ReleaseRecord) -> None:
-        """Write a release as it stands from now on."""
+        """Write the current record of a release."""
         ...
 
     async def record(self, transition: Transition) -> None:
-        """Add to the history."""
+        """Append to the history."""
         ...
 
 
 class ReleaseRepository(Protocol):
-    """Where the releases stand, and what was done to them."""
+    """States of the releases, and their history."""
 
     def switching(self) -> AbstractAsyncContextManager[ReleaseTransaction]:
-        """Move releases while the block runs, alone; an error in it undoes all of it.
+        """Open a transaction that no other can overlap; an error in the block rolls it back.
 
-        Raises ``Conflict`` when somebody else is at it for too long.
+        Raises ``Conflict`` if another transaction holds the lock for too long.
         """
         ...
 
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, the newest first."""
+        """Return every release, newest first."""
         ...
 
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
-        """Return by release how many searches of the last seconds were written down, and how many had a click."""
+        """Return (searches, searches with a click) of the last ``seconds``, by release."""
         ...
 
     async def history(self, release: str | None, limit: int) -> list[Transition]:
-        """Return what was done to a release, or to any, the newest first."""
+        """Return the history of a release, or of all, newest first."""
         ...
 
 
 class ReleaseCounters(Protocol):
-    """What all processes have counted by release."""
+    """Counters by release, summed over all processes."""
 
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
-        """Add what was counted just now, by release and counter."""
+        """Add new counts, by release and counter."""
         ...
 
     async def since(self, seconds: float) -> dict[str, Counter[str]]:
-        """Return the sums of the last seconds, by release; an hour at most."""
+        """Return the sums of the last ``seconds`` by release; at most an hour."""
         ...
 
     async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
-        """Add to sums that are kept."""
+        """Add to sums that are kept for a long time."""
         ...
 
     async def total(self, series: str) -> Counter[str]:
-        """Return the sums that were added up under a name."""
+        """Return the sums of a series."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class ModelControl(Protocol):
-    """What the model server has loaded."""
+    """Control of the models that the model server has loaded."""
 
     async def served(self) -> set[int]:
-        """Return the versions of the encoder that answer."""
+        """Return the loaded versions of the encoder."""
         ...
 
     async def serve(self, versions: set[int]) -> None:
-        """Load these versions and unload all others; what was loaded answers on meanwhile, and after a failure.
+        """Load these versions and unload all others. Loaded versions keep answering meanwhile, and after a failure.
 
-        Raises ``ConfigurationError`` with the server's reason when a version cannot be loaded.
+        Raises ``ConfigurationError`` with the server's reason if a version cannot be loaded.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

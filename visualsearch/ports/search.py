@@ -1,4 +1,4 @@
-"""What a search needs: embeddings, the nearest of them, and a sample of how near they were."""
+"""Protocols of a search: the encoder, the vector collections, and samples of their recall."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Encoder(Protocol):
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
         """Return the last feature maps of a few pictures, float32 [n, channels, rows, columns].
 
-        Raises as ``encode``, and ``Unsupported`` where the encoder gives none.
+        Raises what ``encode`` raises, and ``Unsupported`` if the encoder has no such output.
         """
         ...
 
@@ -36,27 +36,27 @@ class Encoder(Protocol):
         ...
 
     async def fingerprint(self, model_version: int) -> str:
-        """Say which graph and preprocessing a loaded version is, or ``""`` if the server cannot tell."""
+        """Return the fingerprint of a loaded version's graph and preprocessing, or ``""`` if the server cannot tell."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class Vectors(Protocol):
-    """Holds embeddings and finds the nearest."""
+    """Stores embeddings and finds the nearest ones."""
 
     def search_params(self, profile: str) -> dict[str, int]:
-        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
+        """Return the search parameters of a profile. Raises ``ConfigurationError`` for an unknown one."""
         ...
 
     async def create(self, collection: str, profile: str) -> None:
-        """Create a collection with an index profile of milvus/collection.yaml and load it; no-op where it exists."""
+        """Create and load a collection with an index profile of milvus/collection.yaml; no-op if it exists."""
         ...
 
     async def drop(self, collection: str) -> None:
-        """Remove a collection with its rows and aliases; no-op where there is none."""
+        """Remove a collection with its rows and aliases; no-op if it does not exist."""
         ...
 
     async def seal(self, collection: str) -> None:
@@ -64,15 +64,15 @@ class Vectors(Protocol):
         ...
 
     async def point_alias(self, alias: str, collection: str) -> None:
-        """Let an alias name this collection, whatever it named before."""
+        """Point an alias to this collection, whatever it pointed to before."""
         ...
 
     async def aliased(self) -> dict[str, str]:
-        """Collections by the aliases that name them."""
+        """Return the collection of each alias."""
         ...
 
     async def drop_alias(self, alias: str) -> None:
-        """Let an alias name nothing; no-op where it does not."""
+        """Remove an alias; no-op if it does not exist."""
         ...
 
     async def nearest(
@@ -85,7 +85,7 @@ class Vectors(Protocol):
     ) -> Candidates:
         """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id.
 
-        Raises ``NotFound`` if there is no such collection.
+        Raises ``NotFound`` if the collection does not exist.
         """
         ...
 
@@ -94,35 +94,35 @@ class Vectors(Protocol):
         ...
 
     async def settle(self, collection: str) -> None:
-        """Wait until everything written before this call is seen by every search after it."""
+        """Wait until every later search sees everything written before this call."""
         ...
 
     async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
-        """Remove rows; ids that are not there are ignored."""
+        """Remove rows; unknown ids are ignored."""
         ...
 
     async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """Embeddings by id, for those that are there."""
+        """Return embeddings by id, for those that exist."""
         ...
 
     def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
-        """Every row's (id, pHash), ids ascending, in pages."""
+        """Yield (id, pHash) of every row in pages, ids ascending."""
         ...
 
     async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(id, pHash) of these rows, for those that are there."""
+        """Return (id, pHash) of these rows, for those that exist."""
         ...
 
     async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
-        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        """Return at most ``limit`` whole rows with the smallest ids above ``after``, ascending."""
         ...
 
     async def count(self, collection: str) -> int:
-        """Number of rows, exactly."""
+        """Return the exact number of rows."""
         ...
 
     async def collections(self) -> list[str]:
-        """Names of all collections."""
+        """Return the names of all collections."""
         ...
 
     async def check(self, collection: str) -> None:
@@ -130,21 +130,21 @@ class Vectors(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class RecallRepository(Protocol):
-    """Recall of live queries by release, and the parameters that releases search with."""
+    """Recall of live queries by release, and the releases' search parameters."""
 
     async def record(self, release: str, recall: Recall) -> None:
-        """Write down what queries came to."""
+        """Record the recall of sampled queries."""
         ...
 
     async def since(self, seconds: float) -> dict[str, Recall]:
-        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
+        """Return the sums of the last ``seconds`` by release; releases without a sampled query are missing."""
         ...
 
     async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
-        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
+        """Set the search parameters of a release; raises ``NotFound``."""
         ...

@@ -1,4 +1,4 @@
-"""What runs out by itself: room on the disk, and certificates."""
+"""Metrics of resources that run out: disk space and certificates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 1.0
 NO_CHECK_TIME = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME: that a certificate has expired is what we want to tell, not a reason to fail."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME. An expired certificate is reported, so it must not fail the handshake."""
 
 
 class HostMetrics(Collector):
-    """Looks at every scrape. ``folder`` lies on the disk watched; ``addresses``: host:port."""
+    """Collects at every scrape. ``folder`` lies on the monitored disk; ``addresses`` are host:port."""
 
     def __init__(self, folder: Path, addresses: Sequence[str]) -> None:
         self._folder = folder
         self._addresses = addresses
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give bytes of the disk, and when each certificate ends; one that is not shown now is left out."""
+        """Yield the disk's free and total bytes, and each certificate's expiry; unreachable servers are left out."""
         disk = shutil.disk_usage(self._folder)
         yield GaugeMetricFamily("visualsearch_disk_free_bytes", "Room on the disk of the state folder.", disk.free)
         yield GaugeMetricFamily("visualsearch_disk_size_bytes", "Size of the disk of the state folder.", disk.total)
@@ -45,10 +45,10 @@ class HostMetrics(Collector):
 
 
 def expiry(address: str) -> float | None:
-    """Return when the certificate at host:port ends, in seconds since 1970; None where none is shown.
+    """Return the expiry of the certificate at host:port, in seconds since 1970; None if no certificate is served.
 
-    Shakes hands twice: to learn the certificate, and with it as the only authority, since Python reads only those that
-    are trusted. That the server's name and issuer are right is for its clients to check.
+    Connects twice: once to fetch the certificate, and once with it as the only authority, because Python parses only
+    trusted certificates. Checking the server's name and issuer is left to its clients.
     """
     place = urlsplit(f"//{address}")
     host, port = place.hostname or "", place.port or 443
@@ -62,6 +62,6 @@ def expiry(address: str) -> float | None:
             context.wrap_socket(plain, server_hostname=host) as secured,
         ):
             end = (secured.getpeercert() or {})["notAfter"]
-    except OSError:  # no server or no TLS: whether it is there, others tell
+    except OSError:  # no server or no TLS; other metrics report whether the server is up
         return None
     return float(ssl.cert_time_to_seconds(str(end)))

@@ -1,4 +1,4 @@
-"""Lines of the log: one JSON object each for machines, text for people, and the first told as the second."""
+"""Log formats: one JSON object a line for machines, and text for people. Converts JSON lines to text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 IDS = ("request_id", "trace_id", "span_id")
 SHOWN = 8
-"""Characters of an id that people are shown: enough to tell a line's from its neighbours'."""
+"""Number of characters of an id in text lines: enough to distinguish neighbouring lines."""
 
 
 def _ids() -> dict[str, str]:
@@ -23,10 +23,10 @@ def _ids() -> dict[str, str]:
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, logger and message; the ids of the request and of the trace, where there are any."""
+    """Formats records as JSON: time, level, logger, message, and the request and trace ids if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record as JSON."""
+        """Format a record as JSON."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
@@ -40,17 +40,17 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """The same for people."""
+    """Formats records as text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record as text."""
+        """Format a record as text."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat()
         exception = self.formatException(record.exc_info) if record.exc_info else ""
         return _text(time, record.levelname, record.name, record.getMessage(), _ids(), exception)
 
 
 def readable(line: str) -> str:
-    """Tell a line of ours as text; what is no line of ours stays as it is."""
+    """Convert a JSON log line to text; return any other line unchanged."""
     if not line.startswith('{"time":'):
         return line
     try:

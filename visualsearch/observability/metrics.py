@@ -1,6 +1,6 @@
-"""Metrics and logs. Names and labels follow Prometheus' conventions: base units, ``_total``, labels from known sets.
+"""Metrics and logging. Names and labels follow Prometheus' conventions: base units, ``_total``, bounded label values.
 
-gateway/api/metrics_collector.py reads the values that only exist at the moment of a scrape (images, lag).
+gateway/api/metrics_collector.py collects the values that are only read at a scrape (images, lag).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from visualsearch.domain.errors import VisualSearchError
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper bounds of what a caller waits for."""
+"""Buckets for the latency of requests."""
 LONG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-"""Upper bounds of what nobody waits for."""
+"""Buckets for background work."""
 SERVERS = ("triton", "milvus", "postgres", "valkey", "s3")
-"""What a gateway depends on, as /ready names it."""
+"""The servers that a gateway depends on, as /ready names them."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -74,13 +74,13 @@ INDEX_STAGE_SECONDS = Histogram(
 
 
 def count_request(route: str, method: str, status: str, seconds: float) -> None:
-    """Count an answered request. ``route`` is a template, never an address; a method nobody knows is ``other``."""
+    """Count an answered request. ``route`` is a template, never a path; unknown methods count as ``other``."""
     REQUESTS.labels(route, method if method in METHODS else "other", status).inc()
     REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def count_error(error: VisualSearchError) -> None:
-    """Count an error of ours that is told to a caller, and whether the caller is asked to come again."""
+    """Count an error that a caller receives, and whether the caller should retry later."""
     kind = type(error).__name__
     ERRORS.labels(kind).inc()
     if isinstance(error, RateLimited | Unavailable) or kind in {"Overloaded", "FingerprintMismatch"}:
@@ -88,7 +88,7 @@ def count_error(error: VisualSearchError) -> None:
 
 
 def count_stages(release: str, variant: str, milliseconds: Mapping[str, float]) -> None:
-    """Count how long each stage of a search took."""
+    """Record the duration of each stage of a search."""
     for stage, taken in milliseconds.items():
         STAGE_SECONDS.labels(stage, release, variant).observe(taken / 1000)
 
@@ -106,9 +106,9 @@ def index_stage(stage: str) -> Iterator[None]:
 
 @contextmanager
 def serve_metrics(host: str, port: int) -> Iterator[None]:
-    """Serve /metrics on a port of its own while the block runs, for processes without HTTP; port 0: don't.
+    """Serve /metrics on its own port while the block runs, for processes without HTTP; port 0 disables it.
 
-    Raises ``ConfigurationError`` where the port is taken.
+    Raises ``ConfigurationError`` if the port is taken.
     """
     if not port:
         yield
@@ -126,12 +126,12 @@ def serve_metrics(host: str, port: int) -> Iterator[None]:
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Log to standard error: one JSON object a line, or text; ``auto`` is text on a terminal."""
+    """Log to standard error, one JSON object a line or text; ``auto`` means text on a terminal."""
     handler = logging.StreamHandler()
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if as_text else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Each says at length what the adapters turn into an error of ours anyway.
+    # These log at length what the adapters raise as an error anyway.
     for chatty, quiet in {
         "pymilvus": logging.CRITICAL,
         "httpx": logging.WARNING,

@@ -1,7 +1,7 @@
-"""Traces (OpenTelemetry), sent by OTLP over HTTP to the collector that a setting names; next to free where none is.
+"""Traces (OpenTelemetry), exported by OTLP over HTTP to the collector that a setting names. Nearly free without one.
 
-A trace begins with a request, or with what the indexer takes from the stream; calls of servers join the trace in which
-they happen and never begin one, so that polling leaves none. A trace crosses processes as W3C ``traceparent``.
+A trace starts with a request or with entries that the indexer reads from the stream. Calls of servers join the current
+trace and never start one, so polling leaves no traces. Traces cross processes as W3C ``traceparent``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXPORT_S = 3.0
-"""A collector that does not take spans for this long does not get them; nothing waits for longer at the end either."""
+"""Timeout of an export, and the longest wait for the last export at shutdown. Later spans are dropped."""
 _KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT}
 _KINDS |= {"producer": SpanKind.PRODUCER, "consumer": SpanKind.CONSUMER}
 _W3C = TraceContextTextMapPropagator()
@@ -36,16 +36,16 @@ Kind = Literal["internal", "server", "client", "producer", "consumer"]
 
 @contextmanager
 def exported(endpoint: str, service: str, ratio: float = 1.0) -> Iterator[None]:
-    """Trace while the block runs, and send what is left at its end. An empty ``endpoint`` traces nothing.
+    """Trace while the block runs, and export the remaining spans at its end. An empty ``endpoint`` disables tracing.
 
-    ``ratio`` is the share of traces begun here that are kept; a trace that a caller has begun is kept if the caller
-    says so. Belongs after any fork, for it starts a thread.
+    ``ratio`` is the share of new traces that are kept. A trace that a caller has started is kept if the caller's
+    sampling flag is set. Call this after any fork, because it starts a thread.
     """
     global _tracer
     if not endpoint:
         yield
         return
-    # Only here: whoever does not trace need not load them.
+    # Imported here, because processes that do not trace need not load them.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -67,7 +67,7 @@ def exported(endpoint: str, service: str, ratio: float = 1.0) -> Iterator[None]:
 def span(
     name: str, kind: Kind = "internal", parent: str = "", links: Iterable[str] = (), **attributes: str | int | float
 ) -> AbstractContextManager[object]:
-    """Trace what runs inside. ``parent`` and ``links`` are traceparents; those of another form count for nothing.
+    """Trace the block. ``parent`` and ``links`` are traceparents; malformed ones are ignored.
 
     ``__`` in an attribute's name stands for a dot.
     """
@@ -83,7 +83,7 @@ def span(
 
 
 def annotate(name: str = "", **attributes: str | int | float) -> None:
-    """Tell more of what is being traced; ``name`` names the span anew."""
+    """Add attributes to the current span; ``name`` renames it."""
     if _tracer is None:
         return
     current = trace.get_current_span()
@@ -97,8 +97,8 @@ def annotate(name: str = "", **attributes: str | int | float) -> None:
 def consumed(name: str, origins: Iterable[str]) -> Iterator[None]:
     """Trace work on messages that carried these traceparents.
 
-    Work for one trace belongs to it. Work for several is a trace of its own, linked to each; and each of theirs gets a
-    span of the same time, linked to it.
+    Work for one trace becomes a span of that trace. Work for several traces becomes a new trace with links to each of
+    them, and each of them gets a span of the same duration with a link back.
     """
     if _tracer is None:
         yield
@@ -122,7 +122,7 @@ def consumed(name: str, origins: Iterable[str]) -> Iterator[None]:
 
 
 def traceparent() -> str:
-    """Say in which trace we are, for another process to go on with; empty where in none."""
+    """Return the current traceparent, for another process to continue; empty if nothing is traced."""
     carrier: dict[str, str] = {}
     if _tracer is not None:
         _W3C.inject(carrier)
@@ -130,13 +130,13 @@ def traceparent() -> str:
 
 
 def ids() -> dict[str, str]:
-    """Return ``trace_id`` and ``span_id`` in hex, for a line of the log; empty where nothing is traced."""
+    """Return ``trace_id`` and ``span_id`` in hex, for log lines; empty if nothing is traced."""
     context = _current()
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"} if context else {}
 
 
 def traced(adapter: T, server: str) -> T:
-    """Let every call of an adapter be a span ``SERVER METHOD`` of the trace in which it happens, if in any."""
+    """Wrap an adapter, so that each call becomes a span ``SERVER METHOD`` of the current trace, if there is one."""
     return cast("T", _Traced(adapter, server)) if _tracer is not None else adapter
 
 
@@ -172,7 +172,7 @@ def _current() -> SpanContext | None:
 
 
 def _context(traceparent: str) -> Context:
-    """Read a traceparent; one of another form is no context, so that a trace begins."""
+    """Parse a traceparent; a malformed one gives an empty context, so that a new trace starts."""
     return _W3C.extract({"traceparent": traceparent}, Context())
 
 

@@ -1,4 +1,4 @@
-"""Which model version and which collection answer.
+"""Resolves the active releases: the model version and collection that answer a request.
 
 A release is resolved once per request, so that one answer never mixes two.
 """
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from visualsearch.ports import Catalog, Encoder, ReleaseRepository, Vectors
 
 LIVE_ALIAS = "images_live"
-"""Name under which people see the live collection in Milvus' console."""
+"""Milvus alias of the live collection, for people who use Milvus' console."""
 CANARY_ALIAS = "images_canary"
-"""The same for the collection of the canary, where there is one."""
+"""Milvus alias of the canary's collection, if there is a canary."""
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-"""What can be part of a collection's name in Milvus."""
+"""Characters that Milvus permits in a collection's name."""
 
 CACHE_S = 0.5
-"""How long a resolved release may be used before the catalog is asked again."""
+"""How long cached releases are used before the catalog is queried again."""
 
 REFRESH_S = 0.3
-"""How long a known release waits for a newer one: a hanging catalog must not hang what needs no catalog."""
+"""Longest wait for a refresh while releases are cached, so that a hanging catalog does not block other requests."""
 
 
 class Releases:
-    """The releases, cached for a moment so that a request does not pay a query for them.
+    """The releases, cached briefly so that most requests need no query.
 
-    With a ``log``, canaries and shadows are known too.
+    Canaries and shadow releases are known only if ``log`` is given.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Releases:
         self._asking: asyncio.Task[None] | None = None
 
     async def live(self) -> Release:
-        """Return the release that answers; the last one known while the catalog is down.
+        """Return the live release; the last known one while the catalog is down.
 
-        Raises ``Unavailable`` when none is known.
+        Raises ``Unavailable`` if none is known.
         """
         return _live(await self.records()).release
 
     async def for_request(self, key: bytes) -> Release:
-        """Return the release that answers a request: the canary for its share of the keys, else the live one.
+        """Return the release for a request: the canary for its share of the keys, otherwise the live release.
 
-        A key (a user, or a picture where nobody says who asks) has the same answer until the share changes, and stays
+        A key (a user, or a picture if the user is unknown) gets the same release until the share changes, and stays
         with the canary when the share grows. Raises ``Unavailable`` as ``live`` does.
         """
         records = await self.records()
@@ -73,33 +73,33 @@ class Releases:
         return _live(records).release
 
     def shadow(self) -> ReleaseRecord | None:
-        """Return the release that runs out of sight beside the live one, as last heard."""
+        """Return the release that receives shadow traffic, as of the last refresh; None if there is none."""
         return next((one for one in self._kept if one.shadow and one.state == ReleaseState.READY), None)
 
     async def named(self, name: str) -> Release:
-        """Return a release that can answer, by its name; raises ``NotFound``."""
+        """Return a release that can answer by its name; raises ``NotFound``."""
         for one in await self.records():
             if one.release.name == name and one.state not in {ReleaseState.BUILDING, ReleaseState.RETIRED}:
                 return one.release
         raise NotFound(f"No release {name!r} can answer: it is being built, was retired, or never was.")
 
     async def written(self) -> list[Release]:
-        """Return every release that new images must reach: the live one first, the retired ones left out.
+        """Return every release that new images are written to: the live one first, without retired ones.
 
-        Raises ``Unavailable`` when no live one is known.
+        Raises ``Unavailable`` if no live release is known.
         """
         records = await self.records()
         others = [one for one in records if one.state not in {ReleaseState.LIVE, ReleaseState.RETIRED}]
-        # One whose build is only asked for has no model yet that is known to work.
+        # A release whose build is only requested has no model that is known to work.
         return [_live(records).release, *(one.release for one in others if one.job is not Job.BUILD)]
 
     async def records(self) -> list[ReleaseRecord]:
-        """Return where every release stands, as of the last half second; of longer ago while the catalog is down."""
+        """Return all release records, at most half a second old; older while the catalog is down."""
         if not self._kept:
             self._kept = await self._ask()
             self._until = self._clock() + CACHE_S
         elif self._clock() >= self._until and (self._asking is None or self._asking.done()):
-            # One asks for all, and goes on asking after nobody waits any more: a slow catalog is heard, if late.
+            # One query serves all callers. It continues after they stop waiting, so that a late answer is still used.
             self._asking = asyncio.create_task(self._refresh())
             await asyncio.wait({self._asking}, timeout=REFRESH_S)
         return self._kept
@@ -108,7 +108,7 @@ class Releases:
         try:
             self._kept = await self._ask() or self._kept
         except Unavailable:
-            pass  # what was known before is used on
+            pass  # keep the last known releases
         finally:
             self._until = self._clock() + CACHE_S
 
@@ -129,7 +129,7 @@ def _live(records: Sequence[ReleaseRecord]) -> ReleaseRecord:
 def new_release(
     model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
 ) -> Release:
-    """Describe a release that is to be made; its name is made of version and profile where none is given."""
+    """Return a new release; by default its name is made of version and profile."""
     name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
         name=name,
@@ -142,7 +142,7 @@ def new_release(
 
 
 async def ensure_live(catalog: Catalog, vectors: Vectors, wanted: Release) -> Release:
-    """Return the live release, with its collection there; make ``wanted`` live where there is none yet."""
+    """Return the live release and create its collection if missing; make ``wanted`` live if there is none."""
     live = await catalog.live_release()
     release = live or wanted
     await vectors.create(release.collection, release.profile)
@@ -160,17 +160,17 @@ async def wanted(
     profile: str | None,
     name: str | None,
 ) -> Release:
-    """Describe the release that is asked for, which differs from the live one in what is given.
+    """Return a new release that differs from the live one in the given arguments.
 
-    Raises ``InvalidInput`` for a name that is none, ``ConfigurationError`` for a version without a card or a profile
-    that there is not, and ``Conflict`` where the name is taken.
+    Raises ``InvalidInput`` for an invalid name, ``ConfigurationError`` for a version without a model card or an unknown
+    profile, and ``Conflict`` if the name is taken.
     """
     if name is not None and not NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
     records = await log.records()
     live = _live(records).release
     version, profile = model_version or live.model_version, profile or live.profile
-    # What the live release was tuned to fits another index of the same profile better than the profile's own.
+    # Tuned parameters of the live release suit a new index of the same profile better than the profile's defaults.
     params = live.search_params if profile == live.profile else vectors.search_params(profile)
     release = new_release(version, await encoder.fingerprint(version), profile, params, name or "")
     if not release.fingerprint:

@@ -1,4 +1,4 @@
-"""Whether a canary does worse than what is live. Standard library only."""
+"""Compares a canary with the live release. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BOUNDS_MS = (10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 1500, 2000, 5000)
-"""Upper bounds of the histogram of answering times, in milliseconds."""
+"""Upper bounds of the latency histogram, in milliseconds."""
 MORE_ERRORS = 0.01
-"""So much may the share of failed requests be above the live release's."""
+"""Largest difference between the canary's error rate and the live release's."""
 FEWEST_ERRORS = 3
-"""One or two failures are no pattern, however few the requests."""
+"""Fewest errors that count: one or two failures are no pattern, however few the requests."""
 SLOWER, SLOWEST_UNSEEN_MS = 1.5, 50
-"""p95 may be so many times the live release's; what is faster than this many milliseconds nobody notices. It
-counts where chance would make so many answers late less than once in a hundred (binomial, normal approximation)."""
+"""Largest ratio of the canary's p95 to the live release's. A live p95 below ``SLOWEST_UNSEEN_MS`` counts as that many
+milliseconds, because nobody notices faster answers. A breach counts only if so many late answers would occur by chance
+less than once in a hundred (binomial, normal approximation)."""
 LESS_RECALL, RECALL_QUERIES = 0.05, 20
-"""So much may recall@10 be below the live release's, once so many queries were compared."""
+"""Largest difference between the live release's recall@10 and the canary's, once this many queries are compared."""
 FEWER_CLICKS, Z = 0.8, 2.33
-"""The share of searches with a click must stay above so much of the live release's; lower counts where chance alone
-would do it less than once in a hundred (one-sided two-proportion z-test)."""
+"""Lowest ratio of the canary's CTR to the live release's. A breach counts only if chance would cause it less than once
+in a hundred (one-sided two-proportion z-test)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseStats:
-    """What was seen of one release. ``slots`` are answers by place in ``BOUNDS_MS``, the last for what took longer."""
+    """Statistics of one release.
+
+    ``slots`` counts answers by index into ``BOUNDS_MS``; the last slot holds slower answers.
+    """
 
     requests: int = 0
     errors: int = 0
     slots: Mapping[int, int] = field(default_factory=dict)
     recall: Recall = field(default_factory=Recall)
     searches: int = 0
-    """Searches that were written down, of which ``clicked`` had a click."""
+    """Recorded searches, of which ``clicked`` had a click."""
     clicked: int = 0
 
     @property
@@ -47,7 +51,7 @@ class ReleaseStats:
 
     @property
     def p95_ms(self) -> float | None:
-        """Upper bound of the slot that the 95th percentile of the answers lies in; None without answers."""
+        """Upper bound in milliseconds of the histogram slot with the 95th percentile; None without answers."""
         total, seen = sum(self.slots.values()), 0
         for place in sorted(self.slots):
             seen += self.slots[place]
@@ -62,12 +66,12 @@ class ReleaseStats:
 
 
 def slot(milliseconds: float) -> int:
-    """Return the place of a time in ``BOUNDS_MS``; one past the last for what is longer."""
+    """Return the index of a latency in ``BOUNDS_MS``; one past the last for slower answers."""
     return bisect.bisect_left(BOUNDS_MS, milliseconds)
 
 
 def breaches(live: ReleaseStats, canary: ReleaseStats, min_requests: int) -> list[str]:
-    """Say in what a canary does worse than the live release by more than it may; nothing before it is seen enough."""
+    """Describe where a canary is worse than permitted; requests and clicks count only from ``min_requests`` on."""
     found = []
     if canary.requests >= min_requests:
         found += _errors(live, canary) + _slow(live, canary)
@@ -91,7 +95,7 @@ def _slow(live: ReleaseStats, canary: ReleaseStats) -> list[str]:
     limit_ms = SLOWER * max(live.p95_ms, SLOWEST_UNSEEN_MS)
     answers = sum(canary.slots.values())
     late = sum(number for place, number in canary.slots.items() if place >= bisect.bisect_right(BOUNDS_MS, limit_ms))
-    # Of few answers one in twenty is soon late by chance, after a start for instance.
+    # With few answers, more than one in twenty may be late by chance, for example after a start.
     if late <= 0.05 * answers + Z * math.sqrt(answers * 0.05 * 0.95):
         return []
     return [f"p95 is {canary.p95_ms:.0f} ms over {canary.requests} requests, the live release's {live.p95_ms:.0f} ms"]

@@ -1,6 +1,6 @@
-"""The watch over a canary: every process flushes its counts, and the one that holds the lease judges.
+"""Monitors the canary. Every process flushes its counts, and the process that holds the lease judges them.
 
-A breach rolls back at once; a step that has been long enough without one is followed by the next.
+A breach rolls the canary back at once. A step that lasted long enough without a breach is followed by the next.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 TURN_S = 1.0
 LEASE, LEASE_S = "canary", 6.0
 SHORT_S, LONG_S = 60.0, 3600.0
-"""Both are judged: what has just begun to go wrong, and what shows only over many requests."""
+"""Both windows are judged: the short one detects sudden failures, the long one needs many requests."""
 CLICKS_S = 10.0
-"""Clicks are counted so often at most."""
+"""Shortest interval between two queries for clicks."""
 ACTOR = "canary watch"
 
 
 class CanaryMonitor:
-    """The watch of one process."""
+    """The canary monitor of one process."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class CanaryMonitor:
         self._judged_since: datetime | None = None
 
     async def run(self) -> None:
-        """Flush and judge until cancelled; what fails is logged, and tried again at the next turn."""
+        """Flush and judge until cancelled; errors are logged, and the next turn tries again."""
         while True:
             await asyncio.sleep(TURN_S)
             await self.flush()
@@ -77,13 +77,13 @@ class CanaryMonitor:
         await self._release_router.flush()
 
     async def judge(self) -> None:
-        """Look at the canary, where there is one: roll it back, ramp it up, or leave it."""
+        """Judge the canary, if there is one: roll it back, advance it to the next step, or leave it."""
         records = await self._log.records()
         one = next((one for one in records if one.state == ReleaseState.CANARY), None)
         live = next((one for one in records if one.state == ReleaseState.LIVE), None)
         if one is None or one.canary is None or live is None:
             return
-        if self._judged_since != one.since:  # another canary: it has nothing to do with the last one's clicks
+        if self._judged_since != one.since:  # a new canary; discard the last one's clicks
             self._judged_since = one.since
             self._clicked.clear()
         name, lifecycle = one.release.name, Lifecycle(self._log, ACTOR)
@@ -112,7 +112,7 @@ class CanaryMonitor:
             log.info("the canary %s takes its next step", name)
 
     async def seen(self, window_s: float) -> dict[str, ReleaseStats]:
-        """Return what was seen of each release in the last seconds."""
+        """Return the statistics of each release over the last ``window_s`` seconds."""
         counts, recalls, clicks = await asyncio.gather(
             self._counts.since(window_s), self._recall_repository.since(window_s), self._clicks(window_s)
         )
@@ -122,7 +122,7 @@ class CanaryMonitor:
         }
 
     async def _clicks(self, window_s: float) -> dict[str, tuple[int, int]]:
-        """Ask for clicks, which cost Postgres more than the rest, only now and then."""
+        """Return clicks from a cache, because they cost Postgres more than the other counts."""
         length = SHORT_S if window_s <= SHORT_S else LONG_S
         until, known = self._clicked.get(length, (0.0, {}))
         if time.monotonic() >= until:
@@ -131,7 +131,7 @@ class CanaryMonitor:
         return known
 
     async def facts(self) -> dict[str, Any] | None:
-        """Tell the canary's share, and what is seen of it and of the live release; None where there is no canary."""
+        """Return the canary's share and steps, and the statistics of all releases; None if there is no canary."""
         records = await self._log.records()
         one = next((one for one in records if one.state == ReleaseState.CANARY), None)
         if one is None or one.canary is None:

@@ -1,7 +1,7 @@
-"""How a release comes to answer, and how it goes: building -> ready -> canary -> live -> retired.
+"""The lifecycle of a release: building -> ready -> canary -> live -> retired.
 
-A release that another one replaced is ready again: it is still written to, so that it can answer at once after a
-rollback. Standard library only; what is decided here holds under a lock that the log keeps.
+A release that was replaced becomes ready again. It is still written to, so that it can answer at once after a rollback.
+Standard library only. Every decision is made under the lock of the release repository.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from visualsearch.ports import ReleaseRepository, ReleaseTransaction
 
 VALID_FOR = timedelta(hours=24)
-"""How long an evaluation counts: indexes grow, and machines change."""
+"""How long an evaluation is valid: indexes grow, and machines change."""
 MAX_CANARY = 50.0
-"""Percent of the traffic; beyond it the canary would be what most people see."""
+"""Largest share of a canary in percent of the traffic; above it, most users would see the canary."""
 
 
 class Lifecycle:
-    """Moves releases from state to state, one mover at a time; every move is kept with who made it and why.
+    """Moves releases between states, one move at a time. Every move is recorded with its actor and reason.
 
-    Each call raises ``NotFound`` for a name that no release has, and ``Conflict`` for a move that is not possible now.
+    Each method raises ``NotFound`` for an unknown release, and ``Conflict`` if the move is not possible now.
     """
 
     def __init__(self, log: ReleaseRepository, actor: str) -> None:
@@ -38,7 +38,7 @@ class Lifecycle:
         self._actor = actor
 
     async def begin(self, release: Release, job: Job = Job.NONE) -> None:
-        """Write a release down as building; no-op where its build was begun before as the same."""
+        """Record a release as building; no-op if the same build was started before."""
         async with self._log.switching() as book:
             known = {one.release.name: one for one in await book.records()}
             old = known.get(release.name)
@@ -54,7 +54,7 @@ class Lifecycle:
                 await book.put(replace(old, job=job))
 
     async def ready(self, name: str) -> None:
-        """Say that a release's collection is complete."""
+        """Mark a release as ready: its collection is complete."""
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, "become ready", ReleaseState.BUILDING)
@@ -62,13 +62,14 @@ class Lifecycle:
             await self._move(book, old, replace(old, state=ReleaseState.READY, job=job), Action.READY, "")
 
     async def failed(self, release: Release, reason: str, *, again: bool = False) -> None:
-        """Note why a job on a release came to nothing; ``again`` leaves the job to be tried again.
+        """Record why a job of a release failed; ``again`` keeps the job, so that it is retried.
 
-        Its state stays, and it may be gone on with; but a build that was only asked for, and cannot begin, is retired.
+        The release keeps its state, so the job can be resumed. A build that was only requested and cannot start is
+        retired.
         """
         async with self._log.switching() as book:
             old = next((one for one in await book.records() if one.release.name == release.name), None)
-            if old is None:  # it could not even begin: the history alone tells
+            if old is None:  # the build could not start; only the history records it
                 now = datetime.now(UTC)
                 await book.record(Transition(now, release.name, self._actor, Action.FAIL, "", "", reason))
                 return
@@ -79,14 +80,14 @@ class Lifecycle:
             await self._move(book, old, replace(old, state=state, job=job), Action.FAIL, reason)
 
     async def ask(self, name: str, job: Job) -> None:
-        """Ask the indexers for a job on a release."""
+        """Request a background job for a release."""
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, f"be given to an indexer to {job}", ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE)
             await book.put(replace(old, job=job))
 
     async def evaluated(self, name: str, evaluation: Evaluation) -> None:
-        """Keep what the gate found out."""
+        """Record the result of the gate."""
         async with self._log.switching() as book:
             old = await _known(book, name)
             reason = "passed" if evaluation.passed else f"failed: {_failures(evaluation)}"
@@ -94,7 +95,7 @@ class Lifecycle:
             await self._move(book, old, new, Action.EVALUATE, reason)
 
     async def shadow(self, name: str, share: float) -> None:
-        """Let a percentage of the queries run on a release too, out of sight; 0 ends it."""
+        """Send a percentage of the queries to a release as shadow traffic; 0 ends it."""
         if not 0 <= share <= 100:
             raise InvalidInput(f"A shadow's share is 0 to 100 percent, and is {share:g}.")
         async with self._log.switching() as book:
@@ -106,7 +107,7 @@ class Lifecycle:
             await self._move(book, old, replace(old, shadow=share), Action.SHADOW, f"{share:g}% of the queries")
 
     async def canary(self, name: str, canary: Canary, *, force: str = "") -> None:
-        """Show a release to a part of the users. ``force`` is the reason to do so whatever the gate says."""
+        """Make a release the canary for part of the traffic. ``force`` is the reason to override the gate."""
         steps = canary.steps
         if not steps or list(steps) != sorted(set(steps)) or not 0 < steps[0] <= steps[-1] <= MAX_CANARY:
             raise InvalidInput(f"A canary's steps must rise, above 0 and up to {MAX_CANARY:g} percent: such as 1,2,5.")
@@ -122,7 +123,7 @@ class Lifecycle:
             await self._move(book, old, new, Action.CANARY, _reason(f"{canary.share:g}% of the traffic", force))
 
     async def step(self, name: str, step: int) -> None:
-        """Let a canary answer for its next share of the traffic; no-op where somebody else has moved it."""
+        """Advance a canary to a step; no-op if it is not at the step before."""
         async with self._log.switching() as book:
             old = await _known(book, name)
             if old.state != ReleaseState.CANARY or not old.canary or old.canary.step != step - 1:
@@ -131,9 +132,9 @@ class Lifecycle:
             await self._move(book, old, replace(old, canary=canary), Action.STEP, f"{canary.share:g}% of the traffic")
 
     async def promote(self, name: str, *, reason: str = "", force: str = "") -> ReleaseRecord:
-        """Make a release live in one step, and the one that was live ready; return how it stands.
+        """Make a release live, and the live one ready, in one transaction; return the new record.
 
-        ``force`` is the reason to do so whatever the gate says.
+        ``force`` is the reason to override the gate.
         """
         async with self._log.switching() as book:
             old = await _known(book, name)
@@ -143,10 +144,10 @@ class Lifecycle:
             return await self._switch(book, records, old, Action.PROMOTE, _reason(reason, force))
 
     async def roll_back(self, reason: str, *, canary: str | None = None) -> ReleaseRecord:
-        """End the canary; where there is none, make the release live that the live one replaced.
+        """End the canary; without one, make the predecessor of the live release live again.
 
-        Returns how the release stands that was rolled back to (for a canary, the live one). ``canary`` names the only
-        release that may be taken back.
+        Returns the record of the release that answers afterwards. If ``canary`` is given, only a canary of that name is
+        rolled back.
         """
         async with self._log.switching() as book:
             records = await book.records()
@@ -168,7 +169,7 @@ class Lifecycle:
             return await self._switch(book, records, before, Action.ROLLBACK, reason)
 
     async def retire(self, name: str, reason: str = "") -> None:
-        """Let a release go; its collection and its model go as soon as no request can still be using them."""
+        """Retire a release; its collection and model are removed once no request can use them."""
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, "be retired", ReleaseState.READY, ReleaseState.BUILDING)
@@ -183,7 +184,7 @@ class Lifecycle:
         action: Action,
         reason: str,
     ) -> ReleaseRecord:
-        """Let ``new`` take the place of what is live."""
+        """Make ``new`` live in place of the live release."""
         live = next((one for one in records if one.state == ReleaseState.LIVE), None)
         name = new.release.name
         if live is not None:
@@ -214,9 +215,10 @@ class Lifecycle:
 
 
 def predecessor(switches: Sequence[Transition], records: Sequence[ReleaseRecord]) -> ReleaseRecord | None:
-    """Return the release to roll back to. ``switches`` is what became live, oldest first.
+    """Return the release to roll back to; None if there is none. ``switches`` are the transitions, oldest first.
 
-    A promotion puts what it replaced on a stack, a rollback takes it off: who rolls back twice goes back twice.
+    A promotion pushes the replaced release on a stack, and a rollback pops it. Two rollbacks therefore go back two
+    releases.
     """
     stack: list[str] = []
     for one in switches:
@@ -242,7 +244,7 @@ def _only(old: ReleaseRecord, what: str, *states: ReleaseState) -> None:
 
 
 def _gate(new: ReleaseRecord, records: Sequence[ReleaseRecord], force: str) -> None:
-    """Refuse a release that was not evaluated against what is live, or did not pass."""
+    """Raise ``Conflict`` unless a release was evaluated against the live one and passed."""
     if force:
         return
     name, evaluation = new.release.name, new.evaluation
@@ -263,7 +265,7 @@ def _reason(*parts: str) -> str:
 
 
 def unproved(new: ReleaseRecord, records: Sequence[ReleaseRecord]) -> str:
-    """Say why a release's evaluation does not count, or nothing where it does, whatever its verdict."""
+    """Return why a release's evaluation is not valid; empty if it is, whether or not the release passed."""
     evaluation = new.evaluation
     live = next((one.release.name for one in records if one.state == ReleaseState.LIVE), "")
     name = new.release.name

@@ -1,7 +1,7 @@
-"""What follows from where the releases stand: aliases in Milvus, versions in Triton, collections that are let go.
+"""Reconciles Milvus and Triton with the releases: aliases, loaded model versions and retired collections.
 
-Postgres alone decides what answers. Everything here may lag or fail without harm, and is brought into line by doing it
-again: after every command, and every few seconds by whichever indexer holds the lease.
+Postgres alone decides which release answers. A step here may lag or fail without harm, because it is repeated: after
+every command, and every few seconds by the indexer that holds the lease.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from visualsearch.ports import ModelControl, Vectors
 
 LONGEST_REQUEST_S = 2.5
-"""More than a gateway's deadline: nobody can still be asking a release that nobody was given for this long."""
+"""Longer than a gateway's deadline: a release that has received no new request for this long is no longer in use."""
 GRACE = timedelta(seconds=2 * CACHE_S + LONGEST_REQUEST_S)
 
 
 async def follow(
     records: Sequence[ReleaseRecord], vectors: Vectors, models: ModelControl, *, now: datetime | None = None
 ) -> list[str]:
-    """Bring everything into line; return what was done, a sentence each.
+    """Reconcile all servers; return what was done, one sentence each.
 
-    A retired release loses its collection and its model once no request in flight can be using them.
-    Raises ``Unavailable``, and ``ConfigurationError`` when a model that is needed cannot be loaded.
+    Removes a retired release's collection and model once no request in flight can use them. Raises ``Unavailable``, and
+    ``ConfigurationError`` if a needed model cannot be loaded.
     """
     done = await _aliases(records, vectors)
     kept = [one for one in records if one.state != ReleaseState.RETIRED]
@@ -68,9 +68,9 @@ async def _collections(kept: Sequence[ReleaseRecord], free: Sequence[ReleaseReco
 async def _models(
     kept: Sequence[ReleaseRecord], gone: Sequence[ReleaseRecord], free: Sequence[ReleaseRecord], models: ModelControl
 ) -> list[str]:
-    """Unload what retired releases alone used, and load what Triton has lost by a restart.
+    """Unload versions that only retired releases used, and load versions that Triton lost in a restart.
 
-    A build that is only asked for loads its model itself: one that cannot be loaded must not stop the rest.
+    A requested build loads its model itself, so that a model that cannot be loaded does not block the rest.
     """
     served = await models.served()
     used = {one.release.model_version for one in kept}

@@ -1,1 +1,1 @@
-"""Pictures: decode, crop, resize, hash, draw. No server and no setting."""
+"""Picture processing: decode, crop, resize, hash, draw. Uses no server and no setting."""

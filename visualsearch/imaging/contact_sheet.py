@@ -1,4 +1,4 @@
-"""The contact sheet: one picture that shows a query, its box and what was found."""
+"""The contact sheet: one picture with a query, its box and its results."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ GAP = 14
 CAPTION = 26
 COLUMNS = 6
 QUERY_TILES = 2
-"""The query's picture is this many tiles wide and high."""
+"""Width and height of the query's picture, in tiles."""
 
 PAPER, INK, FAINT, ACCENT = "#ffffff", "#16181d", "#7a7f8a", "#e60023"
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One result on the sheet. ``picture`` is an encoded image; ``folded`` counts its near-duplicates."""
+    """One result on the sheet. ``picture`` is an encoded image; ``folded`` is the number of its near-duplicates."""
 
     picture: bytes
     rank: int
@@ -37,7 +37,7 @@ class Tile:
 
 
 def contact_sheet(query: Path, box: Box | None, tiles: Sequence[Tile], title: str) -> Image.Image:
-    """Draw a query at the left with its box in red, and the results in reading order beside and below it."""
+    """Draw a query at the top left with its box in red, and the results in reading order around it."""
     cells = [cell for cell in _cells() if cell[0] >= QUERY_TILES or cell[1] >= QUERY_TILES]
     places = cells[: len(tiles)]
     rows = max([QUERY_TILES, *(row + 1 for _, row in places)])
@@ -52,7 +52,7 @@ def contact_sheet(query: Path, box: Box | None, tiles: Sequence[Tile], title: st
 
 
 def _cells() -> list[tuple[int, int]]:
-    """Columns and rows in reading order, enough for the largest answer."""
+    """Return (column, row) of every cell in reading order, enough for the largest answer."""
     rows = math.ceil(200 / COLUMNS) + QUERY_TILES
     return [(column, row) for row in range(rows) for column in range(COLUMNS)]
 
@@ -88,6 +88,6 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: 
 
 
 def _on_paper(picture: Image.Image) -> Image.Image:
-    """Lay a picture with transparency on white, as the encoder sees it."""
+    """Draw a picture with transparency on white, as the encoder sees it."""
     layered = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layered.size, PAPER), layered).convert("RGB")

@@ -1,6 +1,6 @@
-"""Picture files in, pixels for the encoder out. Pure: no server, no file, no setting.
+"""Converts picture files to pixels for the encoder. Pure: uses no server, no file and no setting.
 
-Whatever the bytes are, nothing but ``visualsearch.domain.errors`` is ever raised.
+Whatever the bytes are, it raises only errors of ``visualsearch.domain.errors``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREPROCESSING = "squash-224-bicubic-srgb-white-v1"
-"""Names what ``prepare`` does to pixels. Part of the fingerprint: change it whenever the pixels change."""
+"""Version of the pixel processing in ``prepare``. It is part of the fingerprint; change it whenever the pixels
+change."""
 
-# Pillow would warn from 89 megapixels on and let the picture through; every picture is judged in _open instead.
+# Pillow would warn above 89 megapixels and accept the picture. _open checks the size instead.
 Image.MAX_IMAGE_PIXELS = None
 
 _MAGIC = {
@@ -45,15 +46,15 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _LYING = {5, 6, 7, 8}
-"""EXIF orientations whose stored width is the upright height."""
+"""EXIF orientations that swap width and height."""
 _THUMBNAIL_QUALITY = 85
 _MAX_PROFILE_BYTES = 1_000_000
 
 
 def parse_box(text: str) -> Box:
-    """Read a box written as ``x1,y1,x2,y2``, in pixels of the upright picture, x2 and y2 exclusive.
+    """Parse a box ``x1,y1,x2,y2``, in pixels of the upright picture; x2 and y2 are exclusive.
 
-    Raises ``InvalidBox`` if it is malformed, empty or begins outside every picture.
+    Raises ``InvalidBox`` if it is malformed, is empty, or has a negative corner.
     """
     found = _BOX.fullmatch(text)
     if not found:
@@ -67,15 +68,15 @@ def parse_box(text: str) -> Box:
 
 
 def content_type(data: bytes) -> str:
-    """Say the media type of a picture by its first bytes: image/jpeg, image/png or image/webp.
+    """Return the media type of a picture by its first bytes: image/jpeg, image/png or image/webp.
 
-    Raises ``UnsupportedImage`` for anything else and ``BrokenImage`` for an empty file.
+    Raises ``UnsupportedImage`` for any other type, and ``BrokenImage`` for an empty file.
     """
     return f"image/{_format(data).lower()}"
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Return width and height of the upright picture in pixels, from its header: the pixels are not decoded.
+    """Return width and height of the upright picture in pixels. Reads the header only, without decoding pixels.
 
     Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``decode`` does.
     """
@@ -85,11 +86,11 @@ def dimensions(data: bytes) -> tuple[int, int]:
 
 
 def decode(data: bytes, box: Box | None = None) -> Decoded:
-    """Make a picture file, or a box inside it, ready for the encoder.
+    """Decode a picture file, or a box inside it, for the encoder.
 
-    Raises ``UnsupportedImage`` if it is not JPEG, PNG or WebP by content; ``ImageTooLarge`` over 20 MB or 50
-    megapixels, before anything is decoded; ``BrokenImage`` if it is damaged, animated or under 16 pixels;
-    ``InvalidBox`` if the box is empty or reaches outside the upright picture.
+    Raises ``UnsupportedImage`` if its content is not JPEG, PNG or WebP; ``ImageTooLarge`` over 20 MB or 50 megapixels,
+    before anything is decoded; ``BrokenImage`` if it is damaged, animated or has a side under 16 pixels; ``InvalidBox``
+    if the box is empty or reaches outside the upright picture.
     """
     with _trouble_is_ours():
         image = _open(data)
@@ -101,7 +102,7 @@ def decode(data: bytes, box: Box | None = None) -> Decoded:
 
 
 def prepare(data: bytes, box: Box | None = None) -> Prepared:
-    """Make a picture file, or a box inside it, ready for the index: decode and hash it, which takes twice as long.
+    """Decode and hash a picture file, or a box inside it, for the index. Takes twice as long as ``decode``.
 
     Raises what ``decode`` raises.
     """
@@ -112,9 +113,9 @@ def prepare(data: bytes, box: Box | None = None) -> Prepared:
 
 
 def thumbnail(data: bytes, size: int) -> bytes:
-    """Shrink a picture until its longer side has at most ``size`` pixels; returns a JPEG file without any metadata.
+    """Shrink a picture until its longer side has at most ``size`` pixels; return a JPEG file without metadata.
 
-    It is upright, in sRGB, with white where it was transparent. Raises what ``decode`` raises.
+    The result is upright, in sRGB, with transparency on white. Raises what ``decode`` raises.
     """
     with _trouble_is_ours():
         image = _open(data)
@@ -125,13 +126,13 @@ def thumbnail(data: bytes, size: int) -> bytes:
         region = _crop(image, turn, Box(0, 0, width, height), min(shrunk))
         out = BytesIO()
         small = _rgb(region.resize(shrunk, Image.Resampling.BICUBIC, reducing_gap=3.0))
-        # Anew from pixels: a resized picture still carries EXIF, comments and profiles, and saving would write them.
+        # Copy the pixels: a resized picture still carries EXIF, comments and profiles, and saving would write them.
         Image.fromarray(np.asarray(small)).save(out, "JPEG", quality=_THUMBNAIL_QUALITY, optimize=True)
         return out.getvalue()
 
 
 def fingerprint(model: bytes) -> str:
-    """Return SHA-256 in hex over an encoder's ONNX file and the preprocessing that its pixels need."""
+    """Return SHA-256 in hex of an encoder's ONNX file and the version of its preprocessing."""
     return hashlib.sha256(model + PREPROCESSING.encode()).hexdigest()
 
 
@@ -155,7 +156,7 @@ def _format(data: bytes) -> str:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Read the header and judge by it; the pixels are still undecoded."""
+    """Read the header and check type and size, without decoding pixels."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise ImageTooLarge(f"The file has {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are taken.")
     image = Image.open(BytesIO(data), formats=(_format(data),))
@@ -169,7 +170,7 @@ def _open(data: bytes) -> Image.Image:
     # Phones store JPEGs with an extra preview frame (MPO); the first frame is the picture.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BrokenImage("The picture is animated; send a single frame.")
-    if image.format == "PNG":  # Pillow decodes damaged pixels without a word, but the checksums tell
+    if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
         image.verify()
         return Image.open(BytesIO(data), formats=("PNG",))
     return image
@@ -200,7 +201,7 @@ def _inside(box: Box | None, width: int, height: int) -> Box:
 def _crop(image: Image.Image, turn: int, box: Box, side: int) -> Image.Image:
     """Decode and return the boxed region, upright, in a mode that can be resized.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the region keeps ``side`` pixels both ways.
+    Decodes a JPEG at 1/2, 1/4 or 1/8 of its size if both sides of the region keep at least ``side`` pixels.
     """
     before = image.size
     keep = side / min(box.width, box.height)
@@ -216,7 +217,7 @@ def _crop(image: Image.Image, turn: int, box: Box, side: int) -> Image.Image:
 
 
 def _smooth(image: Image.Image) -> Image.Image:
-    """Put modes that cannot be averaged (palettes, bits, 16 bits) into one that can."""
+    """Convert modes that cannot be averaged (palettes, bits, 16 bits) to one that can."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255 instead of scaling
         return Image.fromarray((np.clip(np.asarray(image), 0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:
@@ -225,7 +226,7 @@ def _smooth(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Turn a small picture into sRGB on white. An unreadable colour profile is ignored."""
+    """Convert a small picture to sRGB on white. An unreadable colour profile is ignored."""
     profile = image.info.get("icc_profile", b"")
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -237,7 +238,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """Read an ICC profile; kept, since reading one takes as long as decoding a picture and few are in use."""
+    """Return the transform of an ICC profile; cached, because building it takes as long as decoding a picture."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")

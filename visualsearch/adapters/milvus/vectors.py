@@ -33,40 +33,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALL_LISTS = 65_536
-"""The highest nprobe that Milvus takes; it searches every list there is."""
+"""The highest nprobe that Milvus accepts. It searches every list."""
 CREATE_S = 120.0
-"""An index of a type that this server cannot build is accepted and never finishes, so every wait is bounded."""
+"""Timeout of creating a collection. Milvus accepts index types that this server cannot build, and they never finish."""
 SEAL_S = 600.0
-"""Longest wait for an index: a segment of a million rows takes minutes on two cores."""
+"""Timeout of building an index: a segment of a million rows takes minutes on two cores."""
 RECOUNT_S = 30.0
-"""Milvus needs seconds to take up a segment that it has sealed, and takes one flush of a collection in ten."""
+"""How long to wait before flushing again. Milvus takes seconds to load a sealed segment, and limits how often a
+collection may be flushed (about once in ten seconds)."""
 UNKNOWN_COLLECTION = 100
 SEALED = "Sealed"
 LEAST_INDEXED = 1024
 """Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
-"""So many times more rows are asked for where all that came are copies of one another."""
+"""Factor by which a search is widened if all rows found are copies of one picture."""
 CHANNEL = {
-    # Else a new channel waits for as long as the broken one would have.
+    # Otherwise a new channel shares the broken connection and waits for it.
     "grpc.use_local_subchannel_pool": 1,
-    # A server that was away is found again within a second, not after gRPC's two minutes.
+    # Reconnect within a second, instead of gRPC's maximum of two minutes.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
 }
 INDEX_PARAMS = {"nprobe", "ef"}
-"""Of a release's search parameters, those that are Milvus' own."""
+"""The search parameters of a release that Milvus itself takes."""
 
 
 class MilvusVectors:
-    """Collections of embeddings, one per release; searches see what was settled before they began.
+    """Collections of embeddings, one per release. A search sees every row that was settled before it started.
 
     ``config`` is the path of collection.yaml. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
     def __init__(self, uri: str, user: str, password: str, config: Path, timeout_s: float) -> None:
-        # Dedicated, for who takes up a shared connection that has lain idle asks first whether it is well, under a lock
-        # that the answer "no" needs too: with Milvus away that waits for itself, for ever (pymilvus 3.0.2). And kept
-        # whatever happens: pymilvus opens its channel anew by itself.
+        # Use a dedicated connection. A shared one that was idle is health-checked under a lock that a failed check
+        # needs too, so that it deadlocks while Milvus is down (pymilvus 3.0.2). Keep the client after errors: pymilvus
+        # reopens its channel by itself.
         self._options: dict[str, Any] = {"uri": uri, "timeout": timeout_s, "dedicated": True, "grpc_options": CHANNEL}
         if password:
             self._options |= {"user": user, "password": password}
@@ -77,21 +78,21 @@ class MilvusVectors:
 
     @property
     def shards(self) -> int:
-        """Among how many shards a collection's rows are spread."""
+        """Number of shards of a collection."""
         return int(self._config["shards"])
 
     def search_params(self, profile: str) -> dict[str, int]:
-        """Return what a profile is searched with. Raises ``ConfigurationError`` for an unknown one."""
+        """Return the search parameters of a profile. Raises ``ConfigurationError`` for an unknown one."""
         return dict(profile_named(self._config["profiles"], profile)["search"])
 
     def index_params(self, profile: str) -> dict[str, int]:
-        """Return what a profile's index is built with, such as nlist; raises as ``search_params``."""
+        """Return the index parameters of a profile, such as nlist; raises what ``search_params`` raises."""
         return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
 
     async def create(self, collection: str, profile: str) -> None:
-        """Create a collection with an index profile and load it, or bring to its end what was killed in between.
+        """Create and load a collection with an index profile, or finish an interrupted creation.
 
-        No-op where it exists.
+        No-op if it exists.
         """
         index = MilvusClient.prepare_index_params()
         how = profile_named(self._config["profiles"], profile)["index"]
@@ -109,7 +110,7 @@ class MilvusVectors:
         await self._call(run, CREATE_S)
 
     async def drop(self, collection: str) -> None:
-        """Remove a collection with its rows and aliases; no-op where there is none."""
+        """Remove a collection with its rows and aliases; no-op if it does not exist."""
 
         async def run(client: AsyncMilvusClient) -> None:
             if await client.has_collection(collection):
@@ -120,27 +121,26 @@ class MilvusVectors:
         await self._call(run, CREATE_S)
 
     async def seal(self, collection: str) -> None:
-        """Wait until everything written before this call is on disk and, where a segment is large enough, indexed.
+        """Wait until everything written before this call is on disk, and indexed if its segment is large enough.
 
-        The index is in use when this returns.
-
-        Raises ``Unavailable`` after ten minutes: an index of a type that the server cannot build never finishes.
+        The index is in use when this returns. Raises ``Unavailable`` after ten minutes, because an index of a type that
+        the server cannot build never finishes.
         """
 
         async def run(client: AsyncMilvusClient) -> None:
-            # The segments themselves are asked: the index' own count of pending rows keeps those of segments that have
-            # been merged into others.
+            # Check the segments themselves. The index' own count of pending rows includes segments that were merged
+            # into others.
             while not await self._flushed(client, collection):
                 pass
-            while not await asyncio.to_thread(self._indexed, collection):  # noqa: ASYNC110 - nothing tells
+            while not await asyncio.to_thread(self._indexed, collection):  # noqa: ASYNC110 - Milvus sends no notification
                 await asyncio.sleep(0.5)
 
         await self._call(run, SEAL_S)
 
     async def _flushed(self, client: AsyncMilvusClient, collection: str) -> bool:
-        """Seal what is written, and say whether as many rows as there were came to lie in sealed segments.
+        """Flush, and return whether the sealed segments contain as many rows as the collection had.
 
-        They do not where rows are deleted or replaced meanwhile: a merge takes those out.
+        They do not if rows are deleted or replaced meanwhile, because a merge removes those.
         """
         rows = await self.count(collection)
         await client.flush(collection)
@@ -153,11 +153,11 @@ class MilvusVectors:
         return False
 
     def _indexed(self, collection: str) -> bool:
-        """Whether every sealed segment that is large enough is searched by its index."""
+        """Return whether every sealed segment that is large enough uses its index."""
         return all(one.index_name for one in self._sealed(collection) or [] if one.num_rows >= LEAST_INDEXED)
 
     def _sealed(self, collection: str) -> list[Any] | None:
-        """Sealed segments that are searched; None where there are no segments. Only the blocking client can ask."""
+        """Return the loaded sealed segments; None if the server has no segments. Only the blocking client can ask."""
         client = MilvusClient(**self._options)
         try:
             segments = client.list_loaded_segments(collection)
@@ -170,7 +170,7 @@ class MilvusVectors:
         return [one for one in segments if one.state_name == SEALED]
 
     async def point_alias(self, alias: str, collection: str) -> None:
-        """Let an alias name this collection, whatever it named before."""
+        """Point an alias to this collection, whatever it pointed to before."""
 
         async def run(client: AsyncMilvusClient) -> None:
             for other in await client.list_collections():
@@ -182,7 +182,7 @@ class MilvusVectors:
         await self._call(run, CREATE_S)
 
     async def aliased(self) -> dict[str, str]:
-        """Collections by the aliases that name them."""
+        """Return the collection of each alias."""
 
         async def run(client: AsyncMilvusClient) -> dict[str, str]:
             names = await client.list_collections()
@@ -192,7 +192,7 @@ class MilvusVectors:
         return found
 
     async def drop_alias(self, alias: str) -> None:
-        """Let an alias name nothing; no-op where it does not."""
+        """Remove an alias; no-op if it does not exist."""
         await self._call(lambda client: client.drop_alias(alias), CREATE_S)
 
     async def nearest(
@@ -210,7 +210,7 @@ class MilvusVectors:
         if len(found.ids) < count:
             return await self._the_rest(found, collection, embedding, count, params, where)
         while found.scores[0] == found.scores[-1] and len(found.ids) < MAX_CANDIDATES:
-            # Nothing but copies of one picture: which of them came is chance, unless all are here.
+            # All rows are copies of one picture. Which of them were returned is arbitrary unless all are.
             asked = min(WIDER * len(found.ids), MAX_CANDIDATES)
             wider = await self._search(collection, embedding, asked, params, where)
             if len(wider.ids) <= len(found.ids):
@@ -227,10 +227,10 @@ class MilvusVectors:
         params: dict[str, int],
         where: Filter,
     ) -> Candidates:
-        """Look into every list where those that were probed hold too few; say whether that was all there is.
+        """Search every list if the probed ones hold too few rows, and set ``exhausted`` if no more rows exist.
 
-        An index may not give every row: a graph may not reach it, a temporary index of what is not indexed yet looks
-        into some of its lists only. So what was found is compared with a count.
+        An index may not return every row: a graph may not reach it, and a temporary index of unindexed rows probes only
+        some of its lists. The result is therefore compared with a count.
         """
         passing = await self._count(collection, expression(where), "Bounded")
         if len(found.ids) < passing and "nprobe" in params:
@@ -257,7 +257,7 @@ class MilvusVectors:
         begin = time.perf_counter()
         hits = answer[0]
         ids = np.array(hits.ids, np.int64)
-        # Row by row: a matrix product may add up equal rows in different orders, and then they are no ties.
+        # Row by row: a matrix product may add up equal rows in different orders, which would break ties.
         raw = vectors_of(hits)
         exact = np.clip(np.einsum("ij,j->i", raw, embedding), -1, 1)
         order = np.lexsort((ids, -exact))
@@ -268,13 +268,13 @@ class MilvusVectors:
         )
 
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
-        """Write rows, replacing those of the same id; of several with one id the last counts."""
+        """Write rows, replacing those of the same id; of several rows with one id the last wins."""
         latest = {one.image_id: to_fields(one) for one in rows}
         if latest:
             await self._call(lambda client: client.upsert(collection, list(latest.values())))
 
     async def settle(self, collection: str) -> None:
-        """Wait until everything written before this call is seen by every search after it."""
+        """Wait until every later search sees everything written before this call."""
         await self._call(
             lambda client: client.query(
                 collection, filter="id in [0]", output_fields=["id"], limit=1, consistency_level="Strong"
@@ -282,12 +282,12 @@ class MilvusVectors:
         )
 
     async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
-        """Remove rows; ids that are not there are ignored."""
+        """Remove rows; unknown ids are ignored."""
         if image_ids:
             await self._call(lambda client: client.delete(collection, ids=list(image_ids)))
 
     async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """Embeddings, float32 [256], by id, for those that are there."""
+        """Return embeddings by id, float32 [256], for those that exist."""
         rows = await self._call(
             lambda client: client.query(
                 collection,
@@ -300,7 +300,7 @@ class MilvusVectors:
         return {row["id"]: np.array(row["embedding"], np.float32) for row in rows}
 
     async def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
-        """Every row's (id, pHash), ids ascending, in pages."""
+        """Yield (id, pHash) of every row in pages, ids ascending."""
         last = -1
         while True:
             after = last
@@ -315,13 +315,13 @@ class MilvusVectors:
             )
             if not rows:
                 return
-            # A query's rows are the smallest ids past the last page, in no order.
+            # A query returns the smallest ids after the last page, in no particular order.
             page = sorted((row["id"], row["phash"] % 2**64) for row in rows)
             last = page[-1][0]
             yield page
 
     async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(id, pHash) of these rows, for those that are there."""
+        """Return (id, pHash) of these rows, for those that exist."""
         rows = await self._call(
             lambda client: client.query(
                 collection,
@@ -334,7 +334,7 @@ class MilvusVectors:
         return [(row["id"], row["phash"] % 2**64) for row in rows]
 
     async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
-        """Whole rows with the smallest ids past ``after``, ascending, at most ``limit``."""
+        """Return at most ``limit`` whole rows with the smallest ids above ``after``, ascending."""
         found = await self._call(
             lambda client: client.query(
                 collection,
@@ -347,7 +347,7 @@ class MilvusVectors:
         return sorted(map(from_fields, found), key=lambda one: one.image_id)
 
     async def count(self, collection: str) -> int:
-        """Number of rows, exactly."""
+        """Return the exact number of rows."""
         return await self._count(collection, "", "Strong")
 
     async def _count(self, collection: str, filter_: str, consistency: str) -> int:
@@ -360,7 +360,7 @@ class MilvusVectors:
         return number
 
     async def collections(self) -> list[str]:
-        """Names of all collections."""
+        """Return the names of all collections."""
         names: list[str] = await self._call(lambda client: client.list_collections())
         return names
 
@@ -376,14 +376,14 @@ class MilvusVectors:
             await client.close()
 
     async def _connected(self) -> AsyncMilvusClient:
-        """Return the client, which opens one connection however many ask at first."""
+        """Return the client; concurrent first calls open one connection."""
         async with self._connecting:
             if self._client is None:
                 self._client = await AsyncMilvusClient(**self._options).__aenter__()
             return self._client
 
     async def _call(self, work: Callable[[AsyncMilvusClient], Awaitable[Any]], limit_s: float | None = None) -> Any:  # noqa: ANN401
-        """Run work on the client under a deadline, and turn Milvus' errors into ours."""
+        """Run work on the client under a deadline; translate Milvus' errors."""
         try:
             async with asyncio.timeout(limit_s or self._timeout_s):
                 return await work(await self._connected())

@@ -1,4 +1,4 @@
-"""The encoder in process, by ONNX Runtime: for platforms that Triton's wheel does not serve."""
+"""The encoder in this process, with ONNX Runtime: for platforms without a Triton wheel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeEncoder:
-    """Embeds pictures with ``<model>/<version>/model.onnx``, one batch at a time, off the event loop."""
+    """Embeds pictures with ``<model>/<version>/model.onnx``, one batch at a time, in a thread."""
 
     def __init__(self, model: Path) -> None:
         self._model = model
@@ -33,9 +33,9 @@ class OnnxRuntimeEncoder:
         return await self._off_loop(pixels, model_version, "embedding")
 
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Return the last feature maps of uint8 [n, 224, 224, 3], float32 [n, channels, rows, columns].
+        """Return the last feature maps of uint8 [n, 224, 224, 3] as float32 [n, channels, rows, columns].
 
-        Raises ``Unsupported`` where the model gives none.
+        Raises ``Unsupported`` if the model has no such output.
         """
         return await self._off_loop(pixels, model_version, "feature_map")
 
@@ -60,29 +60,29 @@ class OnnxRuntimeEncoder:
         await self.encode(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version)
 
     async def fingerprint(self, model_version: int) -> str:
-        """Say which graph and preprocessing a version is, or ``""`` where no card tells."""
+        """Return the fingerprint of a version's graph and preprocessing; ``""`` if it has no model card."""
         card = self._model / str(model_version) / "card.json"
         return str(json.loads(card.read_text())["fingerprint"]) if card.exists() else ""
 
     async def close(self) -> None:
-        """Let the thread end."""
+        """Stop the thread."""
         self._thread.shutdown(wait=False)
 
 
 class OnnxRuntimeModelControl:
-    """Every version in the model repository is served: each process loads what it is asked for."""
+    """Model control without a server: every version in the model repository can be used, and is loaded on demand."""
 
     def __init__(self, model: Path) -> None:
         self._model = model
 
     async def served(self) -> set[int]:
-        """Return the versions that are there."""
+        """Return the versions in the model repository."""
         return {int(file.parent.name) for file in self._model.glob("*/model.onnx") if file.parent.name.isdigit()}
 
     async def serve(self, versions: set[int]) -> None:
-        """Raise ``ConfigurationError`` when one of these is not there."""
+        """Raise ``ConfigurationError`` if a version is missing."""
         if missing := versions - await self.served():
             raise ConfigurationError(f"Version {sorted(missing)} is not in {self._model}; publish it first.")
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no connection."""

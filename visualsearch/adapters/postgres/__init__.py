@@ -1,1 +1,1 @@
-"""PostgreSQL: one pool of connections, and a repository per noun."""
+"""PostgreSQL: one connection pool, and a repository for each entity."""

@@ -1,4 +1,4 @@
-"""One pool of connections to PostgreSQL, which every repository shares."""
+"""The PostgreSQL connection pool, which every repository shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class Database:
-    """The pool. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+    """A connection pool. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
     def __init__(self, dsn: str, password: str, timeout_s: float, connections: int = 8) -> None:
         self._timeout_s = timeout_s
@@ -28,7 +28,7 @@ class Database:
             "autocommit": True,
             "row_factory": dict_row,
             "connect_timeout": 2,
-            # A server that was stopped without a word is noticed by the kernel, not after its hours of patience.
+            # Let the kernel detect a dead server within 2 s, instead of after hours.
             "tcp_user_timeout": 2000,
             "options": "-c statement_timeout=30000",
         }
@@ -59,7 +59,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
-        """Lend a connection for a transaction, under the same deadline and errors as ``rows``."""
+        """Provide a connection for a transaction, with the same deadline and errors as ``rows``."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._open()
@@ -86,15 +86,15 @@ class Database:
                 self._opened = True
 
     async def _within_deadline(self, work: Coroutine[None, None, list[Row]]) -> list[Row]:
-        """Wait for work no longer than the deadline, and turn the vendor's errors into ours.
+        """Wait for work until the deadline; translate the driver's errors.
 
-        Late work is cancelled but not waited for: the driver asks the server to stop first, and takes ten seconds to
-        give up on one that does not answer.
+        Late work is cancelled but not awaited: the driver first asks the server to stop, and takes ten seconds to give
+        up if the server does not answer.
         """
         call = asyncio.create_task(work)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
-        # Looked at, so that nothing is logged about a call that was given up.
+        # Retrieve the exception, so that asyncio does not log abandoned calls.
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait([call], timeout=self._timeout_s)
@@ -110,9 +110,9 @@ class Database:
 
 
 async def _check(connection: psycopg.AsyncConnection[Row]) -> None:
-    """Ask the server only where there is something to hear from a connection that nobody uses: that it was closed.
+    """Check a connection on the server only if it has unread data, which usually means that it was closed.
 
-    A question each time would double the calls of a search.
+    Checking each time would double the calls of a search.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)

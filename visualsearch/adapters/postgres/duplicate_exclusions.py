@@ -1,4 +1,4 @@
-"""What people said of pairs of images, in Postgres: a part of the catalog."""
+"""Duplicate exclusions in Postgres: pairs of images that people marked as not duplicates. Part of the catalog."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, vi
 
 
 class PostgresDuplicateExclusions:
-    """The catalog's part that knows which images are no near-duplicates of each other, whatever their pHash says."""
+    """The part of the catalog that stores which images are not near-duplicates, whatever their pHashes say."""
 
     database: Database
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        """Return what is marked among candidates, as (lower id, higher id), and by id the wanted images now indexed.
+        """Return the candidates' duplicate exclusions and the wanted images that are indexed.
 
-        One round trip, since a search waits for it.
+        Exclusions are pairs (lower id, higher id); images are by id. Uses one round trip, because a search waits for
+        it.
         """
         rows = await self.database.rows(
             """SELECT id, uri, COALESCE(width, 0) AS width, COALESCE(height, 0) AS height,
@@ -46,7 +47,7 @@ class PostgresDuplicateExclusions:
         return pairs, images
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
-        """Say that two images are no duplicates of each other, and who says so; the first who did stays written."""
+        """Mark two images as not duplicates of each other; the first person who did stays recorded."""
         await self.database.rows(
             """INSERT INTO not_duplicates (low_id, high_id, marked_by)
             SELECT low.id, high.id, %s FROM images AS low, images AS high WHERE low.id = %s AND high.id = %s
@@ -55,7 +56,7 @@ class PostgresDuplicateExclusions:
         )
 
     async def unmark_not_duplicates(self, one: int, other: int) -> bool:
-        """Take back what was said of two images; say whether there was anything."""
+        """Remove the mark of two images; return whether there was one."""
         rows = await self.database.rows(
             "DELETE FROM not_duplicates WHERE low_id = %s AND high_id = %s RETURNING low_id",
             *(min(one, other), max(one, other)),
@@ -64,10 +65,10 @@ class PostgresDuplicateExclusions:
 
 
 def _array(ids: Sequence[int]) -> str:
-    """Write an array of Postgres; the driver, which looks at every number, takes three times as long for 200."""
+    """Format an array for Postgres. The driver, which inspects every number, takes three times as long for 200."""
     return f"{{{','.join(map(str, ids))}}}"
 
 
 def to_image(row: Row) -> Image:
-    """Read an image out of its columns."""
+    """Convert columns to an image."""
     return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})

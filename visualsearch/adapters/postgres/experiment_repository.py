@@ -1,4 +1,4 @@
-"""The definitions of experiments, in Postgres."""
+"""Definitions of experiments, in Postgres."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLUMNS = "name, layer, variants, share, expected_lift, state, first_bucket, end
 
 
 class PostgresExperiments:
-    """Shares the connections of ``database``."""
+    """The experiment repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def create(self, experiment: Experiment) -> None:
-        """Write a draft; raises ``InvalidInput`` where the name is taken, for ever: what it hashes to is not new."""
+        """Create a draft; raises ``InvalidInput`` if the name was ever used, because the name determines the hashes."""
         rows = await self._database.rows(
             """INSERT INTO experiments (name, layer, variants, share, expected_lift) VALUES (%s, %s, %s, %s, %s)
             ON CONFLICT DO NOTHING RETURNING name""",
@@ -34,24 +34,24 @@ class PostgresExperiments:
             raise InvalidInput(f"There is or was an experiment {experiment.name} already: choose another name.")
 
     async def get(self, name: str) -> Experiment:
-        """Return one; raises ``NotFound``."""
+        """Return an experiment; raises ``NotFound``."""
         rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments WHERE name = %s", name)  # noqa: S608
         if not rows:
             raise NotFound(f"There is no experiment {name}: GET /experiments lists them.")
         return _experiment(rows[0])
 
     async def everything(self) -> list[Experiment]:
-        """All there are, the newest first."""
+        """Return all experiments, newest first."""
         rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments ORDER BY created_at DESC, name")  # noqa: S608
         return [_experiment(row) for row in rows]
 
     async def running(self) -> list[Experiment]:
-        """Those that run."""
+        """Return the running experiments."""
         rows = await self._database.rows(f"SELECT {COLUMNS} FROM experiments WHERE state = 'running' ORDER BY name")  # noqa: S608
         return [_experiment(row) for row in rows]
 
     async def start(self, name: str, first_bucket: int, end_bucket: int) -> bool:
-        """Let a draft run on these buckets of its layer; False where it is no draft, or they are taken by now."""
+        """Start a draft on these buckets of its layer; return False if it is no draft or the buckets are taken."""
         rows = await self._database.rows(
             "SELECT start_experiment(%s, %s, %s) AS started", name, first_bucket, end_bucket
         )
@@ -59,7 +59,7 @@ class PostgresExperiments:
         return started
 
     async def stop(self, name: str) -> bool:
-        """End an experiment; False where it does not run."""
+        """Stop an experiment; return False if it is not running."""
         rows = await self._database.rows(
             """UPDATE experiments SET state = 'stopped', stopped_at = now() WHERE name = %s AND state = 'running'
             RETURNING name""",

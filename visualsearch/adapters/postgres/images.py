@@ -1,4 +1,4 @@
-"""Metadata, promises and interactions, in Postgres."""
+"""The catalog in Postgres: images, queries, dead letters, releases and positions in change logs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PostgresCatalog(PostgresDuplicateExclusions):
-    """The catalog, on the shared connections of ``database``."""
+    """The catalog, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -30,11 +30,11 @@ class PostgresCatalog(PostgresDuplicateExclusions):
     # Images
 
     async def register(self, new: NewImage) -> Image:
-        """Write a pending row, or return the row that the uri has already (set back to pending if content differs)."""
+        """Write a pending row, or return the uri's existing row (reset to pending if its content differs)."""
         return (await self.register_all([new]))[0]
 
     async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
-        """Promise images of different uris in one step; return their rows in the same order."""
+        """Register images of different uris in one statement; return their rows in the same order."""
         columns = [
             [one.uri for one in new],
             [one.source for one in new],
@@ -66,22 +66,22 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return found[image_id]
 
     async def by_uri(self, uri: str) -> Image | None:
-        """Return the image of a uri, if there is one."""
+        """Return the image of a uri, or None."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
         return to_image(rows[0]) if rows else None
 
     async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
-        """Return images by uri, for those that are there."""
+        """Return images by uri, for those that exist."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
         return {row["uri"]: to_image(row) for row in rows}
 
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
-        """Return images by id, for those that are there."""
+        """Return images by id, for those that exist."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
         return {row["id"]: to_image(row) for row in rows}
 
     async def describe(self, described: Sequence[ImageMetadata]) -> None:
-        """Write size, content hash, entity tag and pHash of images, before their vectors are written."""
+        """Write size, content hash, entity tag and pHash of images. Call this before their vectors are written."""
         columns = [
             [one.image_id for one in described],
             [one.width for one in described],
@@ -104,7 +104,7 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
-        """Say that images (id to content hash) are searchable in a release; return the ids that were marked."""
+        """Mark images (id to content hash) as searchable in a release; return the ids that were marked."""
         rows = await self.database.rows(
             """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
             FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
@@ -114,13 +114,13 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return [row["id"] for row in rows]
 
     async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
-        """Say that an image will never be searchable, and why."""
+        """Mark an image as rejected with a reason."""
         await self.database.rows(
             "UPDATE images SET status = 'rejected', reason = %s, etag = %s WHERE id = %s", reason, etag, image_id
         )
 
     async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
-        """Let images be indexed anew; return those that are there."""
+        """Set images back to pending; return those that exist."""
         rows = await self.database.rows(
             f"""UPDATE images SET status = 'pending', reason = NULL, promised_at = now()
             WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
@@ -139,7 +139,7 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return [to_image(row) for row in await self.database.rows(query, image_id, limit)]
 
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
-        """(id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
+        """Return (id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         rows = await self.database.rows(
             """SELECT id, phash FROM images JOIN image_hash ON image_id = id
             WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
@@ -148,14 +148,14 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return [(row["id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
     async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(id, pHash) of these images, for those that have one."""
+        """Return (id, pHash) of these images, for those that have one."""
         rows = await self.database.rows(
             "SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids)
         )
         return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
     async def delete(self, image_id: int) -> str:
-        """Delete an image's rows, leave a tombstone, return its uri; raises ``NotFound``."""
+        """Delete an image's rows, leave a tombstone and return its uri; raises ``NotFound``."""
         rows = await self.database.rows(
             """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
             INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
@@ -169,11 +169,11 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return uri
 
     async def finish_deletion(self, image_id: int) -> None:
-        """Say that vector and object of a forgotten image are gone too."""
+        """Mark a deletion as finished: the image's vector and object are removed too."""
         await self.database.rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
 
     async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
-        """List (id, uri) of deletions whose vector or object may still be there."""
+        """List (id, uri) of deletions older than this whose vector or object may still exist."""
         rows = await self.database.rows(
             """SELECT image_id, uri FROM deletions WHERE NOT done AND deleted_at < now() - make_interval(secs => %s)
             ORDER BY deleted_at LIMIT %s""",
@@ -182,11 +182,11 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return [(row["image_id"], row["uri"]) for row in rows]
 
     async def is_being_deleted(self, uri: str) -> bool:
-        """Say whether a deletion of the uri is unfinished, so that its object may be there still."""
+        """Return whether a deletion of the uri is unfinished, so that its object may still exist."""
         return bool(await self.database.rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
 
     async def is_deleted(self, uri: str) -> bool:
-        """Say whether the uri's last image was deleted."""
+        """Return whether the uri's last image was deleted."""
         rows = await self.database.rows(
             """SELECT 1 FROM deletions WHERE uri = %s
             AND NOT EXISTS (SELECT 1 FROM images WHERE images.uri = deletions.uri) LIMIT 1""",
@@ -195,7 +195,7 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         return bool(rows)
 
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
-        """List images that have been pending for too long, oldest first, and start their wait anew."""
+        """List images that have been pending for longer than this, oldest first, and restart their wait."""
         rows = await self.database.rows(
             f"""WITH late AS (
               SELECT id FROM images WHERE status = 'pending' AND promised_at < now() - make_interval(secs => %s)
@@ -216,12 +216,12 @@ class PostgresCatalog(PostgresDuplicateExclusions):
     # Queries
 
     async def allocate_query_ids(self, count: int) -> list[int]:
-        """Take ids for queries out of the sequence that images have theirs from, so that the two never meet."""
+        """Allocate ids for queries from the sequence of the images, so that the two never collide."""
         rows = await self.database.rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
         return [row["id"] for row in rows]
 
     async def was_issued(self, query_image_id: int) -> bool:
-        """Say whether an id was ever given to an image or a query."""
+        """Return whether an id was ever given to an image or a query."""
         rows = await self.database.rows(
             "SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id
         )
@@ -231,7 +231,7 @@ class PostgresCatalog(PostgresDuplicateExclusions):
     # Dead letters and releases
 
     async def dead_letter(self, letter: DeadLetter) -> None:
-        """Keep a dead letter where a person can query it."""
+        """Store a dead letter where people can query it."""
         event = letter.event
         await self.database.rows(
             """INSERT INTO dead_letters (entry_id, kind, uri, image_id, reason, deliveries, died_at)
@@ -240,17 +240,17 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
 
     async def releases(self) -> list[tuple[Release, str, datetime]]:
-        """All releases with their state and when it began, newest first."""
+        """Return all releases with their state and the time it began, newest first."""
         rows = await self.database.rows("SELECT * FROM releases ORDER BY since DESC, name")
         return [(_release(row), row["state"], row["since"]) for row in rows]
 
     async def live_release(self) -> Release | None:
-        """The release that answers."""
+        """Return the live release, or None."""
         rows = await self.database.rows("SELECT * FROM releases WHERE state = 'live'")
         return _release(rows[0]) if rows else None
 
     async def add_release(self, release: Release, state: str) -> None:
-        """Write a release; no-op where its name is taken."""
+        """Write a release; no-op if its name is taken."""
         await self.database.rows(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
             VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
@@ -259,36 +259,36 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
 
     async def set_state(self, release: str, state: ReleaseState) -> None:
-        """Say where a release stands from now on."""
+        """Set the state of a release."""
         await self.database.rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
 
     async def record_build(self, build: Build) -> None:
-        """Write how far a release's collection is built."""
+        """Record the progress of a build."""
         await self.database.rows(
             "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
             *(build.up_to, build.done, build.total, build.release),
         )
 
     async def builds(self) -> list[Build]:
-        """How far the collections of the releases are that are being built."""
+        """Return the progress of all builds."""
         rows = await self.database.rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
         return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
 
     # Change logs and reconciliation
 
     async def position(self, log: str) -> int | None:
-        """How far a change log was followed, in nanoseconds since 1970."""
+        """Return the position in a change log, in nanoseconds since 1970; None if there is none."""
         rows = await self.database.rows("SELECT at_ns FROM positions WHERE log = %s", log)
         return rows[0]["at_ns"] if rows else None
 
     async def set_position(self, log: str, at_ns: int) -> None:
-        """Write how far a change log was followed."""
+        """Record the position in a change log."""
         await self.database.rows(
             "INSERT INTO positions VALUES (%s, %s) ON CONFLICT (log) DO UPDATE SET at_ns = excluded.at_ns", log, at_ns
         )
 
     async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Write what a reconciliation counted, by (release, kind), in place of what the last one did."""
+        """Record the counts of a reconciliation by (release, kind), replacing those of the last one."""
         columns = [[release for release, _ in counts], [kind for _, kind in counts], list(counts.values())]
         await self.database.rows(
             """WITH new AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (release, kind, number)),
@@ -303,7 +303,7 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
 
     async def differences(self) -> dict[tuple[str, str], int]:
-        """What the last reconciliation counted, by (release, kind)."""
+        """Return the counts of the last reconciliation by (release, kind)."""
         rows = await self.database.rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
         return {(row["release"], row["kind"]): row["number"] for row in rows}
 

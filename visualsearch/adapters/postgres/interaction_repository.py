@@ -1,4 +1,4 @@
-"""Interactions and queries, in Postgres: written once each, kept by the day, dropped when they are old."""
+"""Interactions and queries in Postgres. Each is written once, partitioned by day, and dropped when it is old."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DAYS_AHEAD = 3
 KEPT_BY_DAY = {"interactions": "ts", "queries": "asked_at", "spooled": "at"}
-"""Tables that are partitioned by day, and by which column."""
+"""Tables that are partitioned by day, and their partition key."""
 
 SEARCHES = """
 WITH told AS (
@@ -63,16 +63,16 @@ SELECT count(*) AS new, count(*) - (SELECT count(*) FROM clicked) AS unfounded F
 
 
 class PostgresInteractions:
-    """Shares the connections of ``database``."""
+    """The interaction repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def write(self, told: Sequence[Interaction]) -> WriteResult:
-        """Write what is not written yet, searches before clicks; an entry is written whole or not at all.
+        """Write entries that are not written yet, searches before clicks; each entry is written wholly or not at all.
 
-        A click that was accepted unchecked is dropped where its query or image never was. Raises ``InvalidInput``
-        where Postgres cannot store a value.
+        An unchecked click is dropped if its query or image never existed. Raises ``InvalidInput`` if Postgres cannot
+        store a value.
         """
         searches = [one for one in told if isinstance(one, Search)]
         clicks = [one for one in told if isinstance(one, Click)]
@@ -84,16 +84,16 @@ class PostgresInteractions:
         return written
 
     async def query(self, query_image_id: int) -> StoredQuery | None:
-        """Return what is kept of a query that was asked with a picture; None where nothing is (yet, or any more)."""
+        """Return a query that had an uploaded picture; None if it is not stored yet, or no longer."""
         rows = await self._database.rows(
             "SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id
         )
         return StoredQuery(**rows[0]) if rows else None
 
     async def keep(self, days: int) -> list[str]:
-        """Make room for the days to come, and drop the days (in UTC) that ended more than ``days`` days ago.
+        """Create partitions for the coming days, and drop the days (in UTC) that ended more than ``days`` days ago.
 
-        Returns the names of the partitions that were dropped.
+        Returns the names of the dropped partitions.
         """
         today = datetime.now(UTC).date()
         dropped: list[str] = []
@@ -108,5 +108,5 @@ class PostgresInteractions:
 
 
 def _first(today: date, days: int) -> date:
-    """Say the first day that is kept."""
+    """Return the first day that is kept."""
     return today - timedelta(days=days)

@@ -1,6 +1,6 @@
-"""What live queries were found to be answered like, by release, and the parameters that releases search with.
+"""Recall samples of live queries by release, and the releases' search parameters, in Postgres.
 
-In Postgres, since any number of processes measure and anybody may ask.
+They are in Postgres because several processes measure and any process may read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class PostgresRecallSamples:
-    """Shares the connections of ``database``."""
+    """The recall repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def record(self, release: str, recall: Recall) -> None:
-        """Write down what queries came to; what is older than a day is forgotten."""
+        """Record the recall of sampled queries; delete samples older than a day."""
         await self._database.rows(
             """WITH gone AS (DELETE FROM recall_samples WHERE at < now() - interval '1 day')
             INSERT INTO recall_samples (release, hits, expected, queries) VALUES (%s, %s, %s, %s)""",
@@ -33,7 +33,7 @@ class PostgresRecallSamples:
         )
 
     async def since(self, seconds: float) -> dict[str, Recall]:
-        """Return the sums of the last seconds, by release; one that answered no sampled query is not there."""
+        """Return the sums of the last ``seconds`` by release; releases without a sampled query are missing."""
         rows = await self._database.rows(
             """SELECT release, sum(hits)::bigint AS hits, sum(expected)::bigint AS expected,
             sum(queries)::bigint AS queries FROM recall_samples
@@ -43,7 +43,7 @@ class PostgresRecallSamples:
         return {row["release"]: Recall(row["hits"], row["expected"], row["queries"]) for row in rows}
 
     async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
-        """Let a release be searched with other parameters from now on; raises ``NotFound``."""
+        """Set the search parameters of a release; raises ``NotFound``."""
         rows = await self._database.rows(
             "UPDATE releases SET search_params = %s WHERE name = %s RETURNING name", Jsonb(dict(search_params)), release
         )

@@ -1,7 +1,7 @@
-"""Where the releases stand and what was done to them, in Postgres.
+"""States and history of the releases, in Postgres.
 
-A move is one transaction under one advisory lock: two operators at once are two operators one after the other, and a
-command that is killed halfway has done nothing.
+A change is one transaction under one advisory lock. Concurrent changes are therefore serialized, and a command that is
+killed has no effect.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from visualsearch.adapters.postgres.database import Database, Row
 
 LOCK = 7_236_529_001
-"""Key of the advisory lock; any number that nothing else in this database uses."""
+"""Key of the advisory lock: any number that nothing else in this database uses."""
 LOCK_WAIT = "5s"
-"""A move takes milliseconds: who waits for longer waits for somebody who hangs."""
+"""Timeout of the lock. A change takes milliseconds, so a longer wait means that the holder hangs."""
 
 
 class PostgresReleases:
-    """The log, on connections that the catalog lends."""
+    """The release repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @asynccontextmanager
     async def switching(self) -> AsyncIterator[PostgresReleaseTransaction]:
-        """Move releases while the block runs, alone; an error in it undoes all of it."""
+        """Open a transaction that no other can overlap; an error in the block rolls it back."""
         async with self._database.connection() as connection, connection.transaction():
             try:
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
@@ -47,12 +47,12 @@ class PostgresReleases:
             yield PostgresReleaseTransaction(connection)
 
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, the newest first."""
+        """Return every release, newest first."""
         async with self._database.connection() as connection:
             return await PostgresReleaseTransaction(connection).records()
 
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
-        """Return by release how many searches of the last seconds were written down, and how many had a click."""
+        """Return (searches, searches with a click) of the last ``seconds``, by release."""
         async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT release, count(*) AS searches, count(clicked) AS clicked FROM queries
@@ -66,7 +66,7 @@ class PostgresReleases:
             return {row["release"]: (row["searches"], row["clicked"]) for row in await rows.fetchall()}
 
     async def history(self, release: str | None, limit: int) -> list[Transition]:
-        """Return what was done to a release, or to any, the newest first."""
+        """Return the history of a release, or of all, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT * FROM release_history WHERE release = COALESCE(%s, release) ORDER BY id DESC LIMIT %s""",
@@ -82,17 +82,17 @@ class PostgresReleaseTransaction:
         self._connection = connection
 
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, the newest first."""
+        """Return every release, newest first."""
         rows = await self._connection.execute("SELECT * FROM releases ORDER BY since DESC, name")
         return [_standing(row) for row in await rows.fetchall()]
 
     async def switches(self) -> list[Transition]:
-        """Return what became live, oldest first."""
+        """Return the transitions that made a release live, oldest first."""
         rows = await self._connection.execute("SELECT * FROM release_history WHERE replaced <> '' ORDER BY id")
         return [_transition(row) for row in await rows.fetchall()]
 
     async def put(self, standing: ReleaseRecord) -> None:
-        """Write a release as it stands from now on."""
+        """Write the current record of a release."""
         release = standing.release
         await self._connection.execute(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params,
@@ -108,7 +108,7 @@ class PostgresReleaseTransaction:
         )
 
     async def record(self, transition: Transition) -> None:
-        """Add to the history."""
+        """Append to the history."""
         await self._connection.execute(
             """INSERT INTO release_history
               (at, release, actor, action, from_state, to_state, reason, replaced, evaluation)

@@ -1,7 +1,7 @@
-"""All tables of the catalog, out of Postgres and into it, by COPY.
+"""Copies all tables of the catalog out of Postgres and into it, by COPY.
 
-The tables are found by asking the server, so that a table that a later version adds is never forgotten. The schema
-itself is not part of a dump: the migrations make it.
+It asks the server for the tables, so that tables of later versions are included. The schema is not part of a dump,
+because the migrations create it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PostgresTableCopy:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Open a view of all tables at one moment, whatever is written meanwhile."""
+        """Open a snapshot of all tables at one moment, unaffected by concurrent writes."""
         async with self._connection() as connection:
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             await connection.set_read_only(True)
@@ -45,18 +45,18 @@ class PostgresTableCopy:
 
     @asynccontextmanager
     async def restoring(self) -> AsyncIterator[Loader]:
-        """Write tables anew in one transaction: all of it is there in the end, or nothing."""
+        """Replace all tables in one transaction."""
         async with self._connection() as connection, connection.transaction():
             yield Loader(connection)
 
     async def note(self) -> str:
-        """Return what ``Loader.leave_note`` left, or an empty string."""
+        """Return the note of ``Loader.leave_note``, or an empty string."""
         async with self._connection() as connection:
             rows = await _fetch(connection, "SELECT obj_description('public.images'::regclass)")
         return str(rows[0][0] or "")
 
     async def clear_note(self) -> None:
-        """Take the note away."""
+        """Remove the note."""
         async with self._connection() as connection:
             await connection.execute("COMMENT ON TABLE images IS NULL")
 
@@ -80,7 +80,7 @@ class Snapshot:
         return str((await _fetch(self._connection, "SELECT version_num FROM alembic_version"))[0][0])
 
     async def tables(self) -> dict[str, list[str]]:
-        """Return the columns of every table, each table after those that it refers to."""
+        """Return the columns of every table; each table comes after those that it references."""
         return await _tables(self._connection)
 
     async def sequences(self) -> dict[str, int]:
@@ -102,7 +102,7 @@ class Loader:
         self._connection = connection
 
     async def clear(self, tables: Mapping[str, Sequence[str]]) -> None:
-        """Empty every table; raise ``ConfigurationError`` where these columns do not fit the schema that is there."""
+        """Empty every table; raise ``ConfigurationError`` if the schema lacks any of these columns."""
         there = await _tables(self._connection)
         wrong = [name for name, columns in tables.items() if not set(columns) <= set(there.get(name, ()))]
         if wrong:
@@ -114,19 +114,19 @@ class Loader:
         await self._connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
 
     async def load(self, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
-        """Write a table's rows, as ``Snapshot.rows`` gave them."""
+        """Write a table's rows in the format of ``Snapshot.rows``."""
         statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             async for data in rows:
                 await copy.write(data)
 
     async def set_sequences(self, sequences: Mapping[str, int]) -> None:
-        """Let each sequence go on after this value."""
+        """Set each sequence to continue after this value."""
         for name, value in sequences.items():
             await self._connection.execute("SELECT setval(%s::regclass, %s)", (f"public.{name}", value))
 
     async def leave_note(self, text: str) -> None:
-        """Leave a note that ``PostgresDump.note`` finds until ``clear_note``."""
+        """Leave a note that ``PostgresTableCopy.note`` returns until ``clear_note``."""
         await self._connection.execute(sql.SQL("COMMENT ON TABLE images IS {}").format(sql.Literal(text)))
 
 

@@ -13,9 +13,9 @@ from visualsearch.domain.errors import Unavailable
 
 
 def migrate(dsn: str, password: str) -> None:
-    """Bring the schema to the newest version; several processes may call this at once.
+    """Migrate the schema to the newest version; several processes may call this at once.
 
-    Raises ``Unavailable`` when Postgres does not answer.
+    Raises ``Unavailable`` if Postgres does not answer.
     """
     url = make_url(dsn).set(drivername="postgresql+psycopg")
     config = Config()

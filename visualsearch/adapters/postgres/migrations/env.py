@@ -1,4 +1,4 @@
-"""Run by Alembic: opens the connection and migrates under a lock that only one process holds."""
+"""Alembic's environment: opens the connection and migrates under an advisory lock."""
 
 from alembic import context
 from sqlalchemy import create_engine, pool, text

@@ -1,4 +1,4 @@
-"""Images, hashes, interactions, and what keeps promises, deletions and releases."""
+"""Create images, hashes, interactions, queries, deletions, dead letters and releases."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""What the stores are compared by, how far a change log was followed, and how far a release is built."""
+"""Add entity tags, positions in change logs, counts of differences, and the progress of builds."""
 
 from alembic import op
 

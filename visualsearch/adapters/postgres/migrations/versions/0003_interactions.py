@@ -1,4 +1,4 @@
-"""Interactions and queries by the day, each written once, with the variants that answered."""
+"""Partition interactions and queries by day, write each once, and record the variants that answered."""
 
 from alembic import op
 

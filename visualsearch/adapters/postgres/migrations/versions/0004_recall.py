@@ -1,4 +1,4 @@
-"""What the searches of each release were found to miss."""
+"""Add samples of the recall of each release."""
 
 from alembic import op
 

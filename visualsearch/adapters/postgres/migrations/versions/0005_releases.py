@@ -1,4 +1,4 @@
-"""What is done to releases, by whom and why; canaries, shadows, jobs and evaluations."""
+"""Add the history of releases; canaries, shadow traffic, jobs and evaluations."""
 
 from alembic import op
 

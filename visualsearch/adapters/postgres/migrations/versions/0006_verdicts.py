@@ -1,4 +1,4 @@
-"""Who said that two images are no duplicates, and whose a query is."""
+"""Record who marked a duplicate exclusion, and the owner of a query."""
 
 from alembic import op
 

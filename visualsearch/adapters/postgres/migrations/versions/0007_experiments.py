@@ -1,4 +1,4 @@
-"""Experiments: their variants, and which part of their layer is theirs."""
+"""Add experiments with their variants and buckets."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Queries by the time they were asked: a canary's watch counts those of the last minutes, out of a day's."""
+"""Index queries by time, because the canary monitor counts those of the last minutes."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""The object store, by S3."""
+"""The object store, accessed by S3."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class S3ObjectStore:
         )
 
     async def ensure_bucket(self) -> None:
-        """Create the bucket; no-op where it exists.
+        """Create the bucket; no-op if it exists.
 
-        The object API cannot create buckets, so a signed PUT of the bucket's own address does.
+        obstore cannot create buckets, so this sends a presigned PUT request for the bucket.
         """
         async with self._deadline():
             signed = await obstore.sign_async(self._store, "PUT", "", timedelta(minutes=1))
@@ -86,7 +86,7 @@ class S3ObjectStore:
         return (meta["e_tag"] or "").strip('"')
 
     async def delete(self, key: str) -> None:
-        """Remove an object; no-op where there is none."""
+        """Delete an object; no-op if it does not exist."""
         try:
             async with self._deadline():
                 await obstore.delete_async(self._store, _storable(key))
@@ -94,9 +94,9 @@ class S3ObjectStore:
             return
 
     async def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        """Every object under a prefix whose key sorts after ``after``, in pages.
+        """Yield every object under a prefix whose key sorts after ``after``, in pages.
 
-        In the store's order: bytewise in AWS, folder by folder in SeaweedFS.
+        The order is the store's: bytewise in AWS, folder by folder in SeaweedFS.
         """
         stream = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=PAGE)
         while True:
@@ -111,19 +111,19 @@ class S3ObjectStore:
         await self.put(PROBE_KEY, b"probe")
 
     async def close(self) -> None:
-        """Nothing to let go of: the client closes its idle connections itself."""
+        """Do nothing: the client closes its idle connections itself."""
 
     def uri(self, key: str) -> str:
-        """Say the uri of a key; raises ``InvalidInput`` for a key that the store cannot hold."""
+        """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
         return uri_of(self.bucket, key)
 
     def key(self, uri: str) -> str:
-        """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket or a key that cannot be."""
+        """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket or an invalid key."""
         return key_of(self.bucket, uri)
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        """Bound a call in time, and turn the vendor's errors into ours."""
+        """Bound a call in time; translate the client's errors."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield
@@ -134,12 +134,12 @@ class S3ObjectStore:
 
 
 def uri_of(bucket: str, key: str) -> str:
-    """Say the uri of a key; raises ``InvalidInput`` for a key that the store cannot hold."""
+    """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
     return f"s3://{bucket}/{quote(_storable(key))}"
 
 
 def key_of(bucket: str, uri: str) -> str:
-    """Say the key of a uri; raises ``InvalidInput`` for a uri of another bucket or a key that cannot be."""
+    """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket or an invalid key."""
     prefix = f"s3://{bucket}/"
     if not uri.startswith(prefix):
         raise InvalidInput(f"{uri!r} is no object of the bucket {bucket}.")
@@ -147,7 +147,7 @@ def key_of(bucket: str, uri: str) -> str:
 
 
 def _storable(key: str) -> str:
-    """Return the key if the client would not refuse or change it, and Postgres can store its uri."""
+    """Return the key; raise ``InvalidInput`` if the client would change it, or Postgres cannot store its uri."""
     steps = {"", ".", ".."}.intersection(key.split("/"))
     if steps or any(unicodedata.category(letter) in NEVER_IN_KEYS for letter in key):
         raise InvalidInput(f"{key!r} is no name for an object: rename it without empty steps or control characters.")

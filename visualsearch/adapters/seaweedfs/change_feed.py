@@ -1,12 +1,12 @@
 """The object store's change log, as SeaweedFS' filer keeps it.
 
-The filer notes every change of a file with its time, whichever way it came (S3, HTTP, mount), and tells it over gRPC
-from any moment of the past on. What the log does not give, the sweep of the bucket finds:
+The filer logs every change of a file with its time, whether it was made by S3, HTTP or a mount. It streams the log over
+gRPC from any time in the past. The sweep of the bucket finds what the log misses:
 
-- The newest minute lies in the filer's memory. A filer that is killed forgets of it what nobody has been told yet; one
-  that ends by itself writes it down.
-- In a bucket with versioning, the store keeps an object as files ``<key>.versions/v_<version>``. The log tells of those
-  alone, which are no objects, so that nothing of such a bucket is passed on.
+- The filer keeps the newest minute in memory. A filer that is killed loses those entries unless they were streamed; one
+  that shuts down writes them to disk.
+- In a bucket with versioning, the store keeps an object as files ``<key>.versions/v_<version>``. The log contains only
+  these files, which are not objects, so no changes of such a bucket are passed on.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 METHOD = "/filer_pb.SeaweedFiler/SubscribeMetadata"
 PAGE = 1000
 CHANGES_EACH = 2
-"""Most changes that one response stands for: a renaming removes one key and makes another."""
+"""Most changes that one response stands for: a rename removes one key and creates another."""
 PAGE_S = 0.5
-"""A page ends after this long, full or empty."""
+"""Longest time to fill a page."""
 LINGER_S = 0.01
-"""A page that has something waits this long for what is already on its way."""
+"""How long a page that is not empty waits for further responses."""
 HEARTBEAT_S = 5.0
-"""The filer's, while there is nothing to tell (since May 2026, seaweedfs/seaweedfs#9589)."""
+"""Interval of the filer's heartbeats while nothing changes (since May 2026, seaweedfs/seaweedfs#9589)."""
 NO_OBJECT = re.compile(r"\.uploads/|.*\.versions/v_[0-9a-f]+$", re.DOTALL)
-"""Parts of unfinished uploads (the object itself is told of when they are joined), and versions of objects."""
+"""Parts of unfinished uploads (the completed object is logged separately), and versions of objects."""
 ETAG = "Seaweed-X-Amz-ETag"
 CHANNEL = [
-    # Else a new channel would get the old one's connection, which may be the very thing that is broken.
+    # Otherwise a new channel would reuse the old one's connection, which may be broken.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A file in very many chunks makes a long message; one that is refused would end the following for ever.
+    # A file of very many chunks makes a long message. A rejected message would block the feed for ever.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 ]
 
 
 class SeaweedFSChangeFeed:
-    """Changes of one bucket, out of the log of a filer at ``address`` (host:port of its gRPC).
+    """Changes of one bucket, from the log of a filer at ``address`` (host:port of its gRPC).
 
-    The filer asks nobody who he is unless its security.toml has ``[grpc] ca`` and ``[grpc.filer] cert, key``; then it
-    wants a client's certificate. ``ca``, ``certificate`` and ``key`` are PEM; without ``ca`` nothing is encrypted.
+    The filer accepts every client unless its security.toml has ``[grpc] ca`` and ``[grpc.filer] cert, key``; then it
+    requires a client certificate. ``ca``, ``certificate`` and ``key`` are PEM; without ``ca`` nothing is encrypted.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class SeaweedFSChangeFeed:
         self._channels: set[grpc.aio.Channel] = set()
 
     async def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:
-        """Every change after ``since_ns`` (nanoseconds since 1970), oldest first, in pages; an empty one when quiet.
+        """Yield every change after ``since_ns`` (nanoseconds since 1970), oldest first, in pages; empty ones when idle.
 
-        The change of ``since_ns`` itself may be told again. Changes of one moment, by several writers, come in the
-        order of the log, in which their times may be some microseconds out of order: whoever goes on after the highest
-        time that he has seen misses none.
+        The change at ``since_ns`` itself may be repeated. Changes of several writers at one time come in the order of
+        the log, in which their times may differ by some microseconds. A consumer that resumes after the highest time it
+        has seen misses none.
 
-        Raises ``Unavailable`` when the filer does not accept within ``timeout_s``, goes away, or falls silent: then at
-        the latest after two heartbeats and ``timeout_s``.
+        Raises ``Unavailable`` if the filer does not accept within ``timeout_s``, disconnects, or sends nothing for two
+        heartbeats and ``timeout_s``.
         """
         async with self._responses(since_ns) as responses:
             while True:
@@ -102,7 +102,7 @@ class SeaweedFSChangeFeed:
         return changes
 
     def _key(self, folder: str, entry: Entry) -> str:
-        """Say the key of a file; empty where there is none, or it is no object of the bucket."""
+        """Return the key of a file; empty if there is no file or it is not an object of the bucket."""
         path = f"{folder}/{entry.name}"
         if not entry.name or entry.is_directory or not path.startswith(self._folder):
             return ""
@@ -111,7 +111,7 @@ class SeaweedFSChangeFeed:
 
     @asynccontextmanager
     async def _responses(self, since_ns: int) -> AsyncIterator[_Responses]:
-        """Subscribe over a connection of its own, and turn the vendor's errors into ours."""
+        """Subscribe over a new connection; translate gRPC's errors."""
         if self._tls is None:
             channel = grpc.aio.insecure_channel(self._address, options=CHANNEL)
         else:
@@ -140,20 +140,23 @@ class SeaweedFSChangeFeed:
             client_name="visual-search",
             path_prefix=self._folder,
             since_ns=since_ns,
-            # At random, for a filer refuses a second subscription of the same number.
+            # Random, because a filer refuses a second subscription with the same number.
             client_id=1 + secrets.randbelow(2**31 - 1),
             client_epoch=1,
             client_supports_idle_heartbeat=True,
         )
 
     async def close(self) -> None:
-        """Let go of connections; whoever follows the log now gets ``Unavailable``."""
+        """Close the connections; ``follow`` then raises ``Unavailable``."""
         for channel in list(self._channels):
             await channel.close()
 
 
 class _Responses:
-    """The filer's responses, one by one, without giving up on the one that is waited for: that would end the call."""
+    """Reads the filer's responses one by one.
+
+    A timeout keeps the pending read, because cancelling it would end the call.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, request: SubscribeMetadataRequest, silence_s: float) -> None:
         subscribe = channel.unary_stream(
@@ -174,7 +177,7 @@ class _Responses:
         if self._reading.cancelled():
             raise Unavailable("The object store's change log", "the connection was closed")
         response = self._reading.result()
-        if not isinstance(response, SubscribeMetadataResponse):  # gRPC's mark of the end
+        if not isinstance(response, SubscribeMetadataResponse):  # gRPC's end-of-stream marker
             raise Unavailable("The object store's change log", "the filer ended the subscription")
         self._heard = time.monotonic()
         self._reading = asyncio.ensure_future(self._call.read())
@@ -185,11 +188,11 @@ class _Responses:
         self._call.cancel()
         await asyncio.wait({self._reading})
         if not self._reading.cancelled():
-            self._reading.exception()  # looked at, so that nobody complains that it was not
+            self._reading.exception()  # retrieve it, so that asyncio does not log it
 
 
 def _etag(entry: Entry) -> str:
-    """Say what S3 says: the entity tag that it has written down, else the file's MD5; empty where there is neither."""
+    """Return the entity tag that S3 returns: the stored one, otherwise the file's MD5; empty if there is neither."""
     if ETAG in entry.extended:
         return entry.extended[ETAG].decode(errors="replace").strip('"')
     return entry.attributes.md5.hex()

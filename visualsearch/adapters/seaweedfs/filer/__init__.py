@@ -1,1 +1,1 @@
-"""SeaweedFS' filer as far as we speak with it: `filer.proto` and what protoc makes of it."""
+"""The part of SeaweedFS' filer API that this project uses: `filer.proto` and the code that protoc generates."""

@@ -1,4 +1,4 @@
-"""The encoder as Triton serves it."""
+"""The encoder, served by Triton."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BATCH = 16
-"""Pictures in one request; not above ``max_batch_size`` in config.pbtxt. Larger ones cost a CPU more for each picture,
-and keep a search waiting for longer."""
+"""Pictures in one request; at most ``max_batch_size`` in config.pbtxt. Larger batches cost a CPU more per picture, and
+make searches wait longer."""
 
 CHANNEL = [
-    # Where several servers stand behind the name, requests go to each in turn.
+    # If the name resolves to several servers, send requests to each in turn.
     ("grpc.lb_policy_name", "round_robin"),
-    # A server that was away is found again within a second, not after gRPC's two minutes.
+    # Reconnect within a second, instead of gRPC's maximum of two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 ]
 SHED = ("Exceeds maximum queue size", "Request timeout expired")
-"""How Triton words that its queue is full, or that a request waited in it for too long."""
+"""Triton's messages for a full queue and for a request that timed out in the queue."""
 UNKNOWN_OUTPUT = "unexpected inference output"
-"""How Triton words that a model has no such output."""
+"""Triton's message if a model has no such output."""
 
 
 class TritonEncoder:
-    """Embeds pictures through Triton's gRPC interface, each request pinned to a model version.
+    """Embeds pictures through Triton's gRPC API. Each request names a model version.
 
-    ``address`` is host:port. ``cards`` is the model's folder in the model repository: the fingerprint of a version lies
-    in its ``card.json``, which Triton itself does not serve. ``priority`` is a level of config.pbtxt.
+    ``address`` is host:port. ``cards`` is the model's folder in the model repository: a version's fingerprint is in its
+    ``card.json``, which Triton does not serve. ``priority`` is a level of config.pbtxt.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TritonEncoder:
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
         """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
 
-        Raises ``Overloaded`` when Triton sheds the request, ``Unavailable`` when it does not answer.
+        Raises ``Overloaded`` if Triton sheds the request, and ``Unavailable`` if it does not answer.
         """
         parts = [
             await self._infer(pixels[begin : begin + MAX_BATCH], model_version, "embedding")
@@ -70,9 +70,10 @@ class TritonEncoder:
         return np.concatenate(parts) if parts else np.empty((0, EMBEDDING_DIM), np.float32)
 
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Return the last feature maps of uint8 [n, 224, 224, 3], float32 [n, channels, rows, columns].
+        """Return the last feature maps of uint8 [n, 224, 224, 3] as float32 [n, channels, rows, columns].
 
-        ``n`` is at most ``MAX_BATCH``. Raises as ``encode``, and ``Unsupported`` where the model gives none.
+        ``n`` is at most ``MAX_BATCH``. Raises what ``encode`` raises, and ``Unsupported`` if the model has no such
+        output.
         """
         return await self._infer(pixels, model_version, "feature_map")
 
@@ -102,7 +103,7 @@ class TritonEncoder:
         await self._infer(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version, "embedding")
 
     async def fingerprint(self, model_version: int) -> str:
-        """Say which graph and preprocessing a version is, or ``""`` where no card tells."""
+        """Return the fingerprint of a version's graph and preprocessing; ``""`` if it has no model card."""
         return card_fingerprint(self._cards, model_version)
 
     async def close(self) -> None:
@@ -111,7 +112,7 @@ class TritonEncoder:
 
 
 def card_fingerprint(cards: Path | None, model_version: int) -> str:
-    """Read a version's fingerprint from its model card; ``""`` where there is none."""
+    """Return a version's fingerprint from its model card; ``""`` if there is none."""
     card = cards / str(model_version) / "card.json" if cards else None
     if card is None or not card.exists():
         return ""

@@ -1,4 +1,4 @@
-"""Which versions of the encoder Triton has loaded: its model-control interface, which the admin key opens."""
+"""Loads and unloads versions of the encoder by Triton's model-control API, which requires the admin key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 HEADER = "triton-grpc-protocol-admin-key"
 READY = "READY"
 LOAD_S = 180.0
-"""A version is warmed up before it answers; on two busy cores that has taken 16 s."""
+"""Timeout of loading. A version is warmed up before it answers, which has taken 16 s on two busy cores."""
 
 
 class TritonModelControl:
-    """Loads and unloads versions of one model; requests go on meanwhile, each to the version that it names."""
+    """Loads and unloads versions of one model. Requests continue meanwhile, each with the version that it names."""
 
     def __init__(self, address: str, model: str, admin_key: str, timeout_s: float) -> None:
         self._client = triton.InferenceServerClient(address)
@@ -29,7 +29,7 @@ class TritonModelControl:
         self._timeout_s = timeout_s
 
     async def served(self) -> set[int]:
-        """Return the versions of the encoder that answer."""
+        """Return the loaded versions of the encoder."""
         try:
             index = await self._client.get_model_repository_index(
                 headers=self._headers, as_json=True, client_timeout=self._timeout_s
@@ -42,8 +42,8 @@ class TritonModelControl:
     async def serve(self, versions: set[int]) -> None:
         """Load these versions and unload all others.
 
-        The configuration that is served goes back with another list of versions, so that no file need be written where
-        the model repository can only be read. A version that fails to load leaves everything as it was.
+        Sends the current configuration with a new list of versions, so that it works with a read-only model repository.
+        If a version fails to load, the loaded versions stay unchanged.
         """
         served = await self.served()
         if served == versions:

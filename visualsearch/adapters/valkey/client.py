@@ -1,4 +1,4 @@
-"""What every adapter of Valkey (or Redis) does alike: connect, bound each call in time, make a consumer group."""
+"""The base of the Valkey (or Redis) adapters: connection, timeouts and consumer groups."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 
 class GroupGone(Unavailable):
-    """The server has lost a consumer group, as after a flush; whoever does not make it anew cannot go on."""
+    """The server has lost a consumer group, for example after a flush. The caller must create it again."""
 
 
 class ValkeyClient:
     """A connection. Every call under ``_deadline`` ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
     def __init__(self, url: str, password: str, timeout_s: float) -> None:
-        # Annotated as unions of all that every version of the protocol answers, which no caller could use.
+        # Typed as Any: the client's annotations are unions over all protocol versions, which callers cannot use.
         self._redis: Any = aioredis.Redis.from_url(
             url,
             password=password or None,
             decode_responses=True,
-            # Bytes that are no text must not keep the entries beside them from being read.
+            # Invalid UTF-8 in one entry must not prevent reading the others.
             encoding_errors="replace",
             socket_connect_timeout=timeout_s,
-            # A hosted Redis' own messages. Listening to them, redis 8 hands out connections that the server has closed,
-            # and after a restart the next call of each fails.
+            # Notifications of hosted Redis. With them enabled, redis-py 8 returns connections that the server has
+            # closed, and the next call of each fails after a restart.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._timeout_s = timeout_s
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self._redis.aclose()
 
     async def _make_group(self, stream: str, group: str) -> None:
-        """Create a stream and its consumer group; no-op where they exist."""
+        """Create a stream and its consumer group; no-op if they exist."""
         async with self._deadline():
             try:
                 await self._redis.xgroup_create(stream, group, id="0", mkstream=True)
@@ -53,7 +53,7 @@ class ValkeyClient:
 
     @asynccontextmanager
     async def _deadline(self, more_s: float = 0.0) -> AsyncIterator[None]:
-        """Bound a call in time, and turn the vendor's errors into ours; raises ``GroupGone`` too."""
+        """Bound a call in time; translate the client's errors. Raises ``GroupGone`` too."""
         try:
             async with asyncio.timeout(self._timeout_s + more_s):
                 yield

@@ -23,23 +23,23 @@ GROUP = "indexers"
 DEAD = "visualsearch:dead"
 PROBE = "visualsearch:probe"
 BEGUN = "visualsearch:begun"
-"""How often work on a redelivered entry has begun and not ended."""
+"""Hash of unfinished attempts at redelivered entries."""
 LEASE = "visualsearch:lease:"
 PAGE = 1000
 LONG_AGO_MS = 24 * 3600 * 1000
 ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 ID = re.compile(r"[0-9]{0,18}")
-"""An image's id, which fits 64 bits, or none."""
+"""An image id that fits 64 bits, or empty."""
 
 
 class ValkeyEventStream(ValkeyClient):
-    """Events in one stream, read by one consumer group, the hopeless ones in a second stream.
+    """Events in one stream with one consumer group; dead letters are in a second stream.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
     async def ensure_group(self) -> None:
-        """Create stream and consumer group; no-op where they exist."""
+        """Create the stream and its consumer group; no-op if they exist."""
         await self._make_group(STREAM, GROUP)
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -50,10 +50,10 @@ class ValkeyEventStream(ValkeyClient):
             await pipe.execute()
 
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Delivery]:
-        """Hand out up to ``count`` events: first those another consumer has held for too long, then new ones.
+        """Read up to ``count`` events: first those that another consumer has held for too long, then new ones.
 
-        The group is made anew where the server has lost it. A stream entry of unknown form is delivered as an event
-        without a uri, for the worker to bury.
+        Creates the group again if the server has lost it. A malformed entry is delivered as an event without a uri,
+        which the worker moves to the dead letters.
         """
         try:
             async with self._deadline():
@@ -74,14 +74,14 @@ class ValkeyEventStream(ValkeyClient):
         return [Delivery(i, _event(f), 1) for _, batch in fresh or [] for i, f in batch]
 
     async def _deliveries(self, consumer: str, entry_ids: list[str]) -> dict[str, int]:
-        """Say how often entries were delivered."""
+        """Return how often each entry was delivered."""
         pending = await self._redis.xpending_range(
             STREAM, GROUP, min=entry_ids[0], max=entry_ids[-1], count=PAGE, consumername=consumer
         )
         return {entry["message_id"]: entry["times_delivered"] for entry in pending}
 
     async def begin_attempt(self, entry_ids: Sequence[str]) -> dict[str, int]:
-        """Count that work on redelivered entries begins; return how often it has begun without an end before."""
+        """Count an attempt at each redelivered entry; return its number of earlier unfinished attempts."""
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for entry_id in entry_ids:
                 pipe.hincrby(BEGUN, entry_id, 1)
@@ -89,19 +89,19 @@ class ValkeyEventStream(ValkeyClient):
         return {entry_id: count - 1 for entry_id, count in zip(entry_ids, counts, strict=True)}
 
     async def end_attempt(self, entry_ids: Sequence[str]) -> None:
-        """Say that work on redelivered entries has come to an end, whatever came of it."""
+        """Mark attempts at redelivered entries as finished, whatever their result."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.hdel(BEGUN, *entry_ids)
 
     async def release(self, consumer: str, entry_ids: Sequence[str]) -> None:
-        """Let other consumers have entries at once, without counting it as a delivery."""
+        """Make entries available to other consumers at once, without counting a delivery."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.xclaim(STREAM, GROUP, consumer, 0, list(entry_ids), idle=LONG_AGO_MS, justid=True)
 
     async def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Take or prolong a task that only one process should do; False while somebody else has it."""
+        """Acquire or renew the lease of a task that only one process may run; return False if another holds it."""
         key, milliseconds = LEASE + name, int(seconds * 1000)
         async with self._deadline():
             if await self._redis.set(key, holder, nx=True, px=milliseconds):
@@ -109,7 +109,7 @@ class ValkeyEventStream(ValkeyClient):
             return bool(await self._redis.get(key) == holder and await self._redis.pexpire(key, milliseconds))
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
-        """Say that entries are done with."""
+        """Acknowledge entries."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.xack(STREAM, GROUP, *entry_ids)
@@ -123,24 +123,24 @@ class ValkeyEventStream(ValkeyClient):
             await pipe.execute()
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """The newest dead letters first."""
+        """Return dead letters, newest first."""
         async with self._deadline():
             entries = await self._redis.xrevrange(DEAD, count=limit)
         return [_dead_letter(entry_id, fields) for entry_id, fields in entries]
 
     async def requeue(self, entry_ids: Sequence[str]) -> int:
-        """Put dead letters back on the stream (all of them where none is named); return how many."""
+        """Put dead letters back on the stream (all if no id is given); return how many."""
         if entry_ids:
             return await self._revive([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
         revived = 0
-        # Up to the newest of now: what is buried again meanwhile stays buried.
+        # Stop at the newest of now, so that letters that fail again meanwhile are not requeued.
         newest = await self.dead_letters(1)
         while newest and (now := await self._revive([("-", newest[0].entry_id)])):
             revived += now
         return revived
 
     async def _revive(self, spans: Sequence[tuple[str, str]]) -> int:
-        """Revive the dead letters of these spans of ids, up to a page of each; return how many."""
+        """Requeue the dead letters in these ranges of ids, up to a page of each; return how many."""
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for first, last in spans:
                 for entry_id, fields in await self._redis.xrange(DEAD, first, last, count=PAGE):
@@ -149,7 +149,7 @@ class ValkeyEventStream(ValkeyClient):
             return len(await pipe.execute()) // 2
 
     async def state(self) -> StreamState:
-        """Say how far indexing is behind."""
+        """Return the backlog of indexing."""
         async with self._deadline():
             if not await self._redis.exists(STREAM):
                 return StreamState(0, 0, await self._redis.xlen(DEAD), 0.0)
@@ -160,11 +160,11 @@ class ValkeyEventStream(ValkeyClient):
         return StreamState(group["lag"], group["pending"], dead, oldest)
 
     async def _oldest(self, last_delivered: str) -> float:
-        """Age in seconds of the oldest entry that nobody has acknowledged."""
+        """Return the age in seconds of the oldest entry that is not acknowledged."""
         waiting = [entry_id for entry_id, _ in await self._redis.xrange(STREAM, min=f"({last_delivered}", count=1)]
         try:
             pending = await self._redis.xpending(STREAM, GROUP)
-        except ResponseError:  # no group: then everything waits
+        except ResponseError:  # no group, so every entry is waiting
             pending = {"min": None}
         if pending["min"]:
             waiting.append(str(pending["min"]))
@@ -172,7 +172,7 @@ class ValkeyEventStream(ValkeyClient):
         return max(0.0, time.time() - begun / 1000) if begun else 0.0
 
     async def trim(self) -> int:
-        """Drop entries that the group has acknowledged; return how many."""
+        """Delete entries that the group has acknowledged; return how many."""
         async with self._deadline():
             if not await self._redis.exists(STREAM):
                 return 0
@@ -180,7 +180,8 @@ class ValkeyEventStream(ValkeyClient):
             if not groups:
                 return 0
             pending = await self._redis.xpending(STREAM, GROUP)
-            # What is pending stays, and so does everything after it; else all up to the last that was delivered goes.
+            # Keep pending entries and everything after them. Without pending entries, keep from the last delivered one
+            # on.
             keep_from = pending["min"] or groups[0]["last-delivered-id"]
             trimmed: int = await self._redis.xtrim(STREAM, minid=keep_from, approximate=False)
         return trimmed
@@ -198,7 +199,7 @@ def _fields(event: Event) -> dict[str, str]:
 
 
 def _event(fields: dict[str, str]) -> Event:
-    """Read an event; one of unknown form becomes an event without a uri."""
+    """Parse an event; a malformed one becomes an event without a uri."""
     kind, uri, image_id = fields.get("kind", ""), fields.get("uri", ""), fields.get("image_id", "")
     if kind not in set(EventKind) or "\x00" in uri or not ID.fullmatch(image_id):
         return Event(EventKind.CREATED, "")

@@ -1,4 +1,4 @@
-"""The spool of interactions, in Valkey or Redis: they wait here until the catalog has them."""
+"""The interaction queue in Valkey or Redis: interactions wait here until they are written to the catalog."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ GROUP = "writers"
 DEAD = "visualsearch:interactions:dead"
 FIELD = "told"
 DEAD_LETTERS = 1000
-"""So many entries that could not be written are kept for a person to look at."""
+"""Number of dead letters that are kept."""
 MAX_SPOOLED = 500_000
-"""Entries, about 1 kB each, that may wait: Valkey's memory also holds the events of indexing."""
+"""Largest number of waiting entries of about 1 kB. Valkey's memory also holds the indexing events."""
 FORGOTTEN_MS = 3600 * 1000
-"""A reader that was not heard of for so long, and holds nothing, is gone."""
+"""A consumer without entries that was idle for this long is removed."""
 
 
 class ValkeyInteractionQueue(ValkeyClient):
-    """One stream and one consumer group. What is written is removed, so the stream's length is what waits.
+    """One stream with one consumer group. Written entries are removed, so the stream holds only waiting ones.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
@@ -37,9 +37,9 @@ class ValkeyInteractionQueue(ValkeyClient):
         self._length = 0
 
     async def append(self, told: Sequence[Interaction]) -> None:
-        """Append in order, all or an error; after an error the same may be appended again, for ids count once.
+        """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.
 
-        Raises ``Overloaded`` when as much waits as may.
+        Raises ``Overloaded`` if the queue is full.
         """
         if self._length >= self._limit:
             self._length = await self.length()
@@ -52,9 +52,9 @@ class ValkeyInteractionQueue(ValkeyClient):
             self._length = (await pipe.execute())[-1]
 
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
-        """Hand out up to ``count`` entries: first those that anybody has held for ``stale_after_s``, then new ones.
+        """Read up to ``count`` entries: first those that any consumer has held for ``stale_after_s``, then new ones.
 
-        Waits up to ``block_s`` for new ones. The group is made anew where the server has lost it.
+        Waits up to ``block_s`` for new ones. Creates the group again if the server has lost it.
         """
         try:
             async with self._deadline():
@@ -71,7 +71,7 @@ class ValkeyInteractionQueue(ValkeyClient):
         return [_spooled(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
 
     async def done(self, entry_ids: Sequence[str]) -> None:
-        """Say that entries are written; the spool forgets them."""
+        """Remove entries that are written."""
         if entry_ids:
             async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
                 pipe.xack(STREAM, GROUP, *entry_ids)
@@ -79,7 +79,7 @@ class ValkeyInteractionQueue(ValkeyClient):
                 await pipe.execute()
 
     async def dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
-        """Put an entry that can never be written aside, with the reason."""
+        """Move an entry that can never be written to the dead letters, with the reason."""
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             pipe.xadd(DEAD, {FIELD: entry.text, "reason": reason}, maxlen=DEAD_LETTERS)
             pipe.xack(STREAM, GROUP, entry.entry_id)
@@ -87,13 +87,13 @@ class ValkeyInteractionQueue(ValkeyClient):
             await pipe.execute()
 
     async def length(self) -> int:
-        """Count the entries that wait."""
+        """Return the number of waiting entries."""
         async with self._deadline():
             length: int = await self._redis.xlen(STREAM)
         return length
 
     async def remove_idle_consumers(self) -> None:
-        """Drop readers that are gone from the group."""
+        """Remove consumers that no longer exist from the group."""
         try:
             async with self._deadline():
                 for one in await self._redis.xinfo_consumers(STREAM, GROUP):

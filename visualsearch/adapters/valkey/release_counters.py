@@ -1,4 +1,4 @@
-"""What all processes of the gateway have counted by release: sums over short times, in Valkey or Redis."""
+"""Counters by release of all gateway processes, summed over short periods, in Valkey or Redis."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SLOT_S = 5
-"""Counts of so many seconds share a key."""
+"""Seconds whose counts share a key."""
 KEPT_S = 3900
-"""A little over the longest time that anybody asks for."""
+"""Expiry of the counts: a little over the longest period that is queried."""
 TOTAL_S = 30 * 86400
 PREFIX = "visualsearch:counts:"
 BETWEEN = "|"
 
 
 class ValkeyReleaseCounters(ValkeyClient):
-    """Adds up counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+    """Sums counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
     def __init__(self, url: str, password: str, timeout_s: float, clock: Callable[[], float] = time.time) -> None:
         super().__init__(url, password, timeout_s)
         self._clock = clock
 
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
-        """Add what was counted just now, by release and counter."""
+        """Add new counts, by release and counter."""
         key = f"{PREFIX}{int(self._clock()) // SLOT_S}"
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for release, counters in counted.items():
@@ -39,9 +39,9 @@ class ValkeyReleaseCounters(ValkeyClient):
             await pipe.execute()
 
     async def since(self, seconds: float) -> dict[str, Counter[str]]:
-        """Return the sums of the slots that began in the last seconds, by release; an hour at most.
+        """Return the sums of the slots that began in the last ``seconds``, by release; at most an hour.
 
-        Nothing older is in them: a canary has nothing to do with what came before its beginning.
+        Excludes a slot that began earlier, so that a canary is not charged with counts from before its start.
         """
         now = self._clock()
         slots = range(math.ceil((now - min(seconds, 3600)) / SLOT_S), int(now) // SLOT_S + 1)
@@ -57,7 +57,7 @@ class ValkeyReleaseCounters(ValkeyClient):
         return sums
 
     async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
-        """Add to sums that are kept until they are dropped, or a month after the last addition."""
+        """Add to sums that expire a month after the last addition."""
         key = f"{PREFIX}total:{series}"
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for name, number in counters.items():
@@ -66,7 +66,7 @@ class ValkeyReleaseCounters(ValkeyClient):
             await pipe.execute()
 
     async def total(self, series: str) -> Counter[str]:
-        """Return the sums that were added up under a name."""
+        """Return the sums of a series."""
         async with self._deadline():
             found = await self._redis.hgetall(f"{PREFIX}total:{series}")
         return Counter({name: int(number) for name, number in found.items()})

@@ -1,15 +1,15 @@
-"""How often each caller has asked, in Valkey, so that every gateway of a system counts alike."""
+"""Request rates by caller, in Valkey, so that all gateways share one limit."""
 
 from __future__ import annotations
 
 from visualsearch.adapters.valkey.client import ValkeyClient
 
 TIMEOUT_S = 0.5
-"""A request waits no longer to be counted."""
+"""Longest time that a request waits to be counted."""
 KEY = "visualsearch:rate:"
 
-# GCRA, the generic cell rate algorithm (ITU-T I.371), by Valkey's own clock: a caller's key holds the time at which its
-# allowance is whole again, and goes when that has passed. Numbers leave as text, since Lua's are cut to integers.
+# GCRA, the generic cell rate algorithm (ITU-T I.371), by Valkey's own clock. A caller's key holds the time at which its
+# allowance is full again, and expires then. Numbers are returned as text, because Lua's are truncated to integers.
 SCRIPT = """
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -26,7 +26,7 @@ return '0'
 
 
 class ValkeyRequestRates(ValkeyClient):
-    """Lets each caller make ``rate`` requests a second, in bursts of up to a second's worth."""
+    """Limits each caller to ``rate`` requests a second, with bursts of up to one second's worth."""
 
     def __init__(self, url: str, password: str, rate: float) -> None:
         super().__init__(url, password, TIMEOUT_S)
@@ -34,7 +34,7 @@ class ValkeyRequestRates(ValkeyClient):
         self._interval, self._burst = 1 / rate, max(1.0, rate)
 
     async def take(self, who: str) -> float:
-        """Take one request out of an allowance; return 0, or the seconds to wait where there is none left.
+        """Take one request from a caller's allowance; return 0, or the seconds to wait if none is left.
 
         Raises ``Unavailable``.
         """

@@ -1,1 +1,1 @@
-"""Image-to-image search: what the gateway, the indexer and the command share."""
+"""Image-to-image search: the code that the gateway, the indexer and the command line share."""

@@ -1,7 +1,7 @@
-"""How much a corpus and its load need: plain sums out of measured figures. `visualsearch plan` prints them.
+"""Capacity planning: formulas over measured figures. `visualsearch plan` prints the results.
 
-Every formula stands beside its line, every figure with its source. They size a first deployment; what it then measures
-of itself (docs/deploy-kubernetes.md, "Sizes") comes before any of this.
+Each formula is documented beside its code, and each figure names its source. They size a first deployment. Once the
+deployment runs, its own measurements take precedence (docs/deploy-kubernetes.md, "Sizes").
 """
 
 from __future__ import annotations
@@ -16,46 +16,47 @@ DAY_S = 86_400
 
 RAW_BYTES = EMBEDDING_DIM * 4
 CODE_BYTES = 32
-"""A vector's code in the profile ivf_pq, m = 32 (milvus/collection.yaml)."""
+"""Bytes of one vector's code in the profile ivf_pq, m = 32 (milvus/collection.yaml)."""
 ROW_BYTES = CODE_BYTES + 8 + 8 + 8 + 69
-"""In memory for each row and replica: code, id in the index, primary key, timestamp, and scalars that filters need."""
+"""Bytes in memory for each row and replica: code, id in the index, primary key, timestamp, and the scalars that filters
+need."""
 LOADED_SHARE = 0.9
-"""Of a query node's memory, as Milvus advises."""
+"""Share of a query node's memory that may be used, as Milvus advises."""
 SEGMENT_ROWS = 1_000_000
 """Raw vectors of 1 KB in a segment of Milvus' default size, 1 GB."""
 NLIST = 4096
 """4 * sqrt(rows of a segment), rounded to a power of two."""
 NPROBE = 64
 SHARD_LIMIT = 16
-"""Shards of one Milvus collection, at most."""
+"""Largest number of shards of one Milvus collection."""
 
 SCAN_BASE_MS = 4.7
-"""benchmarks/results/serving.md, row `milvus` of the floor: CPU of a search in a small collection."""
+"""CPU of a search in a small collection (benchmarks/results/serving.md, row `milvus` of the floor)."""
 CODES_PER_CPU_S = 40e6
-"""benchmarks/results/scan.md: codes of 32 bytes that a CPU second compares by table look-ups."""
+"""Codes of 32 bytes that a CPU second compares by table look-ups (benchmarks/results/scan.md)."""
 SEGMENT_CPU_MS = 0.2
-"""Each segment finds the lists nearest to a query by itself: 4,096 x 256 multiplications and additions at 10 billion
-operations a second. Reckoned, not measured."""
+"""CPU with which each segment finds the lists nearest to a query: 4,096 x 256 multiplications and additions at 10
+billion operations a second. Calculated, not measured."""
 ENCODE_CPU_MS = 9.9
-"""benchmarks/results/indexing.md, row `of it triton`: CPU of one picture's embedding without a graphics card."""
+"""CPU of one picture's embedding without a graphics card (benchmarks/results/indexing.md, row `of it triton`)."""
 INDEX_CPU_MS = 3.9
-"""benchmarks/results/indexing.md, row `of it indexer`."""
+"""CPU of the indexer for one picture (benchmarks/results/indexing.md, row `of it indexer`)."""
 GATEWAY_CPU_MS = 7.2
-"""benchmarks/results/serving.md, row `gateway`: CPU of one search with every core busy."""
+"""CPU of one search with every core busy (benchmarks/results/serving.md, row `gateway`)."""
 POSTGRES_BYTES = 950
-"""A picture's rows with their indexes: 2,099 pictures took 1.98 MB right after indexing."""
+"""Bytes of one picture's rows and their indexes: 2,099 pictures took 1.98 MB right after indexing."""
 INTERACTION_BYTES = 80
-"""A displayed result: 79,601 took 6.3 MB."""
+"""Bytes of one displayed result: 79,601 took 6.3 MB."""
 POSTGRES_TABLE_ROWS = 100_000_000
-"""Beyond so many rows a table is better kept in parts, by id: vacuum and index builds stay a matter of minutes."""
+"""Rows above which a table should be partitioned by id, so that vacuum and index builds take minutes at most."""
 SHOWN = 10
 BUSY = 0.6
-"""Share of its cores that a server is planned to use: queues stay short, and one of a few may fail."""
+"""Planned utilisation of a server's cores. It keeps queues short and leaves room for one failed server of a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What one pod of each kind has, and what the corpus is like."""
+    """Resources of one pod of each kind, and properties of the corpus."""
 
     node_gb: float = 32
     node_cores: int = 8
@@ -65,14 +66,14 @@ class Shape:
     """Copies of the loaded collection: at least two, so that a node may fail."""
     image_kb: float = 150
     renew_days: float = 30
-    """Within so many days the whole corpus can be indexed once: a new model, or as much that is new."""
+    """Days in which the whole corpus can be indexed once, for a new model or as many new images."""
     gpu_images_s: float = 0
-    """Images a second that one card embeds, as `python -m benchmarks.gpu` measures; 0: not known."""
+    """Images a second that one card embeds, as `python -m benchmarks.gpu` measures; 0 means unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What ``images`` pictures and ``qps`` searches a second need."""
+    """Resources that ``images`` pictures and ``qps`` searches a second need."""
 
     images: int
     qps: float
@@ -85,7 +86,10 @@ class CapacityPlan:
 
     @property
     def codes_compared(self) -> float:
-        """Images * nprobe / nlist: every segment looks into nprobe of its nlist lists; a small one into all."""
+        """Images * nprobe / nlist.
+
+        Each segment probes nprobe of its nlist lists; a small segment probes all of them.
+        """
         lists = min(NLIST, max(1, 4 * math.sqrt(min(self.images, SEGMENT_ROWS))))
         return self.images * min(1, NPROBE / lists)
 
@@ -109,18 +113,18 @@ class CapacityPlan:
 
     @property
     def scan_ms(self) -> float:
-        """Best time of a search in Milvus: its CPU spread over one replica's cores, no further than its segments go."""
+        """Best time of a search in Milvus: its CPU spread over one replica's cores, at most one core per segment."""
         cores = self.query_nodes / self.shape.replicas * self.shape.node_cores
         return SCAN_BASE_MS + (self.search_cpu_ms - SCAN_BASE_MS) / min(cores, self.segments)
 
     @property
     def node_disk_gb(self) -> float:
-        """Images * raw bytes / nodes of one replica: raw vectors lie on the query nodes' disks by mmap."""
+        """Images * raw bytes / nodes of one replica: the query nodes keep raw vectors on disk (mmap)."""
         return self.images * RAW_BYTES / GB / (self.query_nodes / self.shape.replicas)
 
     @property
     def shards(self) -> int:
-        """One for each query node of a replica, 16 at most."""
+        """One for each query node of a replica, at most 16."""
         return min(SHARD_LIMIT, self.query_nodes // self.shape.replicas)
 
     @property
@@ -140,7 +144,7 @@ class CapacityPlan:
 
     @property
     def triton_gpu_pods(self) -> int | None:
-        """Encodings / (card's rate * busy); None while the rate is not known."""
+        """Encodings / (card's rate * busy); None if the rate is unknown."""
         if not self.shape.gpu_images_s:
             return None
         return max(2, math.ceil(self.encodings_s / (self.shape.gpu_images_s * BUSY)))
@@ -162,15 +166,15 @@ class CapacityPlan:
 
     @property
     def postgres_parts(self) -> int:
-        """Images / rows of a part."""
+        """Images / rows of a partition."""
         return math.ceil(self.images / POSTGRES_TABLE_ROWS)
 
     @property
     def interactions_gb_day(self) -> float:
-        """Searches of a day * 10 shown * bytes; kept for VISUALSEARCH_RETENTION_DAYS."""
+        """Searches of a day * 10 displayed results * bytes; kept for VISUALSEARCH_RETENTION_DAYS."""
         return self.qps * DAY_S * SHOWN * INTERACTION_BYTES / GB
 
     @property
     def store_gb(self) -> float:
-        """Images * (picture + raw vector + code and scalars) in the object store, before its own copies."""
+        """Images * (picture + raw vector + code and scalars) in the object store, before its own replication."""
         return self.images * (self.shape.image_kb * 1000 + RAW_BYTES + ROW_BYTES) / GB

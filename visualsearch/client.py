@@ -1,4 +1,4 @@
-"""A small client of the gateway's REST interface, for the command line."""
+"""A small client of the gateway's REST API, for the command line."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 TIMEOUT_S = 30.0
-"""Longer than any deadline of the gateway, so that its own answer always comes first."""
+"""Longer than any deadline of the gateway, so that the gateway's own error always arrives first."""
 
 
 def connect() -> Client:
-    """Speak to the gateway that the settings name, with the key that they hold."""
+    """Return a client of the gateway that the settings name, with their API key."""
     settings = Settings.load()
     return Client(settings.url, settings.api_key.get_secret_value())
 
 
 class Client:
-    """Calls one gateway. Use as a context manager.
+    """A client of one gateway. Use it as a context manager.
 
-    Every call raises ``Unavailable`` when the gateway does not answer or says so, ``NotFound`` and ``InvalidInput``
-    with the gateway's own sentence.
+    Every call raises ``Unavailable`` when the gateway does not answer or reports that it is unavailable, and
+    ``NotFound`` or ``InvalidInput`` with the gateway's message.
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
@@ -45,7 +45,7 @@ class Client:
         self._http.close()
 
     def search(self, file: Path, *, bbox: str | None, k: int, near_duplicates: str) -> dict[str, Any]:
-        """Search with a picture file; returns the gateway's answer as it came."""
+        """Search with a picture file; return the gateway's JSON unchanged."""
         form = {"k": str(k), "near_duplicates": near_duplicates} | ({"bbox": bbox} if bbox else {})
         with file.open("rb") as picture:
             response = self._call("POST", "/search", data=form, files={"image": (file.name, picture)})
@@ -53,7 +53,7 @@ class Client:
         return answer
 
     def image(self, image_id: int) -> dict[str, Any]:
-        """Return what is known of one image."""
+        """Return the metadata of one image."""
         facts: dict[str, Any] = self._call("GET", f"/images/{image_id}").json()
         return facts
 
@@ -62,21 +62,21 @@ class Client:
         return self._call("GET", f"/images/{image_id}/content", params={"size": size}).content
 
     def stats(self) -> dict[str, Any]:
-        """Return what there is, and how the canary does."""
+        """Return the counts of the corpus and the state of the canary."""
         stats: dict[str, Any] = self._call("GET", "/stats").json()
         return stats
 
     def delete(self, image_id: int) -> None:
-        """Delete an image everywhere."""
+        """Delete an image from every store."""
         self._call("DELETE", f"/images/{image_id}")
 
     def experiments(self) -> list[dict[str, Any]]:
-        """Return all experiments, the newest first."""
+        """Return all experiments, newest first."""
         found: list[dict[str, Any]] = self._call("GET", "/experiments").json()
         return found
 
     def experiment(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Define an experiment (path ``""``), or let one ``/NAME/start`` or ``/NAME/stop``; return where it stands."""
+        """Define an experiment (path ``""``), or start or stop it (``/NAME/start``, ``/NAME/stop``); return it."""
         experiment: dict[str, Any] = self._call("POST", f"/experiments{quote(path)}", json=body).json()
         return experiment
 
@@ -93,7 +93,7 @@ class Client:
 
 
 def _error(response: httpx.Response) -> VisualSearchError:
-    """Turn a problem document into the error that its status stands for."""
+    """Turn a problem document into the error that its status code stands for."""
     try:
         detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):

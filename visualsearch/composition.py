@@ -1,6 +1,6 @@
-"""Builds the adapters out of the settings, in one place for the three processes that need them.
+"""Builds the adapters from the settings, for the gateway, the indexer and the command line.
 
-Only the composition roots (gateway/main.py, indexer/main.py, cli/main.py) may import this.
+Only the composition roots (gateway/main.py, indexer/main.py, cli/main.py) may import this module.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 CALL_TIMEOUT_S = 1.5
-"""Longest wait for one call of a server: under the 2 s within which a caller must learn that it is down."""
+"""Timeout of one call to a server. It is below the 2 s within which a caller must learn that a server is down."""
 
 ASIDE_TIMEOUT_S = 10.0
-"""The same for what nobody waits for."""
+"""The same timeout for background work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything outside the process."""
+    """Every server that the process depends on."""
 
     encoder: Encoder
     vectors: MilvusVectors
@@ -67,18 +67,18 @@ class Stores:
     events: EventStream
     object_store: ObjectStore
     changes: ChangeFeed | None
-    """The object store's own log, where it has one that can be followed."""
+    """The object store's change log; None if it has none that can be followed."""
     interaction_queue: InteractionQueue
     interaction_repository: InteractionRepository
     experiment_repository: ExperimentRepository
     recall_repository: RecallRepository
     background_vectors: Vectors
-    """The same collections over another connection, for what may take long and must not disturb a request."""
+    """The same collections over a second connection, for slow calls that must not delay a request."""
     release_repository: ReleaseRepository
     models: ModelControl
     counts: ReleaseCounters
     rates: ValkeyRequestRates | None = None
-    """How often each caller has asked, where that is limited."""
+    """Request rate of each caller; None if rates are not limited."""
 
 
 @asynccontextmanager
@@ -88,9 +88,9 @@ async def open_stores(
     priority: Priority = Priority.SEARCHING,
     connections: int = 8,
 ) -> AsyncIterator[Stores]:
-    """Connect to every server and close the connections at the end.
+    """Connect to every server, and close the connections at the end.
 
-    ``priority`` is the encoder's, ``connections`` are those to Postgres at most.
+    ``priority`` is the encoder's priority. ``connections`` is the maximum number of connections to Postgres.
     """
     password = settings.postgres_password.get_secret_value()
     database = Database(settings.postgres_dsn, password, timeout_s, connections)
@@ -168,7 +168,7 @@ def _changes(settings: Settings, timeout_s: float) -> ChangeFeed | None:
 
 
 def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
-    """Speak to a bucket of the object store, be it the corpus' own or another."""
+    """Return a client of a bucket of the object store: the corpus' own bucket or another one."""
     return S3ObjectStore(
         settings.s3_url,
         name,
@@ -180,14 +180,14 @@ def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
 
 
 def dump(settings: Settings) -> PostgresTableCopy:
-    """Speak to Postgres of whole tables."""
+    """Return an adapter that copies whole tables of Postgres."""
     return PostgresTableCopy(settings.postgres_dsn, settings.postgres_password.get_secret_value())
 
 
 def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encoder:
     model = settings.model_repository / settings.model_name
     if settings.encoder == "onnx":
-        # Only here: whoever is served by Triton need not load ONNX Runtime.
+        # Imported here, because processes that use Triton need not load ONNX Runtime.
         from visualsearch.adapters.onnxruntime.encoder import OnnxRuntimeEncoder
 
         return OnnxRuntimeEncoder(model)

@@ -1,4 +1,4 @@
-"""Makes fresh stores ready, and finds nothing to do in stores that are."""
+"""Prepares empty stores for use. Does nothing where they are prepared already."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 async def initialize(stores: Stores, settings: Settings) -> Release:
-    """Create bucket, stream group, collection and first release, each where it is missing; return what is live.
+    """Create the bucket, stream group, collection and first release if they are missing; return the live release.
 
-    The schema must have been migrated. Raises ``Unavailable`` naming the server that does not answer.
+    The schema must be migrated already. Raises ``Unavailable`` with the name of the server that does not answer.
     """
     await stores.object_store.ensure_bucket()
     await stores.events.ensure_group()

@@ -1,1 +1,1 @@
-"""One package per server or vendor; each turns vendor errors into ours."""
+"""Adapters: one package per server or vendor. Each translates vendor errors to errors of the domain."""

@@ -1,1 +1,1 @@
-"""From an event on the stream to a searchable picture."""
+"""The indexing pipeline, from an event on the stream to a searchable picture."""

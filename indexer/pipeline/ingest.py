@@ -1,4 +1,4 @@
-"""The work behind indexing events: what to do with each, told as one outcome per event. Knows no stream."""
+"""Processes indexing events and returns one outcome per event. Does not access the stream."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENCODING = 2
-"""Batches that one indexer lets the encoder hold at a time: one at work, one next; searches come in between."""
+"""Batches of one indexer that the encoder holds at once: one running and one queued. Searches come in between."""
 FIRST_PAUSE_S, TRIES = 0.2, 7
-"""An encoder that sheds load is asked again after this pause, then twice as long each time: for 25 s altogether."""
+"""First pause and number of tries for an encoder that sheds load. The pause doubles each time: 25 s in total."""
 ATTEMPTS = 5
-"""So often an image that keeps changing is written anew before its next event is trusted to do it."""
+"""Number of times that a changing image is rewritten, before its next event is left to do it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image that is decoded and waits for its embedding."""
+    """A decoded image that waits for its embedding."""
 
     image: Image
     prepared: Prepared
@@ -70,10 +70,10 @@ class Ingest:
         self._encoding = asyncio.Semaphore(ENCODING)
 
     async def batch(self, events: Sequence[Event], releases: Sequence[Release]) -> list[Outcome]:
-        """Do what the events ask for; one outcome each, in their order. Never raises for what an event contains.
+        """Process events; return one outcome each, in their order. Never raises for the content of an event.
 
-        Of several events of one uri the last stands for all: what counts is whether the object is there now. Vectors
-        are written to every release; the first is the live one, by which an image counts as indexed.
+        Of several events of one uri only the last is processed, because only the current object matters. Vectors are
+        written to every release. The first release is the live one, which decides whether an image counts as indexed.
         """
         last = {event.uri: event for event in events}
         try:
@@ -93,10 +93,11 @@ class Ingest:
         return [outcomes[event.uri] for event in events]
 
     async def rewrite(self, images: Sequence[Image], release: Release) -> None:
-        """Write indexed images into one more release out of their objects; what is no picture any more is left out.
+        """Write indexed images into one more release from their objects; unreadable pictures are skipped.
 
-        Safe beside ``batch``: whoever describes an image later also writes its vector later, so an image that was
-        described anew meanwhile is done again, and one that was deleted is taken out. Raises ``Unavailable``.
+        Safe to run beside ``batch``. A concurrent ``batch`` describes an image before it writes its vector, so an image
+        whose description changed meanwhile is written again, and one that was deleted is removed. Raises
+        ``Unavailable``.
         """
         for _ in range(ATTEMPTS):
             results = await asyncio.gather(*map(self._read, images))
@@ -121,14 +122,14 @@ class Ingest:
         return Ready(image, prepared, hashlib.sha256(data).digest(), etag)
 
     async def healthy(self, releases: Sequence[Release]) -> bool:
-        """Say whether every server works, so that what still fails must be an event's own fault."""
+        """Return whether every server works, so that a remaining failure must be the event's own fault."""
         checks = [self._catalog.check(), self._object_store.check()]
         for release in releases:
             checks += [self._encoder.check(release.model_version), self._vectors.check(release.collection)]
         return not any(await asyncio.gather(*checks, return_exceptions=True))
 
     async def _begin(self, event: Event, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
-        """Bring one event as far as a decoded picture, or to its end."""
+        """Process one event up to a decoded picture, or to its outcome if it needs none."""
         try:
             key = self._object_store.key(event.uri)
             if image is None and (event.kind is EventKind.DELETED or event.image_id is not None):
@@ -147,7 +148,7 @@ class Ingest:
             return Retry(f"unexpected: {error!r}")
 
     async def _load(self, event: Event, key: str, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
-        """Get and decode an object. One that is there has a row from now on, which tells what became of it."""
+        """Fetch and decode an object. An existing object gets a row that records the result."""
         etag = event.etag
         try:
             data, etag = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
@@ -165,12 +166,12 @@ class Ingest:
             return await self._reject(image or await self._promise(event.uri, key), releases, str(error), etag)
 
     async def _promise(self, uri: str, key: str) -> Image:
-        """Write the row of an object that somebody put straight into the bucket; its folder is its source."""
+        """Register an object that was put into the bucket directly; its top folder is its source."""
         folder, _, _ = key.rpartition("/")
         return await self._catalog.register(NewImage(uri, source=folder.split("/")[0]))
 
     async def _missing(self, event: Event, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
-        """Settle an event whose object is not there: a deletion takes the image out, a creation was in vain."""
+        """Handle an event without an object: remove the image if it was indexed or deleted, otherwise reject it."""
         if image is None:
             return Indexed(0) if await self._catalog.is_deleted(event.uri) else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
@@ -182,7 +183,7 @@ class Ingest:
         return Indexed(image.id)
 
     async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:
-        """Say why an image is not searchable; what was searchable under its id before is no more."""
+        """Mark an image as rejected, and remove vectors that an earlier version of it may have."""
         try:
             await self._catalog.mark_rejected(image.id, reason, etag)
             if image.width is not None:
@@ -193,7 +194,7 @@ class Ingest:
         return Rejected(reason, image.id)
 
     async def _finish(self, ready: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
-        """Embed what is decoded and make it searchable; one by one where together they meet an unexpected error."""
+        """Embed decoded images and make them searchable; after an unexpected error, retry them one by one."""
         if not ready:
             return {}
         try:
@@ -237,7 +238,7 @@ class Ingest:
         return outcomes
 
     async def _encode(self, pixels: NDArray[np.uint8], version: int) -> NDArray[np.float32]:
-        """Embed a batch; while the encoder has too much to do, wait, for what is decoded is not to be lost."""
+        """Embed a batch; retry while the encoder is overloaded, so that decoded pictures are not lost."""
         async with self._encoding:
             pause = FIRST_PAUSE_S
             for _ in range(TRIES - 1):
@@ -249,7 +250,7 @@ class Ingest:
             return await self._encoder.encode(pixels, version)
 
     async def _confirm(self, written: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
-        """Call images indexed once the next search will find them; rows were there before, so each can be shown."""
+        """Mark images as indexed once searches find their vectors; their rows exist before, so results can be shown."""
         live = releases[0]
         await self._vectors.settle(live.collection)
         contents = {one.image.id: one.content_hash for one in written.values()}
@@ -257,8 +258,8 @@ class Ingest:
         left = [image_id for image_id in contents if image_id not in marked]
         there: dict[int, Image] = {}
         if left:
-            # Deleted while we worked: the vectors that we have just written must go too. Changed while we worked:
-            # ours may have replaced newer ones, so that one of us must do it again.
+            # Images deleted meanwhile: remove the vectors just written. Images changed meanwhile: this batch may have
+            # replaced newer vectors, so they are set back to pending and retried.
             there = {image.id: image for image in await self._catalog.mark_pending(left)}
             for release in releases:
                 await self._vectors.delete(release.collection, [i for i in left if i not in there])
@@ -269,7 +270,7 @@ class Ingest:
 
 
 def _tells_nothing_new(event: Event, image: Image) -> bool:
-    """Say whether an event speaks of the very object that is indexed already."""
+    """Return whether an event concerns exactly the object that is indexed already."""
     return image.status is Status.INDEXED and event.kind is EventKind.CREATED and "" != event.etag == image.etag
 
 

@@ -1,4 +1,4 @@
-"""Writes spooled interactions into the catalog, in batches, each once."""
+"""Writes queued interactions to the catalog in batches, each interaction once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH = 200
-"""Entries at a time; a search of 50 results is 50 rows."""
+"""Entries of a batch; a search with 50 results becomes 50 rows."""
 BLOCK_S = 1.0
 STALE_AFTER_S = 10.0
-"""After this long another writer takes over what a dead one has read."""
+"""Time after which another writer takes over the entries of a dead one."""
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 2.0
 
 
 class InteractionWriter:
-    """One reader of the spool; any number may work beside each other."""
+    """One consumer of the interaction queue; any number may run in parallel."""
 
     def __init__(
         self, name: str, interaction_queue: InteractionQueue, interaction_repository: InteractionRepository
@@ -35,7 +35,7 @@ class InteractionWriter:
         self._interaction_repository = interaction_repository
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until told to stop; what is read stays spooled until it is written."""
+        """Write until stopped; entries stay in the queue until they are written."""
         pause = FIRST_PAUSE_S
         mine: list[QueuedInteraction] = []
         while not stop.is_set():
@@ -50,7 +50,7 @@ class InteractionWriter:
                 pause = min(2 * pause, MAX_PAUSE_S)
 
     async def _write(self, entries: list[QueuedInteraction]) -> None:
-        """Write entries and take them off the spool, in this order: whoever ends in between does no harm."""
+        """Write entries, then remove them from the queue; after a crash in between, the second write has no effect."""
         for entry in entries:
             if entry.told is None:
                 await self._bury(entry, "it has no form that is known")
@@ -60,7 +60,7 @@ class InteractionWriter:
                 [entry.told for entry in known if entry.told is not None]
             )
         except InvalidInput as error:
-            if len(known) > 1:  # one of them spoils the batch
+            if len(known) > 1:  # one entry makes the batch fail
                 for entry in known:
                     await self._write([entry])
                 return

@@ -1,4 +1,4 @@
-"""Keeps promises that the stream has forgotten: pending rows and unfinished deletions."""
+"""Recovers registered images whose events were lost, and finishes incomplete deletions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 EVERY_S = 5.0
 LIMIT = 500
 PATIENCE_S = 600.0
-"""Longest that a stream which is behind is trusted to come to a promise."""
+"""Longest backlog of the stream for which late images are assumed to be still queued."""
 
 
 class Sweeper:
-    """Looks every few seconds; any number may run beside each other."""
+    """Sweeps every few seconds; any number may run in parallel."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Sweeper:
         self._sweep_after_s = sweep_after_s
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep until told to stop."""
+        """Sweep until stopped."""
         while not stop.is_set():
             try:
                 await self.sweep()
@@ -53,8 +53,8 @@ class Sweeper:
                 continue
 
     async def sweep(self) -> None:
-        """Put late promises on the stream again, finish deletions, drop what the stream no longer needs."""
-        # What was promised since the oldest event that waits was added is most likely on the stream itself.
+        """Publish late registered images again, finish deletions, and trim the stream."""
+        # Images registered after the oldest waiting event was added are probably still in the stream.
         behind_s = (await self._events.state()).oldest_pending_s
         late = await self._catalog.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
         if late:
@@ -67,7 +67,7 @@ class Sweeper:
     async def _finish_forgetting(self, image_id: int, uri: str) -> None:
         for release in await self._releases.written():
             await self._vectors.delete(release.collection, [image_id])
-        # The object may be another image's by now: a uri that was used again keeps it.
+        # Keep the object if another image uses the uri by now.
         if await self._catalog.by_uri(uri) is None:
             await self._object_store.delete(self._object_store.key(uri))
         await self._catalog.finish_deletion(image_id)

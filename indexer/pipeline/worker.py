@@ -1,4 +1,4 @@
-"""Reads deliveries, has them ingested, and settles each: acknowledged, buried, or left for another try."""
+"""Reads deliveries, ingests them, and acknowledges each, moves it to the dead letters, or leaves it for a retry."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ BEAT_EVERY_S = 1.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0
 HAND_BACK_S = 2.0
 IN_FLIGHT = 6
-"""Batches at a time: while one waits to become searchable, others are fetched, decoded, embedded."""
+"""Batches in flight: while one waits to become searchable, others are fetched, decoded and embedded."""
 ALONE_AFTER = 2
-"""An entry that was delivered more often than this is worked on alone, so that a killer takes no other along."""
+"""An entry with more deliveries than this is processed alone, so that an entry that kills the process affects no
+other."""
 
 
 class Worker:
@@ -63,7 +64,7 @@ class Worker:
         self._held: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until told to stop; the batches in hand are finished first, or handed back when this is cancelled."""
+        """Process deliveries until stopped, then finish the current batches; if cancelled, release them instead."""
         heart = asyncio.create_task(self._keep_beating())
         working: set[asyncio.Task[bool]] = set()
         try:
@@ -95,15 +96,15 @@ class Worker:
                     working.add(asyncio.create_task(self._handle(deliveries)))
 
     async def _keep_beating(self) -> None:
-        """Show that the loop lives, also while it waits for a server."""
+        """Update the heartbeat, also while the loop waits for a server."""
         while True:
             self._beat()
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _read(self) -> list[Delivery] | None:
-        """Read the next deliveries; None while the stream is away.
+        """Read the next deliveries; return None while the stream is unavailable.
 
-        What is still in our own hands comes again when it takes long: it is no less in good hands than before.
+        Skips entries that this worker already holds; the stream delivers them again if they take long.
         """
         try:
             deliveries = await self._events.read(self._name, self._batch, BLOCK_S, self._stale_after_s)
@@ -113,13 +114,13 @@ class Worker:
             return None
 
     async def _rest(self, pause: float, stop: asyncio.Event) -> float:
-        """Wait while a server is away, each time longer, with jitter so that indexers do not come back as one."""
+        """Wait while a server is unavailable; pauses grow, with jitter so that indexers do not retry in step."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         return min(pause * 2, MAX_PAUSE_S)
 
     async def _handle(self, deliveries: list[Delivery]) -> bool:
-        """Ingest and settle what was read; False if any of it failed for want of a server."""
+        """Ingest deliveries and record their outcomes; return False if any failed because a server was unavailable."""
         self._held |= {delivery.entry_id for delivery in deliveries}
         alone = [[delivery] for delivery in deliveries if delivery.deliveries > ALONE_AFTER]
         together = [delivery for delivery in deliveries if delivery.deliveries <= ALONE_AFTER]
@@ -146,13 +147,13 @@ class Worker:
             log.warning("%d events are left pending: %s", len(deliveries), error)
             return False
         finally:
-            # Whatever came of it, the process has outlived it.
+            # Whatever the outcome, the process survived the attempt.
             with contextlib.suppress(Unavailable):
                 await self._events.end_attempt(again)
         return not any(isinstance(outcome, Retry) for outcome in outcomes)
 
     async def _without_killers(self, deliveries: list[Delivery], again: list[str]) -> list[Delivery]:
-        """Bury those at whose handling this process, or another, has ended too often; return the others."""
+        """Move entries whose attempts ended the process too often to the dead letters; return the others."""
         if not again:
             return deliveries
         begun = await self._events.begin_attempt(again)
@@ -171,15 +172,15 @@ class Worker:
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
-                await self._bury(delivery, outcome.reason)  # no row can tell the reason
+                await self._bury(delivery, outcome.reason)  # no row can hold the reason
             else:
                 done.append(delivery.entry_id)
         await self._events.acknowledge(done)
 
     async def _last_try(self, delivery: Delivery, first: Retry, releases: Sequence[Release]) -> Outcome:
-        """Try an event once more, and reject it if it fails though every server works before and after.
+        """Try an event once more; reject it if it fails although every server works before and after.
 
-        While a server is away every event fails, however often, and none of them is to blame.
+        While a server is unavailable every event fails, so its failures do not count against the event.
         """
         if not await self._ingest.healthy(releases):
             return first
@@ -189,7 +190,7 @@ class Worker:
         return outcome
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
-        """Give an event up, visibly: in the catalog first, for the stream forgets it with the last step."""
+        """Move an event to the dead letters: in the catalog first, because the last step removes it from the stream."""
         letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
         await self._catalog.dead_letter(letter)
         image = await self._catalog.by_uri(delivery.event.uri)

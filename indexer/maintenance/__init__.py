@@ -1,1 +1,1 @@
-"""Reconciliation, rebuild, backup, restore, retention."""
+"""Maintenance: reconciliation, rebuild, backup, restore and retention."""

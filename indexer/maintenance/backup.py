@@ -1,7 +1,7 @@
-"""Writes everything that a stack knows into one folder, while search and indexing go on.
+"""Writes all data of a stack into one folder, while search and indexing continue.
 
-Postgres is read at one moment; vectors and objects come a little later. What changed in between differs from the rows,
-as it does after a crash, and is put right by the same comparison at the end of a restore.
+Postgres is read at one moment; vectors and objects are read a little later. Changes in between make them differ from
+the rows, as after a crash. The reconciliation at the end of a restore repairs these differences.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from visualsearch.adapters.postgres.table_copy import Snapshot
 
 PART_BYTES = 256 * 2**20
-"""A tar file of objects is ended at about this size."""
+"""Approximate size of a tar file of objects."""
 VECTOR_PAGE = 2000
-"""Rows of a page, 2 MB of embeddings: Milvus gives and takes that many easily."""
+"""Rows of a page: 2 MB of embeddings, which Milvus reads and writes easily."""
 OUR_OWN = ".visualsearch/"
-"""What the probes put into the bucket."""
+"""Prefix of the health probes' objects in the bucket."""
 
 
 class Backup:
@@ -38,9 +38,9 @@ class Backup:
         self._places = places
 
     async def run(self, final: Path, *, with_objects: bool) -> Manifest:
-        """Write a backup that has its name only when it is whole.
+        """Write a backup; its folder gets its final name only when it is complete.
 
-        Raises ``InvalidInput`` where the name is taken, ``Unavailable`` when a server does not answer.
+        Raises ``InvalidInput`` if the name is taken, and ``Unavailable`` if a server does not answer.
         """
         archive = Archive.begin(final)
         async with self._places.dump.snapshot() as snapshot:
@@ -72,7 +72,7 @@ class Backup:
                 kept = archive.take_model(self._places.model_folder, release.model_version)
                 manifest.models[str(release.model_version)] = kept
             manifest.collections[release.collection] = release.profile
-            if state != ReleaseState.BUILDING:  # a build compares at its end, and writes what its collection lacks
+            if state != ReleaseState.BUILDING:  # a build is reconciled at its end, which writes the missing vectors
                 manifest.vectors[release.collection] = await self._collection(archive, release.collection)
 
     async def _collection(self, archive: Archive, collection: str) -> int:
@@ -94,7 +94,7 @@ class Backup:
                     if manifest.with_objects:
                         try:
                             parts.add(info.key, await self._places.object_store.get(info.key, MAX_UPLOAD_BYTES))
-                        except (NotFound, ImageTooLarge) as error:  # deleted since, or never to be indexed
+                        except (NotFound, ImageTooLarge) as error:  # deleted meanwhile, or too large to be indexed
                             manifest.left_out[info.key] = str(error)
                             continue
                     listing.write(json.dumps([info.key, info.size, info.etag]) + "\n")
@@ -105,7 +105,7 @@ class Backup:
 
 
 class _Parts:
-    """Objects in tar files of about ``PART_BYTES``."""
+    """Writes objects into tar files of about ``PART_BYTES``."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive

@@ -1,11 +1,11 @@
-"""A backup on disk: one folder that is complete once it has its name.
+"""A backup on disk. The folder has its final name only when it is complete.
 
-manifest.json            what there is, counted, with SHA-256 of every other file
+manifest.json            what the backup contains, with counts and the SHA-256 of every other file
 postgres/TABLE.copy.gz   rows in COPY's text format
 vectors/COLLECTION/N.npz pages of rows: ids, embeddings, pHashes, filters
 models/VERSION/          model.onnx and card.json of each version that a release needs
 objects/list.jsonl.gz    key, size and entity tag of every object
-objects/N.tar            the objects themselves, where they were asked for
+objects/N.tar            the objects themselves, if requested
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ BLOCK = 1 << 20
 
 @dataclass(slots=True)
 class Manifest:
-    """What a backup holds."""
+    """The contents of a backup."""
 
     made_at: str
     schema: str
     """Revision of the Postgres schema."""
     tables: dict[str, list[str]] = field(default_factory=dict)
-    """Columns by table, each table after those that it refers to."""
+    """Columns by table; each table comes after those that it references."""
     sequences: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     collections: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Manifest:
     objects: int = 0
     object_bytes: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
-    """Objects that were listed and not copied, with the reason."""
+    """Objects that were listed but not copied, with the reason."""
     with_objects: bool = True
     bucket: str = ""
     files: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything lies that a backup holds; ``on_progress`` is told of what has been handled, and how much."""
+    """The servers and folders that a backup covers. ``on_progress`` receives what was handled, and how much."""
 
     dump: PostgresTableCopy
     catalog: Catalog
@@ -74,14 +74,14 @@ class Places:
 
 
 class Archive:
-    """A backup's folder. While it is written its name ends in ``.writing``."""
+    """A backup's folder. Its name ends in ``.writing`` until it is complete."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @classmethod
     def begin(cls, final: Path) -> Archive:
-        """Begin to write anew, whatever an interrupted backup left; raises ``InvalidInput`` where the name is taken."""
+        """Start a backup and discard an interrupted one; raises ``InvalidInput`` if the name is taken."""
         if final.exists():
             raise InvalidInput(f"{final} exists already: a backup is never written over; choose another name.")
         folder = final.with_name(final.name + ".writing")
@@ -91,7 +91,7 @@ class Archive:
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Archive, Manifest]:
-        """Open a whole backup and check every file of it; raises ``InvalidInput`` naming what is wrong."""
+        """Open a complete backup and verify every file; raises ``InvalidInput`` naming what is wrong."""
         try:
             manifest = Manifest(**json.loads((folder / "manifest.json").read_text()))
         except (OSError, TypeError, ValueError):
@@ -105,13 +105,13 @@ class Archive:
         return cls(folder), manifest
 
     def file(self, *parts: str) -> Path:
-        """Return the path of a part, with its folder there."""
+        """Return the path of a file in the backup; create its folder."""
         path = self.folder.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def finish(self, manifest: Manifest, final: Path) -> None:
-        """Write the manifest, and give the folder its name."""
+        """Write the manifest, and rename the folder to its final name."""
         files = sorted(file for file in self.folder.rglob("*") if file.is_file())
         manifest.files = {str(file.relative_to(self.folder)): _digest(file) for file in files}
         self.file("manifest.json").write_text(json.dumps(asdict(manifest), indent=1))

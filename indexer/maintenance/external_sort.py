@@ -1,4 +1,4 @@
-"""Sorts more lines than memory holds: sorted runs on disk, merged as a stream."""
+"""Sorts more lines than fit in memory: writes sorted runs to disk and merges them as a stream."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ RUN = 100_000
 
 
 async def sorted_lines(pages: AsyncIterator[list[str]], stack: ExitStack, run: int = RUN) -> Iterator[str]:
-    """Return every line of the pages, bytewise sorted (they must be ASCII and hold no newline).
+    """Return all lines of the pages, sorted bytewise. Lines must be ASCII without newlines.
 
-    The runs lie in temporary files that ``stack`` closes and so removes.
+    The runs are temporary files. ``stack`` closes them, which removes them.
     """
     runs: list[IO[str]] = []
     held: list[str] = []

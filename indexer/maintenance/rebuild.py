@@ -1,7 +1,7 @@
-"""Builds a release's collection out of the stored objects, while search and indexing go on.
+"""Builds a release's collection from the stored objects, while search and indexing continue.
 
-From the moment the release is written down, indexers write what is new, changed or deleted to it too. So the walk only
-has to bring what was indexed before; it remembers how far it is, and goes on from there after a kill.
+Once the release is recorded, indexers write new, changed and deleted images to it too. The build therefore only copies
+images that were indexed before. It records its progress and resumes there after a kill.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 PAGE = 64
 IN_FLIGHT = 2
-"""Pages at a time: the next is decoded while this one is embedded and written."""
+"""Pages in flight: the next is decoded while this one is embedded and written."""
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0
 PATIENCE_S = 600.0
-"""A server that is away for longer ends the build, which can be taken up again."""
+"""How long an unavailable server is retried before the build ends. It can be resumed."""
 ROUNDS = 5
-"""So often what was missed is looked for and written, before giving up on a release that never agrees."""
+"""Number of rounds that look for missing images, before giving up on a release that stays incomplete."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class Rebuild:
-    """One build. ``reconcile`` makes a comparison that repairs, for the end."""
+    """One build. ``reconcile`` creates the repairing comparison that completes it."""
 
     def __init__(
         self,
@@ -55,19 +55,19 @@ class Rebuild:
         self._on_progress = on_progress
 
     async def run(self, release: Release, *, heard_after_s: float = 2 * CACHE_S) -> ReconciliationReport:
-        """Fill the collection of a release that is being built, or go on with it; it is complete when this returns.
+        """Fill the collection of a release that is being built, or resume; it is complete when this returns.
 
-        Raises ``Unavailable`` when a server stays away, or the collection still lacks images after several rounds.
+        Raises ``Unavailable`` if a server stays away, or if images are still missing after several rounds.
         """
         await self._patiently(lambda: self._vectors.create(release.collection, release.profile))
-        await asyncio.sleep(heard_after_s)  # by then every indexer knows it
+        await asyncio.sleep(heard_after_s)  # until every indexer knows the release
         await self._walk(release)
         report = await self._complete(release)
         await self._patiently(lambda: self._vectors.seal(release.collection))
         return report
 
     async def _walk(self, release: Release) -> None:
-        """Bring what was indexed before, page by page in the order of ids."""
+        """Copy the images that were indexed before, page by page in the order of ids."""
         builds = await self._catalog.builds()
         build = next(build for build in builds if build.release == release.name)
         total = sum((await self._catalog.counts()).values())
@@ -86,7 +86,7 @@ class Rebuild:
         await self._patiently(lambda: self._ingest.rewrite(page, release))
 
     async def _complete(self, release: Release) -> ReconciliationReport:
-        """Compare the collection with the catalog, and write what it lacks, until they agree."""
+        """Compare the collection with the catalog and write missing images, until they agree."""
         for _ in range(ROUNDS):
             report = await self._patiently(lambda: self._reconcile().collection(release))
             if report.agrees:
@@ -96,7 +96,7 @@ class Rebuild:
         )
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do work that may be done twice; while a server is away, try again, each time after a longer pause."""
+        """Run idempotent work; while a server is unavailable, retry with growing pauses."""
         pause, end = FIRST_PAUSE_S, time.monotonic() + PATIENCE_S
         while True:
             try:

@@ -1,7 +1,7 @@
-"""Compares object store, catalog and vector collections, names where they differ, and repairs it.
+"""Compares the object store, the catalog and the vector collections, and repairs their differences.
 
-Two pairs of sorted streams are merged, so memory does not grow with the corpus: objects and rows by uri, rows and
-vectors by id. The system goes on meanwhile; so what looks different is looked at once more before it is told.
+Merges two pairs of sorted streams, so that memory does not grow with the corpus: objects and rows by uri, rows and
+vectors by id. The system keeps running meanwhile, so each difference is checked a second time before it is reported.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 PAGE = 1000
 EXAMPLES = 20
 PAUSE_S = 2.0
-"""What is being written while we look needs about so long to reach every store."""
+"""Time that a write in progress needs to reach every store."""
 REWRITE = 64
 """Images that are read, embedded and written together."""
 
 
 class Kind(StrEnum):
-    """How stores can differ."""
+    """Kinds of differences between stores."""
 
     UNKNOWN_OBJECT = "object without a row"
     LOST_OBJECT = "row without an object"
@@ -46,7 +46,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs. ``what`` is a uri, or an image id for vectors; ``release`` is empty for the store."""
+    """One difference. ``what`` is a uri, or an image id for vectors; ``release`` is empty for the object store."""
 
     kind: Kind
     what: str
@@ -64,7 +64,7 @@ class ReconciliationReport:
     examples: dict[tuple[str, Kind], list[str]] = field(default_factory=dict)
 
     def add(self, differences: Sequence[Difference]) -> None:
-        """Count differences."""
+        """Add differences."""
         for one in differences:
             where = one.release, one.kind
             self.counts[where] += 1
@@ -74,15 +74,15 @@ class ReconciliationReport:
 
     @property
     def agrees(self) -> bool:
-        """Say whether nothing differs."""
+        """Whether there are no differences."""
         return not self.counts
 
 
 class Reconcile:
-    """One comparison. With ``rewrite`` everything that differs is put right or onto the stream, page by page.
+    """One comparison. With ``rewrite``, every difference is repaired or published as an event, page by page.
 
-    ``rewrite`` writes indexed images into a release out of their objects. Every repair may be done twice: it writes or
-    removes what the catalog, or for rows the object store, says now.
+    ``rewrite`` writes indexed images into a release from their objects. Every repair is idempotent: it writes or
+    removes what the catalog, or for rows the object store, contains now.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Reconcile:
         return self._report
 
     async def collection(self, release: Release) -> ReconciliationReport:
-        """Compare the catalog with one release's collection; where it is gone altogether, a repair makes it anew."""
+        """Compare the catalog with one release's collection; a repair creates a missing collection."""
         if self._rewrite:
             await self._vectors.create(release.collection, release.profile)
         await self._settle(self._rows_and_vectors(release), release)
         return self._report
 
     async def _settle(self, differences: AsyncIterator[Difference], release: Release | None) -> None:
-        """Look again at what seems to differ, count what still does, and repair it."""
+        """Check the differences a second time, count those that remain, and repair them."""
         page: list[Difference] = []
         async for one in differences:
             page.append(one)
@@ -196,14 +196,14 @@ class Reconcile:
         return sure
 
     async def _etag(self, uri: str) -> str | None:
-        """Return the entity tag of the object that is there now; None where there is none."""
+        """Return the current entity tag of an object; None if the object does not exist."""
         try:
             return await self._object_store.etag(self._object_store.key(uri))
         except NotFound:
             return None
 
     async def _repair_objects(self, sure: list[Difference]) -> None:
-        """Tell the indexers what happened to the objects: it is they who bring rows and vectors up to date."""
+        """Publish events for the objects; the indexers then update rows and vectors."""
         kinds = {Kind.LOST_OBJECT: EventKind.DELETED}
         await self._events.publish([Event(kinds.get(one.kind, EventKind.CREATED), one.what) for one in sure])
 
@@ -240,7 +240,7 @@ class Reconcile:
                 for one in page:
                     yield one
         except NotFound:
-            return  # a collection that is gone: then every vector is missing
+            return  # the collection is missing, so every vector is
 
     async def _stored_hashes(self, release: Release, ids: list[int]) -> dict[int, int]:
         try:
@@ -259,7 +259,7 @@ class Reconcile:
             if one.kind is Kind.MISSING_VECTOR:
                 differs = indexed and image_id not in found
             elif one.kind is Kind.ORPHANED_VECTOR:
-                # A pending row's vector may be on its way, or its predecessor's.
+                # The vector may be a new one on its way, or the old one of the same row.
                 differs = image_id in found and (image_id not in rows or rows[image_id].status is Status.REJECTED)
             else:
                 differs = indexed and image_id in found and hashes.get(image_id) != found[image_id]
@@ -279,15 +279,18 @@ class Reconcile:
         for begin in range(0, len(again), REWRITE):
             rows = await self._catalog.by_ids(again[begin : begin + REWRITE])
             await rewrite([row for row in rows.values() if row.status is Status.INDEXED], release)
-        await self._vectors.settle(release.collection)  # what is called repaired is found by the next search
+        await self._vectors.settle(release.collection)  # the next search must see the repair
 
 
 def _lost(row: Image) -> Iterator[Difference]:
-    """A pending row's object may be on its way, and a rejected one says what there is to say."""
+    """Yield a difference if the row is indexed.
+
+    A pending row's object may still arrive, and a rejected row needs no object.
+    """
     if row.status is Status.INDEXED:
         yield Difference(Kind.LOST_OBJECT, row.uri)
 
 
 def _is_stale(row: Image, etag: str) -> bool:
-    """Say whether a row speaks of an older object; a row without an entity tag does not say of which it speaks."""
+    """Return whether a row describes an older object; a row without an entity tag is never stale."""
     return row.status is not Status.PENDING and row.etag not in {"", etag}

@@ -1,8 +1,8 @@
-"""Brings a backup into an empty stack, so that the same searches give the same answers.
+"""Restores a backup into an empty stack, so that the same searches give the same answers.
 
-The order matters, since the stack's own indexer may be running: vectors first, which nobody asks for yet; then all rows
-in one transaction, from which moment searches answer; then objects, whose arrival is no news, since their rows know
-their entity tags. Every step may be done twice, and a restore that was cut off goes on when it is called again.
+The stack's own indexer may be running, so the order matters. Vectors come first, because no search uses them yet. Then
+all rows are written in one transaction, after which searches answer. Objects come last; they cause no indexing, because
+their rows contain their entity tags. Every step is idempotent, and calling an interrupted restore again resumes it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Restore:
         self._places = places
 
     async def run(self, folder: Path) -> Manifest:
-        """Restore; the caller compares the stores afterwards, with repair.
+        """Restore a backup; afterwards, the caller must reconcile the stores with repair.
 
-        Raises ``InvalidInput`` where the backup is damaged or the stack is not empty, ``ConfigurationError`` where
+        Raises ``InvalidInput`` if the backup is damaged or the stack is not empty, and ``ConfigurationError`` if the
         schema, bucket or model versions do not fit.
         """
         archive, manifest = Archive.open(folder)

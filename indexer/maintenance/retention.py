@@ -1,4 +1,4 @@
-"""Keeps what people did for as long as it may be kept: days are made ahead, old ones dropped, old pictures deleted."""
+"""Enforces the retention period: creates partitions ahead, drops old ones, and deletes old query images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DELETED_AT_ONCE = 16
 
 
 class Retention:
-    """Of any number of indexers one does it, once an hour."""
+    """Enforces retention once an hour; one of all indexers does it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Retention:
         self._days = days
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look after it at the start and every hour, until told to stop."""
+        """Enforce retention at the start and every hour, until stopped."""
         due = 0.0
         while not stop.is_set():
             if time.monotonic() >= due:
@@ -52,7 +52,7 @@ class Retention:
                 continue
 
     async def _turn(self) -> float:
-        """Do it if nobody else does; return in how many seconds to look again."""
+        """Enforce retention if no other indexer does; return the seconds until the next turn."""
         try:
             if await self._events.lease("retention", self._name, RETRY_S):
                 await self.enforce()
@@ -62,7 +62,7 @@ class Retention:
         return EVERY_S
 
     async def enforce(self) -> None:
-        """Make the days to come, and let go of what is older than may be kept."""
+        """Create the partitions of the coming days, and delete data older than the retention period."""
         dropped = await self._interaction_repository.keep(self._days)
         if dropped:
             log.info("older than %d days and dropped: %s", self._days, ", ".join(dropped))
@@ -72,7 +72,7 @@ class Retention:
         await self._interaction_queue.remove_idle_consumers()
 
     async def _delete_pictures(self, before: datetime) -> int:
-        """Delete pictures of queries by their own age, so that none is left whose row was never written."""
+        """Delete query images by their own age, so that those without a row are deleted too."""
         deleted = 0
         async for page in self._object_store.walk(PREFIX):
             old = [one.key for one in page if one.last_modified < before]

@@ -1,1 +1,1 @@
-"""Building, evaluating and tuning releases in the background."""
+"""Builds, evaluates and tunes releases in the background."""

@@ -1,4 +1,4 @@
-"""Build a release: load and check its model, then fill its collection."""
+"""Builds a release: loads and checks its model, then fills its collection."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def build(
     on_progress: Callable[[Build], None],
     job: Job = Job.NONE,
 ) -> None:
-    """Build a release, or go on with one that was begun; it is ready when this returns.
+    """Build a release, or resume its build; the release is ready when this returns.
 
-    What fails is kept in the history with its reason. Raises ``ConfigurationError`` for a model that does not work,
-    before indexers know of the release, and ``Unavailable`` when a server stays away.
+    Failures are recorded in the history with their reason. Raises ``ConfigurationError`` for a model that does not
+    work, before indexers know of the release, and ``Unavailable`` if a server stays away.
     """
     ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
 
@@ -51,9 +51,9 @@ async def build(
 
 
 async def load(stores: Stores, release: Release) -> None:
-    """Have a release's model loaded beside those that answer, and see that it is an encoder of ours.
+    """Load a release's model beside the loaded ones, and check that it is a suitable encoder.
 
-    Raises ``ConfigurationError`` with what is wrong; what was loaded before answers on in any case.
+    Raises ``ConfigurationError`` with the reason. Models that were loaded before keep answering in any case.
     """
     before = await stores.models.served()
     await stores.models.serve(before | {release.model_version})

@@ -1,6 +1,6 @@
-"""Does what was asked of releases in the background, and brings into line what follows from where they stand.
+"""Runs the background jobs of releases, and reconciles the servers with the releases' states.
 
-Of any number of indexers the holder of a lease does it. A job that is cut off is begun again by the next holder.
+Of all indexers, the one that holds the lease does this. The next holder restarts an interrupted job.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class ReleaseController:
-    """One indexer's caretaker; ``name`` is the process' own."""
+    """The release controller of one indexer; ``name`` is the process' own."""
 
     def __init__(self, name: str, stores: Stores, gate: Gate, pool: Executor) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class ReleaseController:
         self._job: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take turns until told to stop; a job in hand is left, to be taken up by the next holder."""
+        """Run turns until stopped; a running job is cancelled, and the next holder of the lease resumes it."""
         while not stop.is_set():
             await self._turn()
             with contextlib.suppress(TimeoutError):
@@ -64,7 +64,7 @@ class ReleaseController:
             log.exception("releases: an unexpected error")
 
     async def _do(self, one: ReleaseRecord) -> None:
-        """Do the job of a release, beside the turns; what cannot be done now is begun again at a later one."""
+        """Run the job of a release in parallel with the turns; a job that cannot run now is retried later."""
         lifecycle = Lifecycle(self._stores.release_repository, self._name)
         try:
             if one.job is not Job.EVALUATE:
@@ -77,7 +77,7 @@ class ReleaseController:
             await lifecycle.failed(one.release, f"unexpected: {error!r}")
 
     async def _drop_job(self) -> None:
-        """Let go of a job, which another indexer may take up."""
+        """Cancel the running job, so that another indexer can resume it."""
         if self._job is not None:
             self._job.cancel()
             await asyncio.gather(self._job, return_exceptions=True)

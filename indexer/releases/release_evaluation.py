@@ -1,4 +1,4 @@
-"""What the gate measures of a release: is it what it says, how well does it rank, how much does it miss, how fast."""
+"""The measurements of the gate: fidelity of the model, ranking quality, recall and latency."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PICTURES = 400
-"""Of the evaluation set so many are used, the same for every release."""
+"""Number of pictures used from the evaluation set, the same ones for every release."""
 PROBES = 16
-"""Pictures that ONNX Runtime embeds too, to compare."""
+"""Pictures that ONNX Runtime embeds too, for comparison."""
 TOP = 10
 ASKED = 64
-"""Queries for recall and for time."""
+"""Number of queries for recall and latency."""
 EXACT = 4000
-"""So many candidates are scored exactly where the true neighbours are wanted."""
+"""Number of candidates that are scored exactly to find the true neighbours."""
 BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class GateSet:
-    """Pictures in category folders: uint8 [n, 224, 224, 3], and the category of each."""
+    """Pictures as uint8 [n, 224, 224, 3], and the category of each."""
 
     pixels: NDArray[np.uint8]
     categories: Sequence[str]
 
 
 def evaluation_set(folder: Path) -> GateSet:
-    """Read pictures out of category folders; those that cannot be read are left out.
+    """Read pictures from category folders; unreadable pictures are skipped.
 
-    Raises ``ConfigurationError`` where no two pictures share a category.
+    Raises ``ConfigurationError`` if no two pictures share a category.
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     kept = files[:: max(1, len(files) // PICTURES)][:PICTURES]
@@ -76,7 +76,7 @@ def evaluation_set(folder: Path) -> GateSet:
 async def embedded(
     encoder: Encoder, release: Release, pixels: NDArray[np.uint8], tell: Callable[[int], None] = lambda _: None
 ) -> NDArray[np.float32]:
-    """Embed pictures by a release's model as float32 [n, 256], some at a time."""
+    """Embed pictures with a release's model as float32 [n, 256], in batches."""
     parts = []
     for begin in range(0, len(pixels), BATCH):
         parts.append(await encoder.encode(pixels[begin : begin + BATCH], release.model_version))
@@ -85,7 +85,7 @@ async def embedded(
 
 
 def quality(embeddings: NDArray[np.float32], categories: Sequence[str], k: int = TOP) -> float:
-    """Return the mean nDCG@k of every picture as a query against all others; those of its category are relevant."""
+    """Return the mean nDCG@k with each picture as a query against all others; those of its category are relevant."""
     scores = embeddings @ embeddings.T
     np.fill_diagonal(scores, -np.inf)
     names = np.array(categories)
@@ -102,9 +102,9 @@ def quality(embeddings: NDArray[np.float32], categories: Sequence[str], k: int =
 async def faithful(
     release: Release, model: Path, pixels: NDArray[np.uint8], served: NDArray[np.float32]
 ) -> tuple[bool, float]:
-    """Compare what is served with the model's file: whether its fingerprint is the release's, and the lowest cosine.
+    """Compare served embeddings with the model file; return whether its fingerprint matches, and the lowest cosine.
 
-    ``served`` are Triton's embeddings of ``pixels``. Raises ``ConfigurationError`` for a file that is not there.
+    ``served`` are Triton's embeddings of ``pixels``. Raises ``ConfigurationError`` if the file does not exist.
     """
     file = model / str(release.model_version) / "model.onnx"
     if not file.is_file():
@@ -134,7 +134,7 @@ async def recalled(vectors: Vectors, release: Release, queries: NDArray[np.float
 
 
 async def p95_ms(encoder: Encoder, vectors: Vectors, release: Release, pixels: NDArray[np.uint8]) -> float:
-    """Return the 95th percentile in milliseconds of embedding one picture and finding its nearest, one at a time."""
+    """Return the 95th percentile in milliseconds of embedding a picture and searching with it, one at a time."""
     times = []
     for picture in pixels[:ASKED]:
         begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The gate: what a release must show before anybody sees it."""
+"""The gate: the conditions that a release must meet before users see it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from visualsearch.releases.lifecycle import Lifecycle
 
 PARITY = 0.999
-"""Lowest cosine of what is served and what ONNX Runtime makes of the file; half precision on a GPU stays above it."""
+"""Lowest permitted cosine of served embeddings with ONNX Runtime's. Half precision on a GPU stays above it."""
 SLOWER = 1.5
-"""On a machine so busy that the live release is over the budget too, a release may take so many times as long."""
+"""Permitted ratio to the live release's latency, for machines so busy that the live release exceeds the budget too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What must hold. ``margin`` is how far nDCG may be below the live release's."""
+    """Limits of the gate. ``margin`` is how far nDCG may be below the live release's."""
 
     margin: float
     recall: float
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class GateMeasurements:
-    """What was measured of a release, and nDCG of the live one."""
+    """Measurements of a release, and nDCG and latency of the live one."""
 
     same_file: bool
     cosine: float
@@ -51,7 +51,7 @@ class GateMeasurements:
 
 
 def judge(found: GateMeasurements, limits: Limits) -> tuple[Check, ...]:
-    """Hold what was measured against the limits."""
+    """Compare measurements with the limits."""
     lowest = found.live_ndcg - limits.margin
     slowest = max(limits.p95_ms, SLOWER * found.live_p95_ms)
     recall = 1.0 if found.recall is None else found.recall
@@ -88,9 +88,9 @@ class Gate:
     async def evaluate(
         self, release: Release, lifecycle: Lifecycle, tell: Callable[[str, int, int], None] = lambda *_: None
     ) -> Evaluation:
-        """Measure a release, judge it, and keep the verdict; one that cannot be measured is kept as failed.
+        """Measure and judge a release, and record the result; a release that cannot be measured is recorded as failed.
 
-        ``tell`` hears what is done, and how many pictures of how many.
+        ``tell`` receives the current step, and how many pictures of how many are done.
         """
         try:
             found = await self._measure(release, tell)

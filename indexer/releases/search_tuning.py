@@ -1,7 +1,7 @@
-"""Chooses what a release is searched with, by measuring: recall against exact answers, and time, at many settings.
+"""Chooses the search parameters of a release by measuring recall and latency of many settings.
 
-Queries are embeddings drawn from the corpus, each left out of its own answers. Exact answers come from every row's raw
-vector, read once in pages, so that memory does not grow with the corpus.
+Queries are embeddings drawn from the corpus; each is excluded from its own answers. Exact answers come from the raw
+vectors of all rows, which are read once in pages, so that memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from visualsearch.ports import Vectors
 
 LEAST_ROWS = 1000
-"""A corpus of fewer rows is searched in full whatever the settings: there is nothing to choose."""
+"""Fewest rows that can be tuned: a smaller corpus is searched in full whatever the settings."""
 PAGE = 2000
 CANDIDATES = (100, 200, 400, 800)
 LEAST_NPROBE, EFS = 4, (64, 128, 256, 512, 1024)
 WARM = 3
 NOISE = 1.15
-"""Medians that differ by less are the same: a machine that does other things too gives no better."""
+"""Medians whose ratio is below this are considered equal, because other load on the machine causes such noise."""
 TRIAL = "tuning_trial"
 EVERYBODY = Filter()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A row of the corpus, and what an exact search finds for it beside itself: float32 scores, best first."""
+    """A row of the corpus, and the exact scores of its nearest other rows: float32, best first."""
 
     image_id: int
     embedding: NDArray[np.float32]
@@ -47,7 +47,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SettingMeasurement:
-    """A setting and what it gives. ``profile`` is the index' own, ``params`` are those of the search."""
+    """A setting and its measurements. ``profile`` is the index profile, ``params`` are the search parameters."""
 
     profile: str
     params: Mapping[str, int]
@@ -56,7 +56,7 @@ class SettingMeasurement:
 
 
 def settings(index_params: Mapping[str, int], search_params: Mapping[str, int]) -> list[dict[str, int]]:
-    """List what is worth trying: nprobe by twos up to every list, or ef; each with several numbers of candidates."""
+    """Return the settings to try: doubling nprobe up to every list, or ef, each with several candidate counts."""
     if "nprobe" in search_params:
         nlist, nprobes = index_params["nlist"], [LEAST_NPROBE]
         while nprobes[-1] < nlist:
@@ -66,9 +66,9 @@ def settings(index_params: Mapping[str, int], search_params: Mapping[str, int]) 
 
 
 def choose(measured: Sequence[SettingMeasurement], recall: float) -> SettingMeasurement | None:
-    """Return the setting with at least this recall that does the least work, of those as fast as the fastest.
+    """Return the cheapest setting with at least this recall, among those as fast as the fastest.
 
-    None where none has it.
+    Returns None if no setting has this recall.
     """
     good = [one for one in measured if one.recall >= recall]
     fastest = min((one.median_ms for one in good), default=0.0)
@@ -79,12 +79,12 @@ def choose(measured: Sequence[SettingMeasurement], recall: float) -> SettingMeas
 
 
 def nlist_for(rows: int, shards: int) -> int:
-    """Return Milvus' own rule, four times the square root of a segment's rows, as a power of two."""
+    """Return nlist by Milvus' rule: four times the square root of a segment's rows, as a power of two."""
     return int(2 ** np.round(np.log2(4 * np.sqrt(max(1, rows / shards)))))
 
 
 class Tuning:
-    """Measures one collection. ``on_progress`` is told what is done, how much of it and of how much."""
+    """Measures one collection. ``on_progress`` receives the current step, how much of it is done, and of how much."""
 
     def __init__(self, vectors: Vectors, collection: str, on_progress: Callable[[str, int, int], None]) -> None:
         self._vectors = vectors
@@ -92,9 +92,9 @@ class Tuning:
         self._on_progress = on_progress
 
     async def queries(self, count: int, seed: int = 0) -> list[Query]:
-        """Draw queries from the corpus and answer them exactly.
+        """Draw queries from the corpus and compute their exact answers.
 
-        Raises ``InvalidInput`` where the corpus is empty or too small to be tuned.
+        Raises ``InvalidInput`` if the corpus is empty or too small to be tuned.
         """
         rows = await self._vectors.count(self._collection)
         if rows == 0:
@@ -104,7 +104,7 @@ class Tuning:
                 f"The corpus has {rows} pictures: below {LEAST_ROWS} every search compares all of them, and recall is "
                 "1 whatever the settings."
             )
-        # What is not indexed yet is compared in full, whatever the settings: they would all look perfect.
+        # Unindexed rows are searched exactly whatever the settings, so that every setting would look perfect.
         self._on_progress("waiting for the index", 0, 0)
         await self._vectors.seal(self._collection)
         drawn = await self._drawn(min(count, rows // 2), seed)
@@ -121,7 +121,7 @@ class Tuning:
         return [Query(int(i), e, b[b > -2]) for i, e, b in zip(ids, asked, best, strict=True)]
 
     async def _drawn(self, count: int, seed: int) -> dict[int, NDArray[np.float32]]:
-        """Draw rows evenly out of all, knowing neither their number nor their ids before."""
+        """Draw rows uniformly from the collection without knowing its size in advance (reservoir sampling)."""
         chance, seen = np.random.default_rng(seed), 0
         kept: list[int] = []
         async for page in self._vectors.hashes(self._collection):
@@ -142,7 +142,7 @@ class Tuning:
     async def measure(
         self, collection: str, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]
     ) -> list[SettingMeasurement]:
-        """Measure settings on a collection, all of them taking turns at each query."""
+        """Measure settings on a collection, running all of them for each query in turn."""
         sums = [Recall() for _ in tried]
         spent: list[list[float]] = [[] for _ in tried]
         for number, query in enumerate(queries):
@@ -163,7 +163,7 @@ class Tuning:
     async def trial(
         self, profile: str, tried: Sequence[Mapping[str, int]], queries: Sequence[Query]
     ) -> list[SettingMeasurement]:
-        """Measure settings on a copy of the collection with another index, which is removed again."""
+        """Measure settings on a temporary copy of the collection with another index."""
         await self._vectors.drop(TRIAL)
         try:
             await self._vectors.create(TRIAL, profile)
@@ -181,6 +181,6 @@ class Tuning:
 
 
 def _others(found: Candidates, image_id: int) -> NDArray[np.float32]:
-    """Return the scores of what was found beside the query itself."""
+    """Return the scores of all results except the query itself."""
     scores: NDArray[np.float32] = found.scores[found.ids != image_id]
     return scores

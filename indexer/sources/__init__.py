@@ -1,1 +1,1 @@
-"""Where indexing events come from: the change feed of the store, folders, buckets."""
+"""Sources of indexing events: the store's change feed, folders and buckets."""

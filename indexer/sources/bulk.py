@@ -1,4 +1,4 @@
-"""Indexes many pictures: each into the object store and onto the stream, then waits until each is settled."""
+"""Indexes many pictures: uploads them, publishes their events, and waits until all are indexed or rejected."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 CHUNK_BYTES = 64 * 2**20
-"""Pictures that are read, promised and stored together, and how large they may be together: this bounds memory."""
+"""Limits of a batch that is read, registered and stored together, in pictures and bytes. They bound memory."""
 MAX_WAITING = 1024
-"""Pictures that may wait for the indexer before the next are sent."""
+"""Largest number of pictures that wait for the indexer before more are sent."""
 LOOKED_AT = 256
-"""Of those that wait, so many are asked after at a time, the oldest first."""
+"""Number of waiting pictures whose status is queried at once, oldest first."""
 LOOK_EVERY_S = 0.2
 PATIENCE_S = 120.0
 
 
 @dataclass(slots=True)
 class IndexingCounts:
-    """How far the work is. ``total`` grows while the source is still being looked through."""
+    """Progress of the run. ``total`` grows while the source is still being listed."""
 
     total: int = 0
     indexed: int = 0
@@ -43,7 +43,7 @@ class IndexingCounts:
 
 @dataclass(slots=True)
 class Summary:
-    """What came of it: counts, each reject with its reason, and the time it took in seconds."""
+    """Result of the run: counts, the rejected pictures with reasons, and the duration in seconds."""
 
     indexed: int = 0
     skipped: int = 0
@@ -53,7 +53,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A picture that is to be sent. ``data`` is None where the object lies in place."""
+    """A picture to send. ``data`` is None if the object is in the corpus' bucket already."""
 
     item: Item
     new: NewImage
@@ -82,7 +82,7 @@ class Bulk:
         self._last_change = 0.0
 
     async def run(self) -> Summary:
-        """Index everything. Raises ``Unavailable`` when the indexer settles nothing for two minutes."""
+        """Index everything. Raises ``Unavailable`` if the indexer makes no progress for two minutes."""
         begin = self._last_change = time.monotonic()
         counting = asyncio.create_task(self._count())
         try:
@@ -120,7 +120,7 @@ class Bulk:
             yield chunk
 
     async def _send(self, chunk: list[Item]) -> None:
-        """Promise what is new or changed, store it, and put it onto the stream, in this order."""
+        """Register new or changed pictures, store them, and publish their events, in this order."""
         read = await asyncio.gather(*map(self._load, chunk))
         loaded = [one for one in read if one is not None]
         known = await self._catalog.by_uris([one.new.uri for one in loaded])
@@ -129,7 +129,7 @@ class Bulk:
         self._counts.skipped = self._summary.skipped
         images = await self._catalog.register_all([one.new for one in wanted])
         await asyncio.gather(*map(self._store, wanted))
-        # What was indexed already under the same content is settled; what is not waits for the indexer.
+        # Images that are already indexed with the same content need no event.
         await self._events.publish(
             [Event(EventKind.CREATED, image.uri, image.id) for image in images if image.status is Status.PENDING]
         )
@@ -137,7 +137,7 @@ class Bulk:
         self._on_progress(self._counts)
 
     async def _load(self, item: Item) -> Loaded | None:
-        """Read an item as far as needed; None if it cannot be used."""
+        """Read an item as far as necessary; return None if it cannot be used."""
         try:
             uri = self._object_store.uri(item.key)
             if self._source.in_place:
@@ -161,7 +161,7 @@ class Bulk:
                 raise Unavailable("The indexer", f"{number} images have waited for {PATIENCE_S:.0f} s; is it up?")
 
     async def _look(self) -> bool:
-        """Ask after the images that have waited longest; say whether any of them is indexed or rejected now."""
+        """Query the images that have waited longest; return whether any of them is now indexed or rejected."""
         asked = list(islice(self._waiting, LOOKED_AT))
         found = await self._catalog.by_ids(asked)
         settled = [i for i in asked if i not in found or found[i].status is not Status.PENDING]
@@ -186,7 +186,7 @@ class Bulk:
 
 
 def _is_unchanged(new: NewImage, known: Image | None) -> bool:
-    """Say whether an image is indexed with this very content, by its hash or, where nobody has read it, its tag."""
+    """Return whether an image is indexed with this content, by its hash or, if it was not read, by its entity tag."""
     if known is None or known.status is not Status.INDEXED:
         return False
     if new.content_hash is not None:
@@ -202,8 +202,8 @@ async def index_all(
     *,
     on_progress: Callable[[IndexingCounts], None],
 ) -> Summary:
-    """Index a source's pictures; what is unchanged since the last run is skipped.
+    """Index a source's pictures; pictures unchanged since the last run are skipped.
 
-    Keys depend on the source alone, so a second run, or one after an interruption, finds the same images.
+    Keys depend only on the source, so a second run, or one after an interruption, finds the same images.
     """
     return await Bulk(source, object_store, catalog, events, on_progress).run()

@@ -1,4 +1,4 @@
-"""Brings the object store's own news to the stream: its change log, and now and then a look at the whole bucket."""
+"""Publishes changes of the object store as events: follows its change log, and periodically sweeps the bucket."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LEASE_S = 5.0
 WAIT_S = 1.0
 REMEMBER_EVERY_S = 1.0
 OVERLAP_NS = 2_000_000_000
-"""Read again when following is taken up anew, since clocks and the last page before a kill may differ a little."""
+"""Overlap when following resumes, because clocks and the last page before a kill may differ a little."""
 
 
 class ChangeFeedConsumer:
-    """Follows the change log; of any number of indexers one does, and another takes over when it is gone."""
+    """Follows the change log on one of all indexers; another takes over if that one stops."""
 
     def __init__(
         self, name: str, changes: ChangeFeed, events: EventStream, catalog: Catalog, object_store: ObjectStore
@@ -41,7 +41,7 @@ class ChangeFeedConsumer:
         self._object_store = object_store
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until told to stop; a server that is away is waited for."""
+        """Follow until stopped; retry while a server is unavailable."""
         while not stop.is_set():
             try:
                 if await self._events.lease(LOG, self._name, LEASE_S):
@@ -54,7 +54,7 @@ class ChangeFeedConsumer:
                 continue
 
     async def _follow(self, stop: asyncio.Event) -> None:
-        """Publish what happens for as long as the lease is ours; at first from now on, for the sweep knows the rest."""
+        """Publish changes while the lease is held; the first run starts now, because the sweep finds older objects."""
         position = await self._catalog.position(LOG)
         if position is None:
             position = time.time_ns()
@@ -69,21 +69,21 @@ class ChangeFeedConsumer:
                     continue
                 remembered = time.monotonic()
                 if position != remember:
-                    # After the events are on the stream: a kill in between tells some twice, and none never.
+                    # Written after the events are published: a kill in between repeats some events and loses none.
                     await self._catalog.set_position(LOG, position)
                     remember = position
                 if stop.is_set() or not await self._events.lease(LOG, self._name, LEASE_S):
                     return
 
     async def _news(self, changes: Sequence[Change]) -> list[Event]:
-        """Return events for pictures that the catalog does not know yet, as it knows what came by the gateway."""
+        """Return events for changes that the catalog does not know yet; uploads by the gateway are known already."""
         ours = [one for one in changes if not one.key.startswith(RESERVED_PREFIXES)]
         events = [Event(one.kind, self._uri(one.key), etag=one.etag) for one in ours]
         known = await self._catalog.by_uris([event.uri for event in events])
         return [event for event in events if event.uri not in known or not _is_promised(event, known[event.uri].etag)]
 
     def _uri(self, key: str) -> str:
-        """Say the uri of a key, also of one that cannot be stored: its event is then rejected with the reason."""
+        """Return the uri of a key, even of an invalid one: its event is then rejected with the reason."""
         try:
             return self._object_store.uri(key)
         except InvalidInput:
@@ -95,7 +95,7 @@ def _is_promised(event: Event, etag: str) -> bool:
 
 
 class BucketSweep:
-    """Walks the bucket for objects whose events never came; the backstop behind change log and webhook."""
+    """Sweeps the bucket for objects whose events were lost, as a fallback for the change log and webhook."""
 
     def __init__(
         self, name: str, events: EventStream, catalog: Catalog, object_store: ObjectStore, every_s: float
@@ -107,7 +107,7 @@ class BucketSweep:
         self._every_s = every_s
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep every so often, one indexer at a time, until told to stop."""
+        """Sweep every ``every_s`` seconds, one indexer at a time, until stopped."""
         last = 0.0
         while not stop.is_set():
             try:
@@ -125,7 +125,7 @@ class BucketSweep:
                 continue
 
     async def sweep(self) -> int:
-        """Publish an event for every object that no row, or a row of another entity tag, speaks of; return how many."""
+        """Publish an event for every object without a row or with another entity tag than its row; return how many."""
         found = 0
         async for page in self._object_store.walk():
             events = await self._unknown(page)
@@ -139,13 +139,13 @@ class BucketSweep:
         return [
             Event(EventKind.CREATED, uri, etag=etag)
             for uri, etag in etags.items()
-            # A row without an entity tag is older than entity tags are kept, or of an object that could not be read.
+            # A row without an entity tag predates entity tags, or describes an unreadable object.
             if uri not in known or known[uri].etag not in {"", etag}
         ]
 
 
 def corpus_uri(object_store: ObjectStore, key: str) -> str:
-    """Say the uri of an object that belongs to the corpus; empty for what is ours or has no usable name."""
+    """Return the uri of an object of the corpus; empty for reserved prefixes and invalid keys."""
     if key.startswith(RESERVED_PREFIXES):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Where pictures to index come from: a folder of files, or a bucket of an object store."""
+"""Sources of pictures to index: a folder of files, or a bucket of an object store."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file or object: its name for people, its key in the corpus, its size in bytes."""
+    """One file or object: its display name, its key in the corpus, and its size in bytes."""
 
     name: str
     key: str
     size: int
     source: str
     etag: str = ""
-    """Known without reading, where a store tells it."""
+    """Entity tag; empty unless a store lists it."""
 
 
 class PictureSource(Protocol):
-    """What ``visualsearch index`` walks through."""
+    """A source of pictures for ``visualsearch index``."""
 
     in_place: bool
-    """The objects lie in the corpus' own bucket already: nothing is to be read or written."""
+    """Whether the objects are in the corpus' own bucket already, so that nothing is read or written."""
 
     def pages(self) -> AsyncIterator[list[Item]]:
-        """Every item in a stable order, in pages."""
+        """Yield every item in a stable order, in pages."""
         ...
 
     async def read(self, item: Item) -> bytes:
-        """Read one. Raises ``InvalidInput`` with a reason where that cannot be done."""
+        """Read one item. Raises ``InvalidInput`` with a reason if it cannot be read."""
         ...
 
 
@@ -59,7 +59,7 @@ class Folder:
         self._source = self._root.resolve().name
 
     async def pages(self) -> AsyncIterator[list[Item]]:
-        """Every file, hidden ones and what lies in hidden folders left out."""
+        """Yield every file in pages, without hidden files and folders."""
         files = self._files()
         while page := await asyncio.to_thread(lambda: list(islice(files, PAGE))):
             yield page
@@ -77,14 +77,14 @@ class Folder:
     def _item(self, file: Path) -> Item:
         try:
             size = file.stat().st_size
-        except OSError:  # reading it will say why
+        except OSError:  # read() will raise the reason
             size = 0
-        # A name that is no text is told as near as can be.
+        # Replace bytes of the name that are not valid text.
         name = os.fsencode(file).decode(errors="replace")
         return Item(name, f"{self._source}/{file.relative_to(self._root).as_posix()}", size, self._source)
 
     async def read(self, item: Item) -> bytes:
-        """Read a file, unless it is too large to be a picture that we take."""
+        """Read a file, unless it is larger than an upload may be."""
         file = self._root / item.key.removeprefix(f"{self._source}/")
         try:
             return await asyncio.to_thread(_read, file)
@@ -102,7 +102,7 @@ def _read(file: Path) -> bytes:
 
 
 class Bucket:
-    """Objects under a prefix: of the corpus' own bucket, or of another, whose objects are copied into it."""
+    """Objects under a prefix of the corpus' own bucket, or of another one, whose objects are copied."""
 
     def __init__(self, object_store: ObjectStore, prefix: str, own: str) -> None:
         self._object_store = object_store
@@ -110,7 +110,7 @@ class Bucket:
         self.in_place = object_store.bucket == own
 
     async def pages(self) -> AsyncIterator[list[Item]]:
-        """Every object under the prefix; in the corpus' own bucket what is no picture of the corpus is left out."""
+        """Yield every object under the prefix; in the corpus' own bucket, without reserved keys."""
         async for page in self._object_store.walk(self._prefix):
             wanted = [one for one in page if not (self.in_place and one.key.startswith(RESERVED_PREFIXES))]
             yield [self._item(one.key, one.size, one.etag) for one in wanted]
@@ -123,7 +123,7 @@ class Bucket:
         return Item(name, f"{self._object_store.bucket}/{key}", size, self._object_store.bucket, etag)
 
     async def read(self, item: Item) -> bytes:
-        """Read an object, unless it is too large to be a picture that we take."""
+        """Read an object, unless it is larger than an upload may be."""
         try:
             return await self._object_store.get(
                 item.key.removeprefix(f"{self._object_store.bucket}/"), MAX_UPLOAD_BYTES

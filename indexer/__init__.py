@@ -1,1 +1,1 @@
-"""The indexer: events from the stream become searchable pictures."""
+"""The indexer: turns events of the stream into searchable pictures."""

@@ -1,4 +1,4 @@
-"""The indexer's process: `python -m indexer.main`."""
+"""The indexer's entry point: `python -m indexer.main`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from visualsearch.settings import Settings
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
-"""Nobody waits for the indexer, so it can be more patient than a request."""
+"""Timeout of one call. No user waits for the indexer, so it is longer than the gateway's."""
 GRACE_S = 7.0
-"""Time to finish what is in hand after a signal, before it is handed back to the stream."""
+"""Time to finish batches after a signal, before they are released to the stream."""
 
 
 async def run(settings: Settings) -> None:
-    """Index until SIGTERM or SIGINT; the batches in hand are finished first, if that is soon."""
+    """Index until SIGTERM or SIGINT; then finish the current batches if that takes at most ``GRACE_S``."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -92,14 +92,14 @@ async def run(settings: Settings) -> None:
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
-    """Wait for a signal, or for work that ends by itself because it failed."""
+    """Wait for a signal, or for work that ended by itself because it failed."""
     signalled = asyncio.ensure_future(stop.wait())
     await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
     signalled.cancel()
 
 
 def main() -> None:
-    """Read the settings and index."""
+    """Load the settings and run the indexer."""
     settings = Settings.load()
     configure_logging(settings.log_level, settings.log_format)
     asyncio.run(run(settings))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cli.console import out, with_stores
+from cli.connections import with_stores
+from cli.console import out
 from cli.tables import dead_letters_table
-
-if TYPE_CHECKING:
-    pass
-
 
 app = typer.Typer(no_args_is_help=True, help="Events that the indexers have given up on.")
 

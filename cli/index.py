@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import COMMAND_TIMEOUT_S, out, with_stores
+from cli.connections import open_bucket, with_stores
+from cli.console import out
+from cli.index_progress import index_with_bar
+from indexer.sources.picture_sources import Bucket, Folder
 from visualsearch.domain.errors import InvalidInput
-from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from indexer.sources.bulk import Summary
@@ -23,15 +25,12 @@ def index(
 
     What lies in another bucket is copied into the corpus' own; what lies there already is indexed in place.
     """
-    from cli.index_progress import index_with_bar
-    from indexer.sources.picture_sources import Bucket, Folder
-    from visualsearch.composition import bucket
 
     async def work(stores: Stores) -> Summary:
         if not what.startswith("s3://"):
             return await index_with_bar(stores, Folder(Path(what)), out)
         name, _, prefix = what.removeprefix("s3://").partition("/")
-        object_store = bucket(Settings.load(), name, COMMAND_TIMEOUT_S)
+        object_store = open_bucket(name)
         return await index_with_bar(stores, Bucket(object_store, prefix, stores.object_store.bucket), out)
 
     if not what.startswith("s3://") and not Path(what).exists():

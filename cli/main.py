@@ -33,11 +33,6 @@ def main() -> None:
     except VisualSearchError as error:
         err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except ModuleNotFoundError as error:
-        if error.name != "compose":
-            raise
-        sys.stderr.write("error: The local servers are not part of this image: run this in a checkout.\n")
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -8,9 +8,19 @@ import socket
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from rich.progress import Progress
 
-from cli.console import COMMAND_TIMEOUT_S, out
-from visualsearch.domain.errors import InvalidInput, NotFound
+from cli.connections import with_stores
+from cli.console import out
+from cli.release_progress import build_with_bar
+from cli.release_tables import canary_table, checks_table, history_table, shadow_table, standings_table
+from indexer.releases.release_gate import Gate, Limits
+from visualsearch.client import connect
+from visualsearch.domain.errors import InvalidInput, NotFound, VisualSearchError
+from visualsearch.domain.release_state import Canary
+from visualsearch.releases.active_releases import wanted
+from visualsearch.releases.lifecycle import Lifecycle, unproved
+from visualsearch.releases.release_reconciler import GRACE, follow
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +31,6 @@ if TYPE_CHECKING:
     from visualsearch.composition import Stores
     from visualsearch.domain.release_state import Evaluation, ReleaseRecord
     from visualsearch.domain.releases import Release
-    from visualsearch.releases.lifecycle import Lifecycle
 
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -33,24 +42,13 @@ Force = Annotated[bool, typer.Option("--force", help="Whatever the gate says; ne
 
 
 def _with_releases(work: Callable[[Stores, Lifecycle], Awaitable[T]]) -> T:
-    """Run work on the stores that the settings name, in the name of whoever runs the command."""
-    from visualsearch.composition import open_stores
-    from visualsearch.domain.search import Priority
-    from visualsearch.releases.lifecycle import Lifecycle
-
-    async def run() -> T:
-        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
-            actor = f"{getpass.getuser()}@{socket.gethostname()}"
-            return await work(stores, Lifecycle(stores.release_repository, actor))
-
-    return asyncio.run(run())
+    """Run work on the stores; what it does to releases is recorded under the name of the user and this machine."""
+    actor = f"{getpass.getuser()}@{socket.gethostname()}"
+    return with_stores(lambda stores: work(stores, Lifecycle(stores.release_repository, actor)))
 
 
 async def _follow(stores: Stores) -> None:
     """Bring aliases and models into line now; an indexer does it within seconds where this fails."""
-    from visualsearch.domain.errors import VisualSearchError
-    from visualsearch.releases.release_reconciler import follow
-
     try:
         for sentence in await follow(await stores.release_repository.records(), stores.vectors, stores.models):
             out.print(sentence, highlight=False)
@@ -60,11 +58,6 @@ async def _follow(stores: Stores) -> None:
 
 async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> Evaluation:
     """Evaluate a release with a bar, and show the verdict."""
-    from rich.progress import Progress
-
-    from cli.release_tables import checks_table
-    from indexer.releases.release_gate import Gate, Limits
-
     settings = Settings.load()
     limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
     gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
@@ -90,8 +83,6 @@ async def _standing(stores: Stores, name: str) -> ReleaseRecord:
 
 async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
     """Evaluate a release where its last evaluation does not count any more."""
-    from visualsearch.releases.lifecycle import unproved
-
     one = await _standing(stores, name)
     if one.state in {"ready", "canary"} and unproved(one, await stores.release_repository.records()):
         await _evaluate(stores, lifecycle, one.release)
@@ -106,8 +97,6 @@ def _forced(force: bool, reason: str) -> str:
 @app.command("list")
 def list_releases() -> None:
     """List releases, the newest first, with why each stands where it does."""
-    from cli.release_tables import standings_table
-
     out.print(standings_table(_with_releases(lambda stores, _: stores.release_repository.records())))
 
 
@@ -117,8 +106,6 @@ def history(
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 50,
 ) -> None:
     """Show what was done to releases: when, by whom, and why."""
-    from cli.release_tables import history_table
-
     out.print(history_table(_with_releases(lambda stores, _: stores.release_repository.history(name, limit))))
 
 
@@ -129,8 +116,6 @@ def build(
     name: Annotated[str | None, typer.Option(help="Made of version and profile when left out.")] = None,
 ) -> None:
     """Build a release's collection out of the stored pictures, beside what is live; go on with one that was begun."""
-    from cli.release_progress import build_with_bar
-    from visualsearch.releases.active_releases import wanted
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
         release = await wanted(stores.release_repository, stores.encoder, stores.vectors, model_version, profile, name)
@@ -179,8 +164,6 @@ def canary(
     """Show a release to some users, more of them step by step; doing worse than the live one, it is rolled back."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
-        from visualsearch.domain.release_state import Canary
-
         if not force:
             await _prove(stores, lifecycle, name)
         await lifecycle.canary(name, Canary(_numbers(steps), step_s, min_requests), force=_forced(force, reason))
@@ -204,9 +187,6 @@ def shadow(name: Name, share: Annotated[float, typer.Option(help="Percent of the
 @app.command()
 def watch() -> None:
     """Show how the canary and the shadow do beside the live release, as the gateway tells."""
-    from cli.release_tables import canary_table, shadow_table
-    from visualsearch.client import connect
-
     with connect() as client:
         stats = client.stats()
     tables = [canary_table(stats["canary"])] if stats["canary"] else []
@@ -241,8 +221,6 @@ def retire(name: Name, *, reason: Reason = "") -> None:
     """Let a release go, with its collection and its model, once no request can be using it any more."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
-        from visualsearch.releases.release_reconciler import GRACE
-
         await lifecycle.retire(name, reason)
         out.print(f"Release {name} is retired.", highlight=False)
         await asyncio.sleep(GRACE.total_seconds())

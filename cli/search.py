@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from cli.console import err, out, print_json
 from cli.tables import results_table, write_sheet
 from visualsearch.client import connect
 from visualsearch.imaging.preprocessing import parse_box
-
-if TYPE_CHECKING:
-    pass
 
 
 def search(

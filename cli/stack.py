@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import out, print_json, with_stores
+from cli.connections import migrate_schema, with_stores
+from cli.console import out, print_json
+from visualsearch.domain.errors import ConfigurationError
+from visualsearch.initialize import initialize
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
-    pass
+    from types import ModuleType
+
+
+def _local_stack() -> tuple[ModuleType, ModuleType]:
+    """Return ``compose.runner`` and ``compose.prometheus_config``.
+
+    The container image lacks them, since its servers are containers of their own.
+    """
+    try:
+        from compose import prometheus_config, runner
+    except ImportError:
+        raise ConfigurationError("The local servers are not part of this image: run this in a checkout.") from None
+    return runner, prometheus_config
 
 
 def up(
@@ -20,22 +35,19 @@ def up(
     lite: Annotated[bool, typer.Option(help="ONNX Runtime in process and milvus-lite, for other platforms.")] = False,
 ) -> None:
     """Start the local servers, the indexer and the gateway; what they hold is kept from one start to the next."""
-    from compose import runner
-
+    runner, _ = _local_stack()
     raise typer.Exit(runner.up(Settings.load().home, detach=detach, lite=lite))
 
 
 def down() -> None:
     """Stop everything that `up` started."""
-    from compose import runner
-
+    runner, _ = _local_stack()
     raise typer.Exit(runner.down(Settings.load().home))
 
 
 def status(*, json: Annotated[bool, typer.Option("--json", help="One object per process.")] = False) -> None:
     """Say what runs: pid, port, uptime, memory, health."""
-    from compose import runner
-
+    runner, _ = _local_stack()
     home = Settings.load().home
     if not json:
         runner.print_status(home)
@@ -50,24 +62,19 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
 ) -> None:
     """Show what the processes have written."""
-    from compose import runner
-
+    runner, _ = _local_stack()
     runner.logs(Settings.load().home, name, lines, follow)
 
 
 def prometheus() -> None:
     """Print a Prometheus configuration that scrapes the running local stack, with the alarms."""
-    from compose.prometheus_config import local_config
-
-    sys.stdout.write(local_config(Settings.load().home))
+    _, prometheus_config = _local_stack()
+    sys.stdout.write(prometheus_config.local_config(Settings.load().home))
 
 
 def init() -> None:
     """Make the stores ready: schema, bucket, stream group, collection and first release. Harmless when done before."""
-    from visualsearch.adapters.postgres.migrations import migrate
-    from visualsearch.initialize import initialize
-
     settings = Settings.load()
-    migrate(settings.postgres_dsn, settings.postgres_password.get_secret_value())
+    migrate_schema()
     live = with_stores(lambda stores: initialize(stores, settings))
     out.print(f"Release {live.name} is live: model version {live.model_version}, collection {live.collection}.")

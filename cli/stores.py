@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import out, with_stores
+from cli.connections import open_table_copy, with_stores
+from cli.console import out
+from cli.maintenance_progress import backup_with_counts, reconcile_with_counts, restore_with_counts
+from visualsearch.initialize import initialize
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,8 +21,6 @@ def reconcile(
     *, repair: Annotated[bool, typer.Option(help="Put right what differs, or onto the stream.")] = False
 ) -> None:
     """Compare object store, catalog and collections; exit with 1 when they differ."""
-    from cli.maintenance_progress import reconcile_with_counts
-
     report = with_stores(lambda stores: reconcile_with_counts(stores, out, repair=repair))
     raise typer.Exit(0 if report.agrees else 1)
 
@@ -30,25 +31,20 @@ def backup(
     objects: Annotated[bool, typer.Option(help="Copy the pictures too, not only their list.")] = True,
 ) -> None:
     """Write everything into one folder while search goes on: rows, vectors, models, pictures."""
-    from cli.maintenance_progress import backup_with_counts
-    from visualsearch.composition import dump
-
     settings = Settings.load()
     models = settings.model_repository / settings.model_name
-    with_stores(lambda stores: backup_with_counts(stores, dump(settings), models, out, folder, with_objects=objects))
+    with_stores(lambda stores: backup_with_counts(stores, open_table_copy(), models, out, folder, with_objects=objects))
     out.print(f"Backup: {folder}", highlight=False)
 
 
 def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch backup` wrote.")]) -> None:
     """Bring a backup into an empty stack that runs, then compare the stores and repair what differs."""
-    from cli.maintenance_progress import reconcile_with_counts, restore_with_counts
-    from visualsearch.composition import dump
-    from visualsearch.initialize import initialize
-
     settings = Settings.load()
 
     async def work(stores: Stores) -> None:
-        await restore_with_counts(stores, dump(settings), settings.model_repository / settings.model_name, out, folder)
+        await restore_with_counts(
+            stores, open_table_copy(), settings.model_repository / settings.model_name, out, folder
+        )
         await initialize(stores, settings)  # the live release's alias, for people in Milvus' console
         await reconcile_with_counts(stores, out, repair=True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cli.console import out, with_stores
-
-if TYPE_CHECKING:
-    pass
+from cli.connections import with_stores
+from cli.console import out
+from cli.tuning_run import tune as run_tuning
 
 
 def tune(
@@ -24,7 +23,5 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell, change nothing.")] = False,
 ) -> None:
     """Choose what the live release is searched with, by measuring it against exact answers; exit with 1 when short."""
-    from cli.tuning_run import tune as tuned
-
-    reached = with_stores(lambda stores: tuned(stores, out, recall, queries, nlist or [], plot, dry_run=dry_run))
+    reached = with_stores(lambda stores: run_tuning(stores, out, recall, queries, nlist or [], plot, dry_run=dry_run))
     raise typer.Exit(0 if reached else 1)

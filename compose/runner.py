@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from compose import server_binaries
-from compose.servers import remove_shared_memory
-from compose.state import locked, process_of, read_state, remove_weed_sockets
-from compose.supervisor import kill_tree
+from compose.process_tree import kill_tree
+from compose.state import locked, process_of, read_state, remove_shared_memory, remove_weed_sockets
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.observability.log_format import readable
 

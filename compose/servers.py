@@ -19,6 +19,7 @@ import psutil
 
 from compose import probes
 from compose.server_binaries import python_libraries
+from compose.state import remove_shared_memory
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -133,12 +134,6 @@ def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
     shutil.copy2(server / "python_backend_stubs" / version / "triton_python_backend_stub", python)
     shutil.copy2(Path(__file__).parent / "backends" / "onnxruntime" / "model.py", onnx)
     remove_shared_memory(shm_prefix)
-
-
-def remove_shared_memory(prefix: str) -> None:
-    """Remove the shared memory that a killed Triton of this stack left behind."""
-    for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the only place for shared memory
-        left.unlink(missing_ok=True)
 
 
 def postgres(plan: StackPlan) -> Service:

@@ -130,6 +130,12 @@ def weed_sockets(port: int) -> list[Path]:
     return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108
 
 
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the shared memory that a killed Triton of this stack left behind."""
+    for left in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - the only place for shared memory
+        left.unlink(missing_ok=True)
+
+
 def remove_weed_sockets(home: Path) -> None:
     """Remove the sockets that a stack's SeaweedFS left behind. They would block the ports for other users."""
     numbers: dict[str, int] = json.loads((home / "ports.json").read_text())

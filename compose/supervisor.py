@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from compose import apps, milvus_server, probes, servers
-from compose.state import Ports, credentials, write_private
+from compose.process_tree import kill_tree
+from compose.state import Ports, credentials, remove_shared_memory, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,19 +171,6 @@ async def _failure(probe: Callable[[], None]) -> Exception | None:
     return None
 
 
-def kill_tree(leader: int) -> None:
-    """Kill a process, its process group, and its children in other process groups."""
-    try:
-        children = psutil.Process(leader).children(recursive=True)
-    except psutil.NoSuchProcess:
-        children = []
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-    for child in children:
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-
-
 class Supervisor:
     """Runs all managed processes of one stack, and writes the state file."""
 
@@ -237,7 +225,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(begin, *tasks, return_exceptions=True)
-        servers.remove_shared_memory(self._plan.shm_prefix)
+        remove_shared_memory(self._plan.shm_prefix)
         self._plan.ports.release()
         self._phase = "stopped"
         self.write()

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoders.projection import Projection
+from evaluation.offline.embeddings import embedded, onnx_embed
+from evaluation.offline.sets import picture_files
 from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 from visualsearch.domain.images import EMBEDDING_DIM
 
@@ -95,9 +97,6 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, required=True, help="a folder of pictures like those to be searched")
     parser.add_argument("--subvectors", type=int, default=32, help="m of IVF_PQ; %(default)s")
     arguments = parser.parse_args(words)
-    from evaluation.offline.embeddings import embedded, onnx_embed
-    from evaluation.offline.sets import picture_files
-
     try:
         files = picture_files(arguments.pictures)
         some = dict(list(files.items())[:: -(-len(files) // PICTURES)])

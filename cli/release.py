@@ -74,7 +74,7 @@ async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> E
     return evaluation
 
 
-async def _standing(stores: Stores, name: str) -> ReleaseRecord:
+async def _record(stores: Stores, name: str) -> ReleaseRecord:
     for one in await stores.release_repository.records():
         if one.release.name == name:
             return one
@@ -83,7 +83,7 @@ async def _standing(stores: Stores, name: str) -> ReleaseRecord:
 
 async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
     """Evaluate a release where its last evaluation does not count any more."""
-    one = await _standing(stores, name)
+    one = await _record(stores, name)
     if one.state in {"ready", "canary"} and unproved(one, await stores.release_repository.records()):
         await _evaluate(stores, lifecycle, one.release)
 
@@ -132,7 +132,7 @@ def evaluate(name: Name) -> None:
     """Hold a release against the gate; exit with 1 when it does not pass."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> bool:
-        return (await _evaluate(stores, lifecycle, (await _standing(stores, name)).release)).passed
+        return (await _evaluate(stores, lifecycle, (await _record(stores, name)).release)).passed
 
     raise typer.Exit(0 if _with_releases(work) else 1)
 

@@ -180,7 +180,7 @@ def _as_nobody() -> list[str]:
 def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]) -> None:
     cluster = data / "cluster"
     if (cluster / "PG_VERSION").exists():
-        _bury_predecessor(cluster)
+        _kill_predecessor(cluster)
         return
     shutil.rmtree(cluster, ignore_errors=True)
     secret = data / "password"
@@ -199,7 +199,7 @@ def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]
         raise RuntimeError(f"initdb failed: {done.stderr.strip()[-600:]}")
 
 
-def _bury_predecessor(cluster: Path) -> None:
+def _kill_predecessor(cluster: Path) -> None:
     """Kill the children of a killed server, which have process groups of their own, and remove its pid file.
 
     PostgreSQL does not start while a child of its predecessor runs, or while any process uses the old pid.

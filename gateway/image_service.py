@@ -46,7 +46,7 @@ class ImageService:
         self._catalog = catalog
         self._events = events
         self._object_store = object_store
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
 
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
@@ -70,8 +70,8 @@ class ImageService:
         except (TimeoutError, Unavailable) as error:
             if image is not None:
                 task = asyncio.create_task(self._undo(image, key))
-                self._undoing.add(task)
-                task.add_done_callback(self._undoing.discard)
+                self._rollbacks.add(task)
+                task.add_done_callback(self._rollbacks.discard)
             if isinstance(error, Unavailable):
                 raise
             raise Unavailable("A server behind the gateway", "no answer in time") from None

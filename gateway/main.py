@@ -90,15 +90,15 @@ def build(
     worker_group: WorkerGroup | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Gateway:
-    """Put the parts together; what all processes may do at once is divided among the crew."""
+    """Build the parts of one process; limits that hold for all processes are divided among the worker group."""
     processes = worker_group.size if worker_group else 1
-    releases = Releases(stores.catalog, stores.release_repository, clock)
-    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog, clock)
     deadline_s = settings.deadline_ms / 1000
+    releases = Releases(stores.catalog, stores.release_repository, clock)
+    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
+    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog, clock)
     most = max(1, settings.max_waiting // processes)
     decoder = Decoder(pool, most)
     shadow = ShadowSearch(releases, stores.counts, lambda: decoder.busy)
-    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
     search = ImageSearch(
         stores.encoder,
         stores.vectors,
@@ -112,13 +112,12 @@ def build(
         deadline_s=deadline_s,
         admission=Admission(most, deadline_s * IN_TIME),
     )
-    proxy = RecallMonitor(
+    recall = RecallMonitor(
         stores.background_vectors, stores.recall_repository, settings.recall_share, lambda: decoder.busy
     )
     if settings.recall_share:
-        search.watch_recall = proxy.offer
-    corpus = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
-    sources = frozenset(name.strip() for name in settings.blocked_sources.split(",") if name.strip())
+        search.watch_recall = recall.offer
+    images = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
@@ -128,38 +127,55 @@ def build(
         releases=releases,
         release_repository=stores.release_repository,
         search=search,
-        corpus=corpus,
-        access=AccessControl(
-            settings.api_keys, rates(settings.rate_limit, stores.rates, processes), settings.rate_limit_loopback
-        ),
-        explainer=Explainer(
-            decoder,
-            corpus,
-            stores.encoder,
-            stores.catalog,
-            stores.interaction_repository,
-            stores.object_store,
-            releases,
-            deadline_s,
-        ),
+        corpus=images,
+        access=_access(settings, stores, processes),
+        explainer=_explainer(stores, decoder, images, releases, deadline_s),
         interaction_recorder=InteractionRecorder(stores.interaction_queue),
         query_image_store=QueryImageStore(stores.object_store, settings.store_queries),
         experiments=experiments,
         experiment_repository=stores.experiment_repository,
-        watch=CanaryMonitor(
-            release_router, stores.counts, stores.release_repository, stores.recall_repository, stores.events
-        ),
+        watch=_canary_monitor(stores, release_router),
         shadow=shadow,
         counts=stores.counts,
-        blocked_sources=sources,
+        blocked_sources=_names(settings.blocked_sources),
         min_side=settings.min_result_side,
         webhook_token=settings.webhook_token.get_secret_value(),
         worker_group=worker_group,
         user_id_key=settings.user_id_key.get_secret_value(),
-        recall=proxy,
+        recall=recall,
         recall_repository=stores.recall_repository,
         blocked_ids=_ids(settings.blocked_ids),
     )
+
+
+def _access(settings: Settings, stores: Stores, processes: int) -> AccessControl:
+    limit = rates(settings.rate_limit, stores.rates, processes)
+    return AccessControl(settings.api_keys, limit, settings.rate_limit_loopback)
+
+
+def _explainer(
+    stores: Stores, decoder: Decoder, images: ImageService, releases: Releases, deadline_s: float
+) -> Explainer:
+    return Explainer(
+        decoder,
+        images,
+        stores.encoder,
+        stores.catalog,
+        stores.interaction_repository,
+        stores.object_store,
+        releases,
+        deadline_s,
+    )
+
+
+def _canary_monitor(stores: Stores, release_router: ReleaseRouter) -> CanaryMonitor:
+    return CanaryMonitor(
+        release_router, stores.counts, stores.release_repository, stores.recall_repository, stores.events
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _leave_alone_what_stays() -> None:

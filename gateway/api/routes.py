@@ -111,8 +111,8 @@ async def search(
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await _bytes(image)
-    wish = SearchOptions(k, near_duplicates, gateway.filter_for(caller), user_id=user_id, consistency=consistency)
-    answer = await gateway.search.by_picture(data, box, wish)
+    options = SearchOptions(k, near_duplicates, gateway.filter_for(caller), user_id=user_id, consistency=consistency)
+    answer = await gateway.search.by_picture(data, box, options)
     gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
 
@@ -135,10 +135,10 @@ async def similar(
     """Search with a picture that is indexed already; it is itself left out."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller)
-    wish = SearchOptions(
+    options = SearchOptions(
         k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency
     )
-    answer = await gateway.search.by_image(image, wish)
+    answer = await gateway.search.by_image(image, options)
     gateway.after_search(answer, user_id, None, None)
     return _search_answer(answer)
 

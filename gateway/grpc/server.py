@@ -56,7 +56,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.Vector:  # noqa: N802 - the contract's name
         """Embed a picture, or a box inside it."""
-        async with _told(context, "Embed"):
+        async with _counted(context, "Embed"):
             await self._caller(context)
             box = request.bbox if request.HasField("bbox") else None
             region = Box(box.x1, box.y1, box.x2, box.y2) if box else None
@@ -65,14 +65,14 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.TopK:  # noqa: N802 - the contract's name
         """Find the images most similar to an embedding."""
-        async with _told(context, "Search"):
+        async with _counted(context, "Search"):
             caller = await self._caller(context)
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
             release = await self._release(request.vector.release)
-            wish = SearchOptions(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
-            results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, wish)
+            options = SearchOptions(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
+            results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, options)
             ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)
 
@@ -109,7 +109,7 @@ def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf cont
 
 
 @asynccontextmanager
-async def _told(context: Context, method: str) -> AsyncIterator[None]:
+async def _counted(context: Context, method: str) -> AsyncIterator[None]:
     """Count and trace a call, and turn our errors into gRPC statuses."""
     begin, code = time.perf_counter(), grpc.StatusCode.OK
     parent = dict(context.invocation_metadata() or ()).get("traceparent", "")

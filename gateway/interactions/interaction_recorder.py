@@ -92,10 +92,10 @@ class InteractionRecorder:
         """Spool what is held, and the clicks after it."""
         async with self._sending:
             searches = [self._held[place] for place in range(min(AT_ONCE, len(self._held)))]
-            told: list[Interaction] = [*searches, *clicks]
-            if not told:
+            interactions: list[Interaction] = [*searches, *clicks]
+            if not interactions:
                 return
-            await self._interaction_queue.append(told)
+            await self._interaction_queue.append(interactions)
             for _ in searches:
                 self._held.popleft()
         INTERACTIONS.labels("search", "spooled").inc(len(searches))

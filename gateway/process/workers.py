@@ -101,7 +101,7 @@ class Workers(BaseApplication):
             "keepalive": KEEP_ALIVE_S,
             "backlog": BACKLOG,
             "control_socket_disable": True,
-            "child_exit": self._bury,
+            "child_exit": self._remove_worker,
             "on_exit": self._clean,
         }
         for name, value in options.items():
@@ -111,7 +111,7 @@ class Workers(BaseApplication):
         """Build the app; each process connects to the servers by itself, after the fork."""
         return self._create(self._worker_group)
 
-    def _bury(self, _parent: Arbiter, worker: GatewayWorker) -> None:
+    def _remove_worker(self, _parent: Arbiter, worker: GatewayWorker) -> None:
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
         self._worker_group.leave(worker.pid)
 

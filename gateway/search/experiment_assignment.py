@@ -31,7 +31,7 @@ ANSWERS = {ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE}
 class ExperimentAssignment:
     """How one search is to be answered. ``release`` is None where no experiment chooses one."""
 
-    wish: SearchOptions
+    options: SearchOptions
     release: Release | None = None
     search_params: Mapping[str, int] = field(default_factory=dict)
     variants: Mapping[str, str] = field(default_factory=dict)
@@ -58,15 +58,15 @@ class ExperimentAssigner:
         self._usable: dict[str, Release] = {}
         self._until = 0.0
 
-    async def plan(self, wish: SearchOptions, query_image_id: int) -> ExperimentAssignment:
+    async def assignment(self, options: SearchOptions, query_image_id: int) -> ExperimentAssignment:
         """Say how a search is answered; an experiment that names a release which is gone is as good as stopped."""
         await self._refresh()
-        unit, plan = unit_of(wish.user_id, query_image_id), ExperimentAssignment(wish)
+        unit, assignment = unit_of(options.user_id, query_image_id), ExperimentAssignment(options)
         for experiment in self._running:
             # For all of its variants: else those who see the others would be compared with nobody.
             if experiment.releases <= self._usable.keys() and (variant := assign(experiment, unit)):
-                plan = self._with(plan, experiment, variant)
-        return plan
+                assignment = self._with(assignment, experiment, variant)
+        return assignment
 
     async def start(self, name: str) -> Experiment:
         """Let a draft run; raises ``NotFound``, and ``InvalidInput`` where it cannot."""
@@ -101,22 +101,22 @@ class ExperimentAssigner:
         self._running = running
         self._usable = {release.name: release for release, state, _ in releases if state in ANSWERS}
 
-    def _with(self, plan: ExperimentAssignment, experiment: Experiment, variant: Variant) -> ExperimentAssignment:
+    def _with(self, assignment: ExperimentAssignment, experiment: Experiment, variant: Variant) -> ExperimentAssignment:
         candidates = {} if variant.candidates is None else {"candidates": variant.candidates}
         return ExperimentAssignment(
-            _wished(plan.wish, variant),
-            self._usable[variant.release] if variant.release else plan.release,
-            {**plan.search_params, **variant.search_params, **candidates},
-            {**plan.variants, experiment.name: variant.name},
+            _varied_options(assignment.options, variant),
+            self._usable[variant.release] if variant.release else assignment.release,
+            {**assignment.search_params, **variant.search_params, **candidates},
+            {**assignment.variants, experiment.name: variant.name},
         )
 
 
-def _wished(wish: SearchOptions, variant: Variant) -> SearchOptions:
+def _varied_options(options: SearchOptions, variant: Variant) -> SearchOptions:
     """Apply a variant's ranking policy to what a caller wants."""
     if variant.keep_near_duplicates:
-        wish = replace(wish, near_duplicates=NearDuplicates.KEEP)
+        options = replace(options, near_duplicates=NearDuplicates.KEEP)
     if variant.near_duplicate_distance is not None:
-        wish = replace(wish, near_duplicate_distance=variant.near_duplicate_distance)
+        options = replace(options, near_duplicate_distance=variant.near_duplicate_distance)
     if variant.min_side is not None:
-        wish = replace(wish, where=replace(wish.where, min_side=max(wish.where.min_side, variant.min_side)))
-    return wish
+        options = replace(options, where=replace(options.where, min_side=max(options.where.min_side, variant.min_side)))
+    return options

@@ -78,7 +78,7 @@ class ImageSearch:
         self.watch_recall: Callable[[Release, NDArray[np.float32], Filter, Candidates], None] | None = None
         """Is shown every query with what was found first; must return at once."""
 
-    async def by_picture(self, data: bytes, box: Box | None, wish: SearchOptions) -> SearchAnswer:
+    async def by_picture(self, data: bytes, box: Box | None, options: SearchOptions) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
 
         Raises what ``images.decode`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
@@ -89,46 +89,48 @@ class ImageSearch:
                 decoded = await self._decoder.decode(data, box)
             async with self._deadline():
                 query_id = await self._query_id()
-                plan = await self._experiments.plan(wish, query_id)
-                key = wish.sticky_key(decoded.pixels.tobytes())
-                return await self._answered(key, plan, partial(self._by_pixels, query_id, decoded, plan, watch))
+                assignment = await self._experiments.assignment(options, query_id)
+                key = options.sticky_key(decoded.pixels.tobytes())
+                return await self._answered(
+                    key, assignment, partial(self._by_pixels, query_id, decoded, assignment, watch)
+                )
 
     async def _by_pixels(
-        self, query_id: int, decoded: Decoded, plan: ExperimentAssignment, begun: StageTimer, release: Release
+        self, query_id: int, decoded: Decoded, assignment: ExperimentAssignment, begun: StageTimer, release: Release
     ) -> SearchAnswer:
         watch = StageTimer(begun.begin, dict(begun.stages))  # a second release may be asked
         async with watch.stage("embed"):
             embedding = await self._embed(decoded, release)
-        return await self._answer(query_id, embedding, release, plan, watch)
+        return await self._answer(query_id, embedding, release, assignment, watch)
 
-    async def by_image(self, image: Image, wish: SearchOptions) -> SearchAnswer:
+    async def by_image(self, image: Image, options: SearchOptions) -> SearchAnswer:
         """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         with self.admission.slot():
             async with self._deadline():
-                plan = await self._experiments.plan(wish, image.id)
-                key = wish.sticky_key(str(image.id).encode())
-                return await self._answered(key, plan, partial(self._by_row, image, plan))
+                assignment = await self._experiments.assignment(options, image.id)
+                key = options.sticky_key(str(image.id).encode())
+                return await self._answered(key, assignment, partial(self._by_row, image, assignment))
 
-    async def _by_row(self, image: Image, plan: ExperimentAssignment, release: Release) -> SearchAnswer:
+    async def _by_row(self, image: Image, assignment: ExperimentAssignment, release: Release) -> SearchAnswer:
         watch = StageTimer()
         async with watch.stage("embed"):
             stored = await self._vectors.fetch(release.collection, [image.id])
             if image.id not in stored:  # indexed, but not by this release
                 data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
                 stored[image.id] = await self._embed(await self._decoder.decode(data), release)
-        return await self._answer(image.id, stored[image.id], release, plan, watch)
+        return await self._answer(image.id, stored[image.id], release, assignment, watch)
 
     async def _answered(
-        self, key: bytes, plan: ExperimentAssignment, ask: Callable[[Release], Awaitable[SearchAnswer]]
+        self, key: bytes, assignment: ExperimentAssignment, ask: Callable[[Release], Awaitable[SearchAnswer]]
     ) -> SearchAnswer:
         """Answer by the release that an experiment chooses, else by the one that the router names.
 
         On failure or timeout of a canary, fall back to the live release.
         """
-        if plan.release is not None:
-            return await ask(plan.release)
+        if assignment.release is not None:
+            return await ask(assignment.release)
         route = await self._release_router.route(key)
         if route.fallback is not None:
             try:
@@ -145,11 +147,13 @@ class ImageSearch:
         self._shadow.offer(answer, ask)
         return answer
 
-    async def by_embedding(self, embedding: NDArray[np.float32], release: Release, wish: SearchOptions) -> list[Result]:
+    async def by_embedding(
+        self, embedding: NDArray[np.float32], release: Release, options: SearchOptions
+    ) -> list[Result]:
         """Search with float32 [256] of unit length that this release's encoder made."""
         with self.admission.slot():
             async with self._deadline():
-                return await self._best(embedding, release, wish, StageTimer())
+                return await self._best(embedding, release, options, StageTimer())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture as float32 [256], by the live release."""
@@ -187,33 +191,33 @@ class ImageSearch:
         query_id: int,
         embedding: NDArray[np.float32],
         release: Release,
-        plan: ExperimentAssignment,
+        assignment: ExperimentAssignment,
         watch: StageTimer,
     ) -> SearchAnswer:
-        results = await self._best(embedding, plan.on(release), plan.wish, watch)
+        results = await self._best(embedding, assignment.on(release), assignment.options, watch)
         return SearchAnswer(
-            query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, plan.variants
+            query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, assignment.variants
         )
 
     async def _best(
-        self, embedding: NDArray[np.float32], release: Release, wish: SearchOptions, watch: StageTimer
+        self, embedding: NDArray[np.float32], release: Release, options: SearchOptions, watch: StageTimer
     ) -> list[Result]:
         """Fetch candidates until k results are there or the collection has no more."""
-        count = max(release.search_params.get("candidates", CANDIDATES), 4 * wish.k)
-        if wish.consistency is Consistency.STRONG:
+        count = max(release.search_params.get("candidates", CANDIDATES), 4 * options.k)
+        if options.consistency is Consistency.STRONG:
             async with watch.stage("ann"):
                 await self._vectors.settle(release.collection)
         asked = count
         while True:
             async with watch.stage("ann"):
-                found = await self._nearest(embedding, count, release, wish.where)
+                found = await self._nearest(embedding, count, release, options.where)
                 watch.rescore_ms += found.rescore_ms
                 tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
             if self.watch_recall is not None and count == asked:
-                self.watch_recall(release, embedding, wish.where, found)
+                self.watch_recall(release, embedding, options.where, found)
             async with watch.stage("rank"):
-                results = await self._results(found, wish)
-            if len(results) >= wish.k or found.exhausted or count >= MAX_CANDIDATES:
+                results = await self._results(found, options)
+            if len(results) >= options.k or found.exhausted or count >= MAX_CANDIDATES:
                 return results
             count = min(MORE * count, MAX_CANDIDATES)
 
@@ -223,7 +227,7 @@ class ImageSearch:
         except NotFound as error:  # of the collection: nothing that the caller asked for
             raise Unavailable(f"Release {release.name}", str(error)) from None
 
-    async def _results(self, found: Candidates, wish: SearchOptions) -> list[Result]:
+    async def _results(self, found: Candidates, options: SearchOptions) -> list[Result]:
         """Rank candidates and join them with their rows.
 
         It is ranked first and asked for marked pairs and rows then, together: nearly always that is one round trip.
@@ -232,10 +236,12 @@ class ImageSearch:
         """
         rows: dict[int, ImageSummary] = {}
         pairs: set[tuple[int, int]] = set()
-        gone = set() if wish.left_out is None else {wish.left_out}
-        unasked = found.ids.tolist() if wish.near_duplicates is NearDuplicates.COLLAPSE else []
+        gone = set() if options.left_out is None else {options.left_out}
+        unasked = found.ids.tolist() if options.near_duplicates is NearDuplicates.COLLAPSE else []
         while True:
-            ranked = rank(without(found, gone), wish.near_duplicates, wish.k, pairs, wish.near_duplicate_distance)
+            ranked = rank(
+                without(found, gone), options.near_duplicates, options.k, pairs, options.near_duplicate_distance
+            )
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if unknown:
                 marked, images = await self._catalog.pairs_and_shown(unasked, sorted(unknown))

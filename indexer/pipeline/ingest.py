@@ -152,7 +152,7 @@ class Ingest:
         etag = event.etag
         try:
             data, etag = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
-            image = image or await self._promise(event.uri, key)
+            image = image or await self._register(event.uri, key)
             content_hash = hashlib.sha256(data).digest()
             if image.status is Status.INDEXED and image.content_hash == content_hash:
                 if image.etag != etag:
@@ -163,9 +163,9 @@ class Ingest:
         except NotFound as error:
             return await self._missing(event, image, releases, str(error))
         except InvalidInput as error:
-            return await self._reject(image or await self._promise(event.uri, key), releases, str(error), etag)
+            return await self._reject(image or await self._register(event.uri, key), releases, str(error), etag)
 
-    async def _promise(self, uri: str, key: str) -> Image:
+    async def _register(self, uri: str, key: str) -> Image:
         """Register an object that was put into the bucket directly; its top folder is its source."""
         folder, _, _ = key.rpartition("/")
         return await self._catalog.register(NewImage(uri, source=folder.split("/")[0]))

@@ -52,19 +52,19 @@ class InteractionWriter:
     async def _write(self, entries: list[QueuedInteraction]) -> None:
         """Write entries, then remove them from the queue; after a crash in between, the second write has no effect."""
         for entry in entries:
-            if entry.told is None:
-                await self._bury(entry, "it has no form that is known")
-        known = [entry for entry in entries if entry.told is not None]
+            if entry.interaction is None:
+                await self._dead_letter(entry, "it has no form that is known")
+        known = [entry for entry in entries if entry.interaction is not None]
         try:
             written = await self._interaction_repository.write(
-                [entry.told for entry in known if entry.told is not None]
+                [entry.interaction for entry in known if entry.interaction is not None]
             )
         except InvalidInput as error:
             if len(known) > 1:  # one entry makes the batch fail
                 for entry in known:
                     await self._write([entry])
                 return
-            await self._bury(known[0], str(error))
+            await self._dead_letter(known[0], str(error))
             return
         INTERACTIONS.labels("entry", "written").inc(written.new - written.unfounded)
         INTERACTIONS.labels("click", "unfounded").inc(written.unfounded)
@@ -72,7 +72,7 @@ class InteractionWriter:
             log.warning("%d clicks were dropped: nobody was ever shown that", written.unfounded)
         await self._interaction_queue.done([entry.entry_id for entry in known])
 
-    async def _bury(self, entry: QueuedInteraction, reason: str) -> None:
+    async def _dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
         INTERACTIONS.labels("entry", "buried").inc()
         log.error("an interaction cannot be written and is put aside: %s", reason)
         await self._interaction_queue.dead_letter(entry, reason)

@@ -137,7 +137,7 @@ class Worker:
     async def _do_batch(self, deliveries: list[Delivery]) -> bool:
         again = [delivery.entry_id for delivery in deliveries if delivery.deliveries > 1]
         try:
-            deliveries = await self._without_killers(deliveries, again)
+            deliveries = await self._dead_letter_poison_messages(deliveries, again)
             releases = await self._releases.written()
             INDEX_BATCH_EVENTS.observe(len(deliveries))
             with index_stage("total"):
@@ -152,14 +152,16 @@ class Worker:
                 await self._events.end_attempt(again)
         return not any(isinstance(outcome, Retry) for outcome in outcomes)
 
-    async def _without_killers(self, deliveries: list[Delivery], again: list[str]) -> list[Delivery]:
+    async def _dead_letter_poison_messages(self, deliveries: list[Delivery], again: list[str]) -> list[Delivery]:
         """Move entries whose attempts ended the process too often to the dead letters; return the others."""
         if not again:
             return deliveries
         begun = await self._events.begin_attempt(again)
         killers = [one for one in deliveries if begun.get(one.entry_id, 0) >= self._max_deliveries - 1]
         for delivery in killers:
-            await self._bury(delivery, f"The indexer ended each of {self._max_deliveries} times that it tried this.")
+            await self._dead_letter(
+                delivery, f"The indexer ended each of {self._max_deliveries} times that it tried this."
+            )
         return [delivery for delivery in deliveries if delivery not in killers]
 
     async def _settle(self, deliveries: list[Delivery], outcomes: list[Outcome], releases: Sequence[Release]) -> None:
@@ -172,7 +174,7 @@ class Worker:
             if isinstance(outcome, Retry):
                 log.warning("%s is left pending: %s", delivery.event.uri, outcome.reason)
             elif isinstance(outcome, Rejected) and outcome.image_id is None:
-                await self._bury(delivery, outcome.reason)  # no row can hold the reason
+                await self._dead_letter(delivery, outcome.reason)  # no row can hold the reason
             else:
                 done.append(delivery.entry_id)
         await self._events.acknowledge(done)
@@ -189,7 +191,7 @@ class Worker:
             return Rejected(outcome.reason)
         return outcome
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
+    async def _dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Move an event to the dead letters: in the catalog first, because the last step removes it from the stream."""
         letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
         await self._catalog.dead_letter(letter)

@@ -34,7 +34,7 @@ async def read(interaction_queue, consumer="one", count=10, stale_after_s=NEVER_
 async def test_what_is_told_arrives_whole_and_in_order(interaction_queue):
     await interaction_queue.append(TOLD)
     first, rest = await read(interaction_queue, count=2), await read(interaction_queue)
-    assert [entry.told for entry in first + rest] == TOLD
+    assert [entry.interaction for entry in first + rest] == TOLD
     assert await read(interaction_queue) == []
 
 
@@ -44,14 +44,14 @@ async def test_what_is_done_is_forgotten_and_the_rest_waits(interaction_queue):
     await interaction_queue.done([])
     await interaction_queue.done([entry.entry_id for entry in entries[:2]])
     assert await interaction_queue.length() == 1
-    assert [entry.told for entry in await read(interaction_queue, "two", stale_after_s=0)] == TOLD[2:]
+    assert [entry.interaction for entry in await read(interaction_queue, "two", stale_after_s=0)] == TOLD[2:]
 
 
 async def test_what_a_dead_reader_held_is_taken_over_before_anything_new(interaction_queue):
     await interaction_queue.append(TOLD[:1])
     await read(interaction_queue, "dead")
     await interaction_queue.append(TOLD[1:])
-    assert [entry.told for entry in await read(interaction_queue, "alive", stale_after_s=0)] == TOLD[:1]
+    assert [entry.interaction for entry in await read(interaction_queue, "alive", stale_after_s=0)] == TOLD[:1]
 
 
 async def test_more_than_may_wait_is_refused_and_nothing_of_it_kept(interaction_queue):
@@ -81,7 +81,7 @@ async def test_an_entry_of_unknown_form_is_handed_out_as_such_and_buried_with_it
     await server.xadd(STREAM, {"other": "x"})
     assert await read(interaction_queue) == []  # the group had to be made
     entries = await read(interaction_queue)
-    assert [entry.told for entry in entries] == [None] * 6
+    assert [entry.interaction for entry in entries] == [None] * 6
     await interaction_queue.dead_letter(entries[1], "why")
     ((_, fields),) = await server.xrange(DEAD)
     assert fields == {FIELD: "{", "reason": "why"}

@@ -61,11 +61,11 @@ def rows(server, what="user_id, query_image_id, displayed_image_id, rank, type")
 
 
 async def test_what_is_told_twice_is_written_once(interaction_repository):
-    told = [Search(5, "v1", (3, 2)), Click(5, 3, 1), Click(5, 3, 1)]
+    interactions = [Search(5, "v1", (3, 2)), Click(5, 3, 1), Click(5, 3, 1)]
     assert await interaction_repository.write([]) == WriteResult()
-    assert await interaction_repository.write(told[:2]) == WriteResult(2)
-    assert await interaction_repository.write(told) == WriteResult(1)
-    assert await interaction_repository.write(told) == WriteResult()
+    assert await interaction_repository.write(interactions[:2]) == WriteResult(2)
+    assert await interaction_repository.write(interactions) == WriteResult(1)
+    assert await interaction_repository.write(interactions) == WriteResult()
 
 
 async def test_what_cannot_be_stored_is_refused(interaction_repository):
@@ -122,8 +122,8 @@ async def test_an_unchecked_click_on_what_is_real_is_written(postgres, server):
 
 @pytest.mark.stack
 async def test_writers_beside_each_other_write_once(postgres, server):
-    told = [Search(number, "v1", tuple(range(1, 51))) for number in range(1, 41)]
-    done = await asyncio.gather(*(postgres.write(told) for _ in range(4)))
+    interactions = [Search(number, "v1", tuple(range(1, 51))) for number in range(1, 41)]
+    done = await asyncio.gather(*(postgres.write(interactions) for _ in range(4)))
     assert sum(one.new for one in done) == 40
     assert len(rows(server)) == 2000
 

@@ -28,20 +28,20 @@ class FakeInteractionQueue:
         self._number = 0
 
     @property
-    def told(self) -> list[Interaction]:
+    def interactions(self) -> list[Interaction]:
         """Return the queued interactions, in order."""
-        return [told for text in self.entries.values() if (told := from_text(text))]
+        return [one for text in self.entries.values() if (one := from_text(text))]
 
     def _up(self) -> None:
         if self.down:
             self.refused += 1
             raise Unavailable("Valkey")
 
-    async def append(self, told: Sequence[Interaction]) -> None:
+    async def append(self, interactions: Sequence[Interaction]) -> None:
         self._up()
         if len(self.entries) >= self._limit:
             raise Overloaded("Too many interactions wait to be written already.")
-        for one in told:
+        for one in interactions:
             self._number += 1
             self.entries[f"{self._number}-0"] = to_text(one)
 

@@ -21,7 +21,7 @@ class FakeInteractions:
     def __init__(self) -> None:
         self.down = False
         self.refused = 0
-        self.told: dict[str, Interaction] = {}
+        self.interactions: dict[str, Interaction] = {}
         self.real: set[int] = set()
         """Ids of queries and images that unchecked clicks may refer to."""
         self.kept_days = 0
@@ -31,28 +31,28 @@ class FakeInteractions:
             self.refused += 1
             raise Unavailable("Postgres")
 
-    async def write(self, told: Sequence[Interaction]) -> WriteResult:
+    async def write(self, interactions: Sequence[Interaction]) -> WriteResult:
         self._up()
-        if any(one.query_image_id > MAX_ID for one in told):
+        if any(one.query_image_id > MAX_ID for one in interactions):
             raise InvalidInput("Postgres cannot store a value.")
         written = WriteResult()
-        for one in told:
-            if one.id in self.told:
+        for one in interactions:
+            if one.id in self.interactions:
                 continue
-            self.told[one.id] = one
+            self.interactions[one.id] = one
             unfounded = (
                 isinstance(one, Click)
                 and not one.checked
                 and not {one.query_image_id, one.displayed_image_id} <= self.real
             )
             if unfounded:
-                del self.told[one.id]
+                del self.interactions[one.id]
             written += WriteResult(1, int(unfounded))
         return written
 
     @property
     def searches(self) -> list[Search]:
-        return [one for one in self.told.values() if isinstance(one, Search)]
+        return [one for one in self.interactions.values() if isinstance(one, Search)]
 
     async def query(self, query_image_id: int) -> StoredQuery | None:
         self._up()

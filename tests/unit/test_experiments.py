@@ -147,7 +147,7 @@ async def test_an_answer_tells_its_variant_and_what_is_written_down_has_it(servi
         assert answer["experiments"] == {"one": variant}
         assert (await serving.client.get(f"/images/1/similar?user_id={user}")).json()["experiments"] == {"one": variant}
     await serving.gateway.drain()
-    assert [told.variants.get("one") for told in serving.interaction_queue.told] == [None, "a", "a", "b", "b"]
+    assert [one.variants.get("one") for one in serving.interaction_queue.interactions] == [None, "a", "a", "b", "b"]
     assert 'variant="one:b"' in (await serving.client.get("/metrics")).text
 
 

@@ -48,7 +48,7 @@ async def searched(serving, headers=None, **fields):
     answer = (await serving.client.post("/search", files=files, data=fields, headers=headers)).json()
     await serving.gateway.drain()
     await serving.interaction_repository.write(
-        [entry.told for entry in await serving.interaction_queue.read("tests", 100, 0, 0)]
+        [entry.interaction for entry in await serving.interaction_queue.read("tests", 100, 0, 0)]
     )
     return answer["query_image_id"]
 

@@ -198,7 +198,7 @@ async def test_impressions_and_the_query_are_written_after_the_answer(serving):
     answer = (await serving.search(jpeg(1), user_id="7", bbox="0,0,300,200")).json()
     await serving.gateway.drain()
     query = answer["query_image_id"]
-    (told,) = serving.interaction_queue.told
+    (told,) = serving.interaction_queue.interactions
     assert list(enumerate(told.shown, 1)) == [(hit["rank"], hit["id"]) for hit in answer["results"]]
     assert (told.query_image_id, told.user) == (query, hashed_user(KEY, 7))
     assert (told.release, told.picture, told.box) == (RELEASE.name, True, "0,0,300,200")
@@ -211,7 +211,7 @@ async def test_query_pictures_are_not_kept_where_that_is_switched_off():
         await serving.search(jpeg(1))
         await serving.gateway.drain()
         assert not serving.object_store.objects
-        assert [(told.picture, told.blob_key) for told in serving.interaction_queue.told] == [(True, "")]
+        assert [(told.picture, told.blob_key) for told in serving.interaction_queue.interactions] == [(True, "")]
 
 
 async def clicked(serving, **changes):
@@ -224,7 +224,7 @@ async def clicked(serving, **changes):
 async def test_a_click_is_written_down(serving):
     answer = await clicked(serving)
     assert (answer.status_code, answer.content) == (204, b"")
-    search, click = serving.interaction_queue.told
+    search, click = serving.interaction_queue.interactions
     assert (click.query_image_id, click.user, click.checked) == (search.query_image_id, hashed_user(KEY, 7), True)
 
 

@@ -42,8 +42,11 @@ def test_a_user_has_one_pseudonym_that_fits_and_that_only_the_key_tells():
 
 
 def test_what_is_written_down_is_read_as_it_was():
-    for told in (Search(9, "v1", (3, 2), 4, True, "1,2,3,4", "queries/9", {"x": "é"}), Click(9, 3, 1, None, False)):
-        assert from_text(to_text(told)) == told
+    for interactions in (
+        Search(9, "v1", (3, 2), 4, True, "1,2,3,4", "queries/9", {"x": "é"}),
+        Click(9, 3, 1, None, False),
+    ):
+        assert from_text(to_text(interactions)) == interactions
 
 
 async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
@@ -58,8 +61,8 @@ async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
     assert not interaction_queue.entries
     interaction_queue.down = False
     await interaction_recorder.clicked(Click(4, 1, 1))
-    assert [type(told) for told in interaction_queue.told] == [Search] * 5 + [Click]
-    assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2, 3, 4, 4]
+    assert [type(one) for one in interaction_queue.interactions] == [Search] * 5 + [Click]
+    assert [one.query_image_id for one in interaction_queue.interactions] == [0, 1, 2, 3, 4, 4]
     await interaction_recorder.close()
 
 
@@ -69,7 +72,7 @@ async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
     interaction_recorder = InteractionRecorder(interaction_queue)
     begun, hanging = asyncio.Event(), asyncio.Event()
 
-    async def hang(told):
+    async def hang(interactions):
         begun.set()
         await hanging.wait()
 
@@ -92,7 +95,7 @@ async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
     await eventually(lambda: interaction_queue.refused)
     interaction_queue.down = False
     await eventually(lambda: "2 searches are lost" in caplog.text)
-    assert [told.query_image_id for told in interaction_queue.told] == [0, 1, 2]
+    assert [one.query_image_id for one in interaction_queue.interactions] == [0, 1, 2]
     await interaction_recorder.close()
 
 
@@ -115,7 +118,7 @@ async def test_a_search_is_answered_while_the_spool_is_away_and_a_click_says_so(
         assert_problem(await serving.client.post("/click", json=body), 503)
         serving.interaction_queue.down = False
         assert (await serving.client.post("/click", json=body)).status_code == 204
-        assert [type(told) for told in serving.interaction_queue.told] == [Search, Click]
+        assert [type(one) for one in serving.interaction_queue.interactions] == [Search, Click]
 
 
 async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
@@ -123,7 +126,7 @@ async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
         serving.catalog.down = True
         body = {"user_id": 7, "query_image_id": 12, "displayed_image_id": 13, "rank": 1}
         assert (await serving.client.post("/click", json=body)).status_code == 204
-        (click,) = serving.interaction_queue.told
+        (click,) = serving.interaction_queue.interactions
         assert (click.checked, click.user) == (False, hashed_user(KEY, 7))
 
 
@@ -131,7 +134,7 @@ async def test_no_user_is_kept_where_there_is_no_key():
     async with Serving(user_id_key="") as serving:
         await serving.search(jpeg(1), user_id="7")
         await serving.gateway.drain()
-        assert [told.user for told in serving.interaction_queue.told] == [None]
+        assert [one.user for one in serving.interaction_queue.interactions] == [None]
 
 
 async def test_the_spool_is_in_the_metrics():
@@ -166,7 +169,7 @@ async def test_what_is_spooled_is_written_and_taken_off():
     async with Writing() as at:
         await at.interaction_queue.append([search(1), Click(1, 2, 1)])
         await eventually(lambda: not at.interaction_queue.entries)
-        assert len(at.interaction_repository.told) == 2
+        assert len(at.interaction_repository.interactions) == 2
 
 
 async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back():
@@ -194,7 +197,7 @@ async def test_what_is_written_but_not_taken_off_is_not_written_again():
         at.interaction_queue.done = unlucky
         await at.interaction_queue.append([search(1)])
         await eventually(lambda: not at.interaction_queue.entries)
-        assert len(at.interaction_repository.told) == 1
+        assert len(at.interaction_repository.interactions) == 1
 
 
 async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
@@ -212,7 +215,7 @@ async def test_a_click_on_what_never_was_is_dropped_and_said(caplog):
         at.interaction_repository.real = {1, 2}
         await at.interaction_queue.append([Click(1, 2, 1, checked=False), Click(1, 3, 1, checked=False)])
         await eventually(lambda: not at.interaction_queue.entries)
-        assert len(at.interaction_repository.told) == 1
+        assert len(at.interaction_repository.interactions) == 1
     assert "1 clicks were dropped" in caplog.text
 
 

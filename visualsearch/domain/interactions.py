@@ -73,11 +73,11 @@ class StoredQuery:
 
 @dataclass(frozen=True, slots=True)
 class QueuedInteraction:
-    """An entry of the interaction queue. ``told`` is None if ``text`` cannot be parsed."""
+    """An entry of the interaction queue. ``interaction`` is None if ``text`` cannot be parsed."""
 
     entry_id: str
     text: str
-    told: Interaction | None
+    interaction: Interaction | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,11 @@ def hashed_user(key: str, user_id: int | None) -> int | None:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def to_text(told: Interaction) -> str:
+def to_text(interaction: Interaction) -> str:
     """Serialize an interaction as JSON that ``from_text`` reads."""
-    return json.dumps({"kind": type(told).__name__.lower(), **asdict(told), "at": told.at.isoformat()})
+    return json.dumps(
+        {"kind": type(interaction).__name__.lower(), **asdict(interaction), "at": interaction.at.isoformat()}
+    )
 
 
 def from_text(text: str) -> Interaction | None:

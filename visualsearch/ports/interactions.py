@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class InteractionQueue(Protocol):
     """Interactions that are waiting to be written to the catalog."""
 
-    async def append(self, told: Sequence[Interaction]) -> None:
+    async def append(self, interactions: Sequence[Interaction]) -> None:
         """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.
 
         Raises ``Overloaded`` if the queue is full.
@@ -52,7 +52,7 @@ class InteractionQueue(Protocol):
 class InteractionRepository(Protocol):
     """Interactions and queries. Each is written once and kept for a limited time."""
 
-    async def write(self, told: Sequence[Interaction]) -> WriteResult:
+    async def write(self, interactions: Sequence[Interaction]) -> WriteResult:
         """Write entries that are not written yet, searches before clicks; each entry is written wholly or not at all.
 
         An unchecked click is dropped if its query or image never existed. Raises ``InvalidInput`` if a value cannot be

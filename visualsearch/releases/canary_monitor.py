@@ -117,7 +117,7 @@ class CanaryMonitor:
             self._counts.since(window_s), self._recall_repository.since(window_s), self._clicks(window_s)
         )
         return {
-            name: _seen(counts.get(name), recalls.get(name, Recall()), clicks.get(name, (0, 0)))
+            name: _release_stats(counts.get(name), recalls.get(name, Recall()), clicks.get(name, (0, 0)))
             for name in counts.keys() | recalls.keys() | clicks.keys()
         }
 
@@ -142,17 +142,17 @@ class CanaryMonitor:
             "share": one.canary.share,
             "step": one.canary.step,
             "steps": list(one.canary.steps),
-            "seen": {name: _told(what) for name, what in sorted(seen.items())},
+            "seen": {name: _as_dict(what) for name, what in sorted(seen.items())},
         }
 
 
-def _seen(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> ReleaseStats:
+def _release_stats(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> ReleaseStats:
     counted: Mapping[str, int] = counters or {}
     slots = {int(name.removeprefix(SLOT)): number for name, number in counted.items() if name.startswith(SLOT)}
     return ReleaseStats(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
 
 
-def _told(seen: ReleaseStats) -> dict[str, Any]:
+def _as_dict(seen: ReleaseStats) -> dict[str, Any]:
     plain = asdict(seen)
     wanted = {name: plain[name] for name in ("requests", "errors", "searches", "clicked")}
     return wanted | {"p95_ms": seen.p95_ms, "recall": seen.recall.value, "recall_queries": seen.recall.queries}

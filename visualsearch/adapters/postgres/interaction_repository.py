@@ -68,14 +68,14 @@ class PostgresInteractions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def write(self, told: Sequence[Interaction]) -> WriteResult:
+    async def write(self, interactions: Sequence[Interaction]) -> WriteResult:
         """Write entries that are not written yet, searches before clicks; each entry is written wholly or not at all.
 
         An unchecked click is dropped if its query or image never existed. Raises ``InvalidInput`` if Postgres cannot
         store a value.
         """
-        searches = [one for one in told if isinstance(one, Search)]
-        clicks = [one for one in told if isinstance(one, Click)]
+        searches = [one for one in interactions if isinstance(one, Search)]
+        clicks = [one for one in interactions if isinstance(one, Click)]
         written = WriteResult()
         for statement, some in ((SEARCHES, searches), (CLICKS, clicks)):
             if some:

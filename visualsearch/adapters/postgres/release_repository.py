@@ -84,7 +84,7 @@ class PostgresReleaseTransaction:
     async def records(self) -> list[ReleaseRecord]:
         """Return every release, newest first."""
         rows = await self._connection.execute("SELECT * FROM releases ORDER BY since DESC, name")
-        return [_standing(row) for row in await rows.fetchall()]
+        return [_record(row) for row in await rows.fetchall()]
 
     async def switches(self) -> list[Transition]:
         """Return the transitions that made a release live, oldest first."""
@@ -128,7 +128,7 @@ def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
     )
 
 
-def _standing(row: Row) -> ReleaseRecord:
+def _record(row: Row) -> ReleaseRecord:
     names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
     return ReleaseRecord(
         Release(**{name: row[name] for name in names}),

@@ -131,15 +131,15 @@ class ValkeyEventStream(ValkeyClient):
     async def requeue(self, entry_ids: Sequence[str]) -> int:
         """Put dead letters back on the stream (all if no id is given); return how many."""
         if entry_ids:
-            return await self._revive([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
+            return await self._requeue([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
         revived = 0
         # Stop at the newest of now, so that letters that fail again meanwhile are not requeued.
         newest = await self.dead_letters(1)
-        while newest and (now := await self._revive([("-", newest[0].entry_id)])):
+        while newest and (now := await self._requeue([("-", newest[0].entry_id)])):
             revived += now
         return revived
 
-    async def _revive(self, spans: Sequence[tuple[str, str]]) -> int:
+    async def _requeue(self, spans: Sequence[tuple[str, str]]) -> int:
         """Requeue the dead letters in these ranges of ids, up to a page of each; return how many."""
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for first, last in spans:

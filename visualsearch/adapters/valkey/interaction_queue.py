@@ -36,7 +36,7 @@ class ValkeyInteractionQueue(ValkeyClient):
         self._limit = limit
         self._length = 0
 
-    async def append(self, told: Sequence[Interaction]) -> None:
+    async def append(self, interactions: Sequence[Interaction]) -> None:
         """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.
 
         Raises ``Overloaded`` if the queue is full.
@@ -46,7 +46,7 @@ class ValkeyInteractionQueue(ValkeyClient):
         if self._length >= self._limit:
             raise Overloaded(f"{self._length} interactions wait to be written already. Try again shortly.")
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
-            for one in told:
+            for one in interactions:
                 pipe.xadd(STREAM, {FIELD: to_text(one)})
             pipe.xlen(STREAM)
             self._length = (await pipe.execute())[-1]
@@ -60,7 +60,7 @@ class ValkeyInteractionQueue(ValkeyClient):
             async with self._deadline():
                 stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
             if stale[1]:
-                return [_spooled(entry_id, fields) for entry_id, fields in stale[1]]
+                return [_queued_interaction(entry_id, fields) for entry_id, fields in stale[1]]
             async with self._deadline(block_s):
                 fresh = await self._redis.xreadgroup(
                     GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
@@ -68,7 +68,7 @@ class ValkeyInteractionQueue(ValkeyClient):
         except GroupGone:
             await self._make_group(STREAM, GROUP)
             return []
-        return [_spooled(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
+        return [_queued_interaction(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
 
     async def done(self, entry_ids: Sequence[str]) -> None:
         """Remove entries that are written."""
@@ -103,6 +103,6 @@ class ValkeyInteractionQueue(ValkeyClient):
             return
 
 
-def _spooled(entry_id: str, fields: dict[str, str] | None) -> QueuedInteraction:
+def _queued_interaction(entry_id: str, fields: dict[str, str] | None) -> QueuedInteraction:
     text = (fields or {}).get(FIELD, "")
     return QueuedInteraction(entry_id, text, from_text(text))

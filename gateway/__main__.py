@@ -19,7 +19,8 @@ def main() -> None:
     for left in folder.iterdir():
         left.unlink()
     # Only now: metrics look for the folder while they are imported.
-    from gateway.main import create_app, with_servers
+    from gateway.api.app import create_app
+    from gateway.main import with_servers
     from gateway.process.workers import Workers
 
     Workers(settings, folder, lambda group: create_app(with_servers(settings, group))).run()

@@ -12,11 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
-from fastapi_offline import FastAPIOffline
 
-from gateway.api import duplicate_exclusions, experiments, explain, operations, problem_details, releases, routes
-from gateway.api.middleware import BodyLimit, RequestId, Shed
 from gateway.authentication import AccessControl
 from gateway.explanation.explainer import Explainer
 from gateway.grpc.server import serve
@@ -54,33 +50,6 @@ CANARY_SHARE = 0.5
 """Of the time that a search has, a canary may take so much before the live release is asked."""
 YOUNG = 10_000
 """Objects that come to be before garbage is looked for: a search makes and drops thousands, in no cycles."""
-DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
-
-
-def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
-    """Build the app; ``app.state.gateway`` must be set before the first request (the lifespan does)."""
-    # /docs by files of ours: a guarded network need not reach a CDN, and no foreign script sees a key.
-    app = FastAPIOffline(
-        redoc_url=None,
-        static_url="/static/docs",
-        favicon_url="/static/icon.svg",
-        title="visual-search",
-        version="1",
-        description=DESCRIPTION,
-        lifespan=lifespan,
-    )
-    problem_details.install(app)
-    app.include_router(routes.router)
-    app.include_router(operations.router)
-    app.include_router(experiments.router)
-    app.include_router(duplicate_exclusions.router)
-    app.include_router(explain.router)
-    app.include_router(releases.router)
-    app.mount("/static", StaticFiles(directory=routes.WEB), name="static")
-    app.add_middleware(BodyLimit)
-    app.add_middleware(Shed)
-    app.add_middleware(RequestId)
-    return app
 
 
 def build(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from gateway.main import create_app
+from gateway.api.app import create_app
 
 
 def document() -> str:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from gateway.main import build, create_app
+from gateway.api.app import create_app
+from gateway.main import build
 from gateway.process.worker_group import WorkerGroup
 from tests.integration.test_failures import wait_until_ready
 from tests.integration.test_rest import indexed, jpeg, search

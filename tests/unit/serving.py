@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from gateway.main import build, create_app
+from gateway.api.app import create_app
+from gateway.main import build
 from tests.clock import Clock
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder

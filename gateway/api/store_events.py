@@ -1,15 +1,14 @@
-"""What operators and object stores call: notices of the store, and dead letters."""
+"""Webhooks of object stores: what happened in the bucket."""
 
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.dependencies import gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.s3_notifications import read_notice
 from gateway.caller import Role
@@ -63,34 +62,3 @@ async def store_events(request: Request) -> schemas.NoticeAnswer:
     NOTICES.labels("refused").inc(len(notice.refused))
     refused = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in notice.refused]
     return schemas.NoticeAnswer(accepted=len(notice.events), refused=refused)
-
-
-@router.get("/dead-letters", summary="Events that were given up on", responses=failures(401, 403, 422, 429, 503))
-async def dead_letters(
-    request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[schemas.DeadLetter]:
-    """List dead letters, the newest first, each with its reason."""
-    letters = await gateway_of(request).events.dead_letters(limit)
-    return [
-        schemas.DeadLetter(
-            entry=letter.entry_id,
-            kind=letter.event.kind,
-            uri=letter.event.uri,
-            reason=letter.reason,
-            deliveries=letter.deliveries,
-            died_at=letter.died_at,
-        )
-        for letter in letters
-    ]
-
-
-@router.post(
-    "/dead-letters/retry",
-    summary="Put dead letters back on the stream",
-    responses=failures(401, 403, 422, 429, 503),
-)
-async def retry_dead_letters(
-    request: Request, _caller: AdminCaller, wanted: Annotated[schemas.Retry, Body()]
-) -> dict[str, Any]:
-    """Put the named dead letters back on the stream, or all of them; answer how many."""
-    return {"retried": await gateway_of(request).events.requeue(wanted.entries)}

@@ -1,0 +1,62 @@
+"""The FastAPI application: its routers, middleware, documentation and static files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+
+from gateway.api import (
+    clicks,
+    dead_letters,
+    duplicate_exclusions,
+    experiments,
+    explain,
+    health,
+    images,
+    page,
+    problem_details,
+    releases,
+    search,
+    store_events,
+)
+from gateway.api.middleware import BodyLimit, RequestId, Shed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
+
+
+def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """Build the app; ``app.state.gateway`` must be set before the first request (the lifespan does)."""
+    # /docs by files of ours: a guarded network need not reach a CDN, and no foreign script sees a key.
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url="/static/docs",
+        favicon_url="/static/icon.svg",
+        title="visual-search",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+    )
+    problem_details.install(app)
+    app.include_router(search.router)
+    app.include_router(images.router)
+    app.include_router(clicks.router)
+    app.include_router(health.router)
+    app.include_router(page.router)
+    app.include_router(store_events.router)
+    app.include_router(dead_letters.router)
+    app.include_router(experiments.router)
+    app.include_router(duplicate_exclusions.router)
+    app.include_router(explain.router)
+    app.include_router(releases.router)
+    app.mount("/static", StaticFiles(directory=page.WEB), name="static")
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Shed)
+    app.add_middleware(RequestId)
+    return app

@@ -1,0 +1,44 @@
+"""Dead letters over REST: list them, and put them back on the stream."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request
+
+from gateway.api import schemas
+from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.problem_details import failures
+
+router = APIRouter()
+
+
+@router.get("/dead-letters", summary="Events that were given up on", responses=failures(401, 403, 422, 429, 503))
+async def dead_letters(
+    request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[schemas.DeadLetter]:
+    """List dead letters, the newest first, each with its reason."""
+    letters = await gateway_of(request).events.dead_letters(limit)
+    return [
+        schemas.DeadLetter(
+            entry=letter.entry_id,
+            kind=letter.event.kind,
+            uri=letter.event.uri,
+            reason=letter.reason,
+            deliveries=letter.deliveries,
+            died_at=letter.died_at,
+        )
+        for letter in letters
+    ]
+
+
+@router.post(
+    "/dead-letters/retry",
+    summary="Put dead letters back on the stream",
+    responses=failures(401, 403, 422, 429, 503),
+)
+async def retry_dead_letters(
+    request: Request, _caller: AdminCaller, wanted: Annotated[schemas.Retry, Body()]
+) -> dict[str, Any]:
+    """Put the named dead letters back on the stream, or all of them; answer how many."""
+    return {"retried": await gateway_of(request).events.requeue(wanted.entries)}

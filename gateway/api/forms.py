@@ -1,0 +1,39 @@
+"""Multipart forms: one value a field, and the bytes of a picture."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, File, Request, UploadFile
+
+from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidInput
+from visualsearch.domain.images import MAX_UPLOAD_BYTES
+
+NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
+"""Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
+
+Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
+
+
+async def plain_form(request: Request) -> None:
+    """Refuse a form that gives a field twice, or empty where that means nothing."""
+    form = await request.form()
+    for name in form:
+        values = form.getlist(name)
+        if len(values) > 1:
+            raise InvalidInput(f"The form has {len(values)} fields named '{name[:40]}': send one.")
+        if name in NEVER_EMPTY and values == [""]:
+            raise InvalidInput(f"The field '{name}' is empty: give it a value, or leave it out.")
+
+
+PlainForm = Depends(plain_form)
+
+
+async def picture_bytes(image: UploadFile) -> bytes:
+    """Read an uploaded picture; raises ``BrokenImage`` for an empty one and ``ImageTooLarge`` above the limit."""
+    data = await image.read()
+    if not data:
+        raise BrokenImage("The picture is empty. Send the bytes of a JPEG, PNG or WebP file as 'image'.")
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise ImageTooLarge(f"The picture has {len(data)} bytes; {MAX_UPLOAD_BYTES} (20 MB) are the limit.")
+    return data

@@ -1,0 +1,57 @@
+"""Liveness, readiness, counts and metrics over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from gateway.api import schemas
+from gateway.api.dependencies import Reader, gateway_of
+from gateway.api.metrics_endpoint import scrape
+from gateway.api.problem_details import Problem, failures
+
+router = APIRouter()
+
+
+@router.get("/health", summary="The process lives")
+async def health() -> schemas.Health:
+    """Answer without asking any server."""
+    return schemas.Health()
+
+
+@router.get(
+    "/ready",
+    summary="Every server behind the gateway works",
+    response_model=schemas.Health,
+    responses=failures(503),
+)
+async def ready(request: Request) -> Response:
+    """Run a tiny inference, a query, a statement, a stream write and an object put."""
+    trouble = await gateway_of(request).not_ready()
+    if trouble:
+        detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
+        return Problem(503, detail, not_ready=sorted(trouble))
+    return JSONResponse({"ok": True})
+
+
+@router.get(
+    "/stats",
+    summary="How much there is, and how far indexing is behind",
+    response_model=schemas.Stats,
+    responses=failures(401, 403, 429),
+)
+async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
+    """Count images by status, the stream's lag, rows per collection; name the live release.
+
+    What cannot be counted now is null, and ``errors`` says why.
+    """
+    return await gateway_of(request).stats()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Expose metrics to Prometheus."""
+    return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,87 @@
+"""Images over REST: upload, status, content, deletion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from gateway.api import schemas
+from gateway.api.dependencies import Reader, Writer, gateway_of
+from gateway.api.forms import Picture, PlainForm, picture_bytes
+from gateway.api.problem_details import failures
+from gateway.api.schemas import ImageId, Text
+from visualsearch.domain.images import Visibility
+
+router = APIRouter()
+MAX_WAIT_S = 30
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait for so many seconds at most while it is pending.")]
+
+
+@router.post(
+    "/images",
+    status_code=202,
+    summary="Index a picture",
+    dependencies=[PlainForm],
+    responses=failures(401, 403, 413, 415, 422, 429, 503),
+)
+async def accept(
+    request: Request,
+    caller: Writer,
+    response: Response,
+    image: Picture,
+    source: Annotated[Text, Form(description="Where it comes from; results can be blocked by it.")] = "upload",
+    visibility: Annotated[Visibility, Form(description="Private pictures are found by their owner alone.")] = (
+        Visibility.PUBLIC
+    ),
+) -> schemas.Accepted:
+    """Accept a picture; it becomes searchable, or is rejected with a reason that GET /images/{id} tells."""
+    accepted = await gateway_of(request).corpus.accept(await picture_bytes(image), source, caller.owner, visibility)
+    response.headers["Location"] = f"/images/{accepted.id}"
+    return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
+
+
+@router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
+async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
+    """Tell an image's size and where it stands: pending, indexed, or rejected with a reason.
+
+    Once it is indexed, the very next search finds it: to read your own upload, ask with `wait_s` and then search.
+    """
+    gateway = gateway_of(request)
+    image = await gateway.corpus.wait_until_settled(image_id, caller, wait_s)
+    return schemas.ImageFacts.model_validate(image)
+
+
+@router.get(
+    "/images/{image_id}/content",
+    summary="The picture itself",
+    response_class=Response,
+    responses=failures(401, 403, 404, 422, 429, 503)
+    | {200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
+)
+async def content(
+    request: Request,
+    caller: Reader,
+    image_id: ImageId,
+    size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
+) -> Response:
+    """Give the file as it was uploaded, or a thumbnail without its metadata."""
+    gateway = gateway_of(request)
+    image = await gateway.corpus.get(image_id, caller)
+    data, kind = await gateway.corpus.content(image, size)
+    headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type=kind, headers=headers)
+
+
+@router.delete(
+    "/images/{image_id}",
+    status_code=204,
+    summary="Delete a picture everywhere",
+    responses=failures(401, 403, 404, 429, 503),
+)
+async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
+    """Remove a picture from search, metadata and object store."""
+    gateway = gateway_of(request)
+    collections = [release.collection for release in await gateway.releases.written()]
+    await gateway.corpus.delete(image_id, caller, collections)
+    return Response(status_code=204)

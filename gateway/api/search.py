@@ -1,0 +1,103 @@
+"""Searches over REST: by an uploaded picture, or by one of the corpus."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from gateway.api import schemas
+from gateway.api.dependencies import Reader, gateway_of
+from gateway.api.forms import Picture, PlainForm, picture_bytes
+from gateway.api.problem_details import failures
+from gateway.api.schemas import MAX_ID, ImageId
+from gateway.search.options import SearchOptions
+from visualsearch.domain.search import DEFAULT_K, MAX_K, Consistency, NearDuplicates, SearchAnswer
+from visualsearch.imaging.preprocessing import parse_box
+
+router = APIRouter()
+CONSISTENCY = (
+    "`bounded` sees every picture that GET /images/{id} calls indexed; `strong` waits until all that the indexers have "
+    "written is seen too."
+)
+Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
+CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many results.")]
+
+
+def _search_answer(answer: SearchAnswer) -> Response:
+    """Write the answer as schemas.SearchAnswer has it, without building its fifty models: they cost more than a hop."""
+    body = {
+        "query_image_id": answer.query_image_id,
+        "results": [
+            {
+                "id": hit.id,
+                "score": hit.score,
+                "uri": hit.uri,
+                "rank": hit.rank,
+                "width": hit.width,
+                "height": hit.height,
+                "near_duplicates": hit.near_duplicates,
+            }
+            for hit in answer.results
+        ],
+        "latency_ms": round(answer.latency_ms, 3),
+        "timings_ms": {stage: round(ms, 3) for stage, ms in answer.timings_ms.items()},
+        "release": answer.release,
+    }
+    if answer.variants:
+        body["experiments"] = dict(answer.variants)
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+@router.post(
+    "/search",
+    summary="Find the most similar pictures",
+    response_model=schemas.SearchAnswer,
+    dependencies=[PlainForm],
+    responses=failures(401, 403, 413, 415, 422, 429, 503),
+)
+async def search(
+    request: Request,
+    caller: Reader,
+    image: Picture,
+    bbox: Annotated[str | None, Form(description="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
+    k: Count = DEFAULT_K,
+    user_id: Annotated[int | None, Form(ge=-MAX_ID, le=MAX_ID, description="Who asks, for evaluation.")] = None,
+    near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
+    consistency: Annotated[Consistency, Form(description=CONSISTENCY)] = Consistency.BOUNDED,
+) -> Response:
+    """Search with a picture, or with what is inside a box of it."""
+    gateway = gateway_of(request)
+    box = parse_box(bbox) if bbox is not None else None
+    data = await picture_bytes(image)
+    options = SearchOptions(k, near_duplicates, gateway.filter_for(caller), user_id=user_id, consistency=consistency)
+    answer = await gateway.search.by_picture(data, box, options)
+    gateway.after_search(answer, user_id, box, data, caller.owner)
+    return _search_answer(answer)
+
+
+@router.get(
+    "/images/{image_id}/similar",
+    summary="Find pictures similar to one of the corpus",
+    response_model=schemas.SearchAnswer,
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
+async def similar(
+    request: Request,
+    caller: Reader,
+    image_id: ImageId,
+    k: CountInQuery = DEFAULT_K,
+    user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,
+    near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
+    consistency: Annotated[Consistency, Query(description=CONSISTENCY)] = Consistency.BOUNDED,
+) -> Response:
+    """Search with a picture that is indexed already; it is itself left out."""
+    gateway = gateway_of(request)
+    image = await gateway.corpus.get(image_id, caller)
+    options = SearchOptions(
+        k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency
+    )
+    answer = await gateway.search.by_image(image, options)
+    gateway.after_search(answer, user_id, None, None)
+    return _search_answer(answer)

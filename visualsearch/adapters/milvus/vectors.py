@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import yaml
 from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
+from typing_extensions import override
 
 from visualsearch.adapters.milvus.rows import (
     SCALARS,
@@ -25,6 +26,7 @@ from visualsearch.adapters.milvus.rows import (
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import EMBEDDING_DIM
 from visualsearch.domain.search import MAX_CANDIDATES, Candidates, Filter, VectorRow
+from visualsearch.ports import Vectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -58,7 +60,7 @@ INDEX_PARAMS = {"nprobe", "ef"}
 """The search parameters of a release that Milvus itself takes."""
 
 
-class MilvusVectors:
+class MilvusVectors(Vectors):
     """Collections of embeddings, one per release. A search sees every row that was settled before it started.
 
     ``config`` is the path of collection.yaml. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
@@ -81,19 +83,16 @@ class MilvusVectors:
         """Number of shards of a collection."""
         return int(self._config["shards"])
 
+    @override
     def search_params(self, profile: str) -> dict[str, int]:
-        """Return the search parameters of a profile. Raises ``ConfigurationError`` for an unknown one."""
         return dict(profile_named(self._config["profiles"], profile)["search"])
 
     def index_params(self, profile: str) -> dict[str, int]:
         """Return the index parameters of a profile, such as nlist; raises what ``search_params`` raises."""
         return dict(profile_named(self._config["profiles"], profile)["index"]["params"])
 
+    @override
     async def create(self, collection: str, profile: str) -> None:
-        """Create and load a collection with an index profile, or finish an interrupted creation.
-
-        No-op if it exists.
-        """
         index = MilvusClient.prepare_index_params()
         how = profile_named(self._config["profiles"], profile)["index"]
         index.add_index("embedding", metric_type=self._config["schema"]["metric"], **how)
@@ -109,9 +108,8 @@ class MilvusVectors:
 
         await self._call(run, CREATE_S)
 
+    @override
     async def drop(self, collection: str) -> None:
-        """Remove a collection with its rows and aliases; no-op if it does not exist."""
-
         async def run(client: AsyncMilvusClient) -> None:
             if await client.has_collection(collection):
                 for alias in await client.list_aliases(collection):
@@ -120,6 +118,7 @@ class MilvusVectors:
 
         await self._call(run, CREATE_S)
 
+    @override
     async def seal(self, collection: str) -> None:
         """Wait until everything written before this call is on disk, and indexed if its segment is large enough.
 
@@ -169,9 +168,8 @@ class MilvusVectors:
             client.close()
         return [one for one in segments if one.state_name == SEALED]
 
+    @override
     async def point_alias(self, alias: str, collection: str) -> None:
-        """Point an alias to this collection, whatever it pointed to before."""
-
         async def run(client: AsyncMilvusClient) -> None:
             for other in await client.list_collections():
                 if alias in await client.list_aliases(other):
@@ -181,9 +179,8 @@ class MilvusVectors:
 
         await self._call(run, CREATE_S)
 
+    @override
     async def aliased(self) -> dict[str, str]:
-        """Return the collection of each alias."""
-
         async def run(client: AsyncMilvusClient) -> dict[str, str]:
             names = await client.list_collections()
             return {alias: name for name in names for alias in await client.list_aliases(name)}
@@ -191,10 +188,11 @@ class MilvusVectors:
         found: dict[str, str] = await self._call(run)
         return found
 
+    @override
     async def drop_alias(self, alias: str) -> None:
-        """Remove an alias; no-op if it does not exist."""
         await self._call(lambda client: client.drop_alias(alias), CREATE_S)
 
+    @override
     async def nearest(
         self,
         collection: str,
@@ -203,7 +201,6 @@ class MilvusVectors:
         search_params: Mapping[str, int],
         where: Filter,
     ) -> Candidates:
-        """Find up to ``count`` rows nearest to float32 [256], re-scored exactly, best first, ties by id."""
         count = min(count, MAX_CANDIDATES)
         params = {name: value for name, value in search_params.items() if name in INDEX_PARAMS}
         found = await self._search(collection, embedding, count, params, where)
@@ -267,27 +264,27 @@ class MilvusVectors:
             ids[order], exact[order], hashes[0], hashes[1], count == MAX_CANDIDATES, rescore_ms, raw[order]
         )
 
+    @override
     async def upsert(self, collection: str, rows: Sequence[VectorRow]) -> None:
-        """Write rows, replacing those of the same id; of several rows with one id the last wins."""
         latest = {one.image_id: to_fields(one) for one in rows}
         if latest:
             await self._call(lambda client: client.upsert(collection, list(latest.values())))
 
+    @override
     async def settle(self, collection: str) -> None:
-        """Wait until every later search sees everything written before this call."""
         await self._call(
             lambda client: client.query(
                 collection, filter="id in [0]", output_fields=["id"], limit=1, consistency_level="Strong"
             )
         )
 
+    @override
     async def delete(self, collection: str, image_ids: Sequence[int]) -> None:
-        """Remove rows; unknown ids are ignored."""
         if image_ids:
             await self._call(lambda client: client.delete(collection, ids=list(image_ids)))
 
+    @override
     async def fetch(self, collection: str, image_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """Return embeddings by id, float32 [256], for those that exist."""
         rows = await self._call(
             lambda client: client.query(
                 collection,
@@ -299,8 +296,8 @@ class MilvusVectors:
         )
         return {row["id"]: np.array(row["embedding"], np.float32) for row in rows}
 
+    @override
     async def hashes(self, collection: str) -> AsyncIterator[list[tuple[int, int]]]:
-        """Yield (id, pHash) of every row in pages, ids ascending."""
         last = -1
         while True:
             after = last
@@ -320,8 +317,8 @@ class MilvusVectors:
             last = page[-1][0]
             yield page
 
+    @override
     async def hashes_of(self, collection: str, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Return (id, pHash) of these rows, for those that exist."""
         rows = await self._call(
             lambda client: client.query(
                 collection,
@@ -333,8 +330,8 @@ class MilvusVectors:
         )
         return [(row["id"], row["phash"] % 2**64) for row in rows]
 
+    @override
     async def page(self, collection: str, after: int, limit: int) -> list[VectorRow]:
-        """Return at most ``limit`` whole rows with the smallest ids above ``after``, ascending."""
         found = await self._call(
             lambda client: client.query(
                 collection,
@@ -346,8 +343,8 @@ class MilvusVectors:
         )
         return sorted(map(from_fields, found), key=lambda one: one.image_id)
 
+    @override
     async def count(self, collection: str) -> int:
-        """Return the exact number of rows."""
         return await self._count(collection, "", "Strong")
 
     async def _count(self, collection: str, filter_: str, consistency: str) -> int:
@@ -359,18 +356,18 @@ class MilvusVectors:
         number: int = rows[0]["count(*)"]
         return number
 
+    @override
     async def collections(self) -> list[str]:
-        """Return the names of all collections."""
         names: list[str] = await self._call(lambda client: client.list_collections())
         return names
 
+    @override
     async def check(self, collection: str) -> None:
-        """Run one real search; raise ``Unavailable`` if it fails."""
         probe = np.full(EMBEDDING_DIM, EMBEDDING_DIM**-0.5, np.float32)
         await self._search(collection, probe, 1, {}, Filter())
 
+    @override
     async def close(self) -> None:
-        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
+from typing_extensions import override
 
 from visualsearch.domain.errors import ConfigurationError, Unavailable, Unsupported
 from visualsearch.domain.images import IMAGE_SIDE
+from visualsearch.ports import Encoder, ModelControl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class OnnxRuntimeEncoder:
+class OnnxRuntimeEncoder(Encoder):
     """Embeds pictures with ``<model>/<version>/model.onnx``, one batch at a time, in a thread."""
 
     def __init__(self, model: Path) -> None:
@@ -28,15 +30,12 @@ class OnnxRuntimeEncoder:
         self._thread = ThreadPoolExecutor(1, "encoder")
         self._session = cache(self._load)
 
+    @override
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length."""
         return await self._off_loop(pixels, model_version, "embedding")
 
+    @override
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Return the last feature maps of uint8 [n, 224, 224, 3] as float32 [n, channels, rows, columns].
-
-        Raises ``Unsupported`` if the model has no such output.
-        """
         return await self._off_loop(pixels, model_version, "feature_map")
 
     async def _off_loop(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
@@ -55,34 +54,37 @@ class OnnxRuntimeEncoder:
             raise Unavailable("The encoder", f"there is no model version {model_version}")
         return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
+    @override
     async def check(self, model_version: int) -> None:
-        """Embed one grey picture; raise ``Unavailable`` if that fails."""
         await self.encode(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version)
 
+    @override
     async def fingerprint(self, model_version: int) -> str:
-        """Return the fingerprint of a version's graph and preprocessing; ``""`` if it has no model card."""
         card = self._model / str(model_version) / "card.json"
         return str(json.loads(card.read_text())["fingerprint"]) if card.exists() else ""
 
+    @override
     async def close(self) -> None:
         """Stop the thread."""
         self._thread.shutdown(wait=False)
 
 
-class OnnxRuntimeModelControl:
+class OnnxRuntimeModelControl(ModelControl):
     """Model control without a server: every version in the model repository can be used, and is loaded on demand."""
 
     def __init__(self, model: Path) -> None:
         self._model = model
 
+    @override
     async def served(self) -> set[int]:
-        """Return the versions in the model repository."""
         return {int(file.parent.name) for file in self._model.glob("*/model.onnx") if file.parent.name.isdigit()}
 
+    @override
     async def serve(self, versions: set[int]) -> None:
         """Raise ``ConfigurationError`` if a version is missing."""
         if missing := versions - await self.served():
             raise ConfigurationError(f"Version {sorted(missing)} is not in {self._model}; publish it first.")
 
+    @override
     async def close(self) -> None:
         """Do nothing: there is no connection."""

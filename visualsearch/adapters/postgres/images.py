@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
+from typing_extensions import override
 
 from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, PostgresDuplicateExclusions, Row, to_image
 from visualsearch.domain.errors import NotFound
 from visualsearch.domain.images import Image, Status
 from visualsearch.domain.releases import Build, Release
+from visualsearch.ports import Catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from visualsearch.domain.releases import ReleaseState
 
 
-class PostgresCatalog(PostgresDuplicateExclusions):
+class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
     """The catalog, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
@@ -29,12 +31,12 @@ class PostgresCatalog(PostgresDuplicateExclusions):
 
     # Images
 
+    @override
     async def register(self, new: NewImage) -> Image:
-        """Write a pending row, or return the uri's existing row (reset to pending if its content differs)."""
         return (await self.register_all([new]))[0]
 
+    @override
     async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
-        """Register images of different uris in one statement; return their rows in the same order."""
         columns = [
             [one.uri for one in new],
             [one.source for one in new],
@@ -58,30 +60,30 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         images = {row["uri"]: to_image(row) for row in rows}
         return [images[one.uri] for one in new]
 
+    @override
     async def get(self, image_id: int) -> Image:
-        """Return one image; raises ``NotFound``."""
         found = await self.by_ids([image_id])
         if image_id not in found:
             raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return found[image_id]
 
+    @override
     async def by_uri(self, uri: str) -> Image | None:
-        """Return the image of a uri, or None."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
         return to_image(rows[0]) if rows else None
 
+    @override
     async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
-        """Return images by uri, for those that exist."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
         return {row["uri"]: to_image(row) for row in rows}
 
+    @override
     async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
-        """Return images by id, for those that exist."""
         rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
         return {row["id"]: to_image(row) for row in rows}
 
+    @override
     async def describe(self, described: Sequence[ImageMetadata]) -> None:
-        """Write size, content hash, entity tag and pHash of images. Call this before their vectors are written."""
         columns = [
             [one.image_id for one in described],
             [one.width for one in described],
@@ -103,8 +105,8 @@ class PostgresCatalog(PostgresDuplicateExclusions):
             *columns,
         )
 
+    @override
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
-        """Mark images (id to content hash) as searchable in a release; return the ids that were marked."""
         rows = await self.database.rows(
             """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
             FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
@@ -113,14 +115,14 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return [row["id"] for row in rows]
 
+    @override
     async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
-        """Mark an image as rejected with a reason."""
         await self.database.rows(
             "UPDATE images SET status = 'rejected', reason = %s, etag = %s WHERE id = %s", reason, etag, image_id
         )
 
+    @override
     async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
-        """Set images back to pending; return those that exist."""
         rows = await self.database.rows(
             f"""UPDATE images SET status = 'pending', reason = NULL, promised_at = now()
             WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
@@ -128,18 +130,18 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return [to_image(row) for row in rows]
 
+    @override
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
-        """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
         query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
         return [to_image(row) for row in await self.database.rows(query, uri, limit)]
 
+    @override
     async def after_id(self, image_id: int, limit: int) -> list[Image]:
-        """Return the first ``limit`` indexed images with a higher id, ascending."""
         query = f"SELECT {COLUMNS} FROM images WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s"  # noqa: S608
         return [to_image(row) for row in await self.database.rows(query, image_id, limit)]
 
+    @override
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
-        """Return (id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         rows = await self.database.rows(
             """SELECT id, phash FROM images JOIN image_hash ON image_id = id
             WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
@@ -147,15 +149,15 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return [(row["id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
+    @override
     async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Return (id, pHash) of these images, for those that have one."""
         rows = await self.database.rows(
             "SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids)
         )
         return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
+    @override
     async def delete(self, image_id: int) -> str:
-        """Delete an image's rows, leave a tombstone and return its uri; raises ``NotFound``."""
         rows = await self.database.rows(
             """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
             INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
@@ -168,12 +170,12 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         uri: str = rows[0]["uri"]
         return uri
 
+    @override
     async def finish_deletion(self, image_id: int) -> None:
-        """Mark a deletion as finished: the image's vector and object are removed too."""
         await self.database.rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
 
+    @override
     async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
-        """List (id, uri) of deletions older than this whose vector or object may still exist."""
         rows = await self.database.rows(
             """SELECT image_id, uri FROM deletions WHERE NOT done AND deleted_at < now() - make_interval(secs => %s)
             ORDER BY deleted_at LIMIT %s""",
@@ -181,12 +183,12 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return [(row["image_id"], row["uri"]) for row in rows]
 
+    @override
     async def is_being_deleted(self, uri: str) -> bool:
-        """Return whether a deletion of the uri is unfinished, so that its object may still exist."""
         return bool(await self.database.rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
 
+    @override
     async def is_deleted(self, uri: str) -> bool:
-        """Return whether the uri's last image was deleted."""
         rows = await self.database.rows(
             """SELECT 1 FROM deletions WHERE uri = %s
             AND NOT EXISTS (SELECT 1 FROM images WHERE images.uri = deletions.uri) LIMIT 1""",
@@ -194,8 +196,8 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return bool(rows)
 
+    @override
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
-        """List images that have been pending for longer than this, oldest first, and restart their wait."""
         rows = await self.database.rows(
             f"""WITH late AS (
               SELECT id FROM images WHERE status = 'pending' AND promised_at < now() - make_interval(secs => %s)
@@ -207,21 +209,21 @@ class PostgresCatalog(PostgresDuplicateExclusions):
         )
         return sorted((to_image(row) for row in rows), key=lambda image: image.id)
 
+    @override
     async def counts(self) -> dict[Status, int]:
-        """Count images by status."""
         rows = await self.database.rows("SELECT status, count(*) AS number FROM images GROUP BY status")
         found = {row["status"]: row["number"] for row in rows}
         return {status: found.get(status, 0) for status in Status}
 
     # Queries
 
+    @override
     async def allocate_query_ids(self, count: int) -> list[int]:
-        """Allocate ids for queries from the sequence of the images, so that the two never collide."""
         rows = await self.database.rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
         return [row["id"] for row in rows]
 
+    @override
     async def was_issued(self, query_image_id: int) -> bool:
-        """Return whether an id was ever given to an image or a query."""
         rows = await self.database.rows(
             "SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id
         )
@@ -230,8 +232,8 @@ class PostgresCatalog(PostgresDuplicateExclusions):
 
     # Dead letters and releases
 
+    @override
     async def dead_letter(self, letter: DeadLetter) -> None:
-        """Store a dead letter where people can query it."""
         event = letter.event
         await self.database.rows(
             """INSERT INTO dead_letters (entry_id, kind, uri, image_id, reason, deliveries, died_at)
@@ -239,18 +241,18 @@ class PostgresCatalog(PostgresDuplicateExclusions):
             *(letter.entry_id, event.kind, event.uri, event.image_id, letter.reason, letter.deliveries, letter.died_at),
         )
 
+    @override
     async def releases(self) -> list[tuple[Release, str, datetime]]:
-        """Return all releases with their state and the time it began, newest first."""
         rows = await self.database.rows("SELECT * FROM releases ORDER BY since DESC, name")
         return [(_release(row), row["state"], row["since"]) for row in rows]
 
+    @override
     async def live_release(self) -> Release | None:
-        """Return the live release, or None."""
         rows = await self.database.rows("SELECT * FROM releases WHERE state = 'live'")
         return _release(rows[0]) if rows else None
 
+    @override
     async def add_release(self, release: Release, state: str) -> None:
-        """Write a release; no-op if its name is taken."""
         await self.database.rows(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
             VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
@@ -258,37 +260,37 @@ class PostgresCatalog(PostgresDuplicateExclusions):
             *(Jsonb(dict(release.search_params)), state),
         )
 
+    @override
     async def set_state(self, release: str, state: ReleaseState) -> None:
-        """Set the state of a release."""
         await self.database.rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
 
+    @override
     async def record_build(self, build: Build) -> None:
-        """Record the progress of a build."""
         await self.database.rows(
             "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
             *(build.up_to, build.done, build.total, build.release),
         )
 
+    @override
     async def builds(self) -> list[Build]:
-        """Return the progress of all builds."""
         rows = await self.database.rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
         return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
 
     # Change logs and reconciliation
 
+    @override
     async def position(self, log: str) -> int | None:
-        """Return the position in a change log, in nanoseconds since 1970; None if there is none."""
         rows = await self.database.rows("SELECT at_ns FROM positions WHERE log = %s", log)
         return rows[0]["at_ns"] if rows else None
 
+    @override
     async def set_position(self, log: str, at_ns: int) -> None:
-        """Record the position in a change log."""
         await self.database.rows(
             "INSERT INTO positions VALUES (%s, %s) ON CONFLICT (log) DO UPDATE SET at_ns = excluded.at_ns", log, at_ns
         )
 
+    @override
     async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Record the counts of a reconciliation by (release, kind), replacing those of the last one."""
         columns = [[release for release, _ in counts], [kind for _, kind in counts], list(counts.values())]
         await self.database.rows(
             """WITH new AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (release, kind, number)),
@@ -302,17 +304,17 @@ class PostgresCatalog(PostgresDuplicateExclusions):
             *columns,
         )
 
+    @override
     async def differences(self) -> dict[tuple[str, str], int]:
-        """Return the counts of the last reconciliation by (release, kind)."""
         rows = await self.database.rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
         return {(row["release"], row["kind"]): row["number"] for row in rows}
 
+    @override
     async def check(self) -> None:
-        """Run one statement; raise ``Unavailable`` if it fails."""
         await self.database.check()
 
+    @override
     async def close(self) -> None:
-        """Close the connections of the database."""
         await self.database.close()
 
 

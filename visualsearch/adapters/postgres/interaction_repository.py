@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult, to_text
+from visualsearch.ports import InteractionRepository
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,18 +65,14 @@ SELECT count(*) AS new, count(*) - (SELECT count(*) FROM clicked) AS unfounded F
 """
 
 
-class PostgresInteractions:
+class PostgresInteractions(InteractionRepository):
     """The interaction repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @override
     async def write(self, interactions: Sequence[Interaction]) -> WriteResult:
-        """Write entries that are not written yet, searches before clicks; each entry is written wholly or not at all.
-
-        An unchecked click is dropped if its query or image never existed. Raises ``InvalidInput`` if Postgres cannot
-        store a value.
-        """
         searches = [one for one in interactions if isinstance(one, Search)]
         clicks = [one for one in interactions if isinstance(one, Click)]
         written = WriteResult()
@@ -83,18 +82,15 @@ class PostgresInteractions:
                 written += WriteResult(rows[0]["new"], rows[0]["unfounded"])
         return written
 
+    @override
     async def query(self, query_image_id: int) -> StoredQuery | None:
-        """Return a query that had an uploaded picture; None if it is not stored yet, or no longer."""
         rows = await self._database.rows(
             "SELECT owner, box, blob_key FROM queries WHERE id = %s LIMIT 1", query_image_id
         )
         return StoredQuery(**rows[0]) if rows else None
 
+    @override
     async def keep(self, days: int) -> list[str]:
-        """Create partitions for the coming days, and drop the days (in UTC) that ended more than ``days`` days ago.
-
-        Returns the names of the dropped partitions.
-        """
         today = datetime.now(UTC).date()
         dropped: list[str] = []
         for table, column in KEPT_BY_DAY.items():

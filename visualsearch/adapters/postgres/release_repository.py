@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.types.json import Jsonb
+from typing_extensions import override
 
 from visualsearch.domain.errors import Conflict
 from visualsearch.domain.release_state import Action, Canary, Check, Evaluation, Job, ReleaseRecord, Transition
 from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.ports import ReleaseRepository, ReleaseTransaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,15 +31,15 @@ LOCK_WAIT = "5s"
 """Timeout of the lock. A change takes milliseconds, so a longer wait means that the holder hangs."""
 
 
-class PostgresReleases:
+class PostgresReleases(ReleaseRepository):
     """The release repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @override
     @asynccontextmanager
     async def switching(self) -> AsyncIterator[PostgresReleaseTransaction]:
-        """Open a transaction that no other can overlap; an error in the block rolls it back."""
         async with self._database.connection() as connection, connection.transaction():
             try:
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
@@ -46,13 +48,13 @@ class PostgresReleases:
                 raise Conflict("Somebody else is moving a release right now. Try again shortly.") from None
             yield PostgresReleaseTransaction(connection)
 
+    @override
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, newest first."""
         async with self._database.connection() as connection:
             return await PostgresReleaseTransaction(connection).records()
 
+    @override
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:
-        """Return (searches, searches with a click) of the last ``seconds``, by release."""
         async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT release, count(*) AS searches, count(clicked) AS clicked FROM queries
@@ -65,8 +67,8 @@ class PostgresReleases:
             )
             return {row["release"]: (row["searches"], row["clicked"]) for row in await rows.fetchall()}
 
+    @override
     async def history(self, release: str | None, limit: int) -> list[Transition]:
-        """Return the history of a release, or of all, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.execute(
                 """SELECT * FROM release_history WHERE release = COALESCE(%s, release) ORDER BY id DESC LIMIT %s""",
@@ -75,24 +77,24 @@ class PostgresReleases:
             return [_transition(row) for row in await rows.fetchall()]
 
 
-class PostgresReleaseTransaction:
+class PostgresReleaseTransaction(ReleaseTransaction):
     """The releases, on a connection that may hold the lock."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
         self._connection = connection
 
+    @override
     async def records(self) -> list[ReleaseRecord]:
-        """Return every release, newest first."""
         rows = await self._connection.execute("SELECT * FROM releases ORDER BY since DESC, name")
         return [_record(row) for row in await rows.fetchall()]
 
+    @override
     async def switches(self) -> list[Transition]:
-        """Return the transitions that made a release live, oldest first."""
         rows = await self._connection.execute("SELECT * FROM release_history WHERE replaced <> '' ORDER BY id")
         return [_transition(row) for row in await rows.fetchall()]
 
+    @override
     async def put(self, standing: ReleaseRecord) -> None:
-        """Write the current record of a release."""
         release = standing.release
         await self._connection.execute(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params,
@@ -107,8 +109,8 @@ class PostgresReleaseTransaction:
             ],
         )
 
+    @override
     async def record(self, transition: Transition) -> None:
-        """Append to the history."""
         await self._connection.execute(
             """INSERT INTO release_history
               (at, release, actor, action, from_state, to_state, reason, replaced, evaluation)

@@ -13,9 +13,11 @@ import httpx
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
+from typing_extensions import override
 
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
 from visualsearch.domain.indexing import ObjectInfo
+from visualsearch.ports import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +28,7 @@ NEVER_IN_KEYS = {"Cc", "Cs"}
 """Unicode's control characters and lone surrogates."""
 
 
-class S3ObjectStore:
+class S3ObjectStore(ObjectStore):
     """Objects of one bucket; a uri is ``s3://<bucket>/<key>`` with the key percent-encoded.
 
     Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
@@ -46,6 +48,7 @@ class S3ObjectStore:
             retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=timeout_s)},
         )
 
+    @override
     async def ensure_bucket(self) -> None:
         """Create the bucket; no-op if it exists.
 
@@ -58,20 +61,20 @@ class S3ObjectStore:
             if answer.status_code not in {200, 409}:
                 raise Unavailable("The object store", f"creating bucket {self.bucket} gave {answer.status_code}")
 
+    @override
     async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
-        """Write an object; return its etag."""
         async with self._deadline():
             result = await obstore.put_async(
                 self._store, _storable(key), data, attributes={"Content-Type": content_type}
             )
         return str(result["e_tag"] or "").strip('"')
 
+    @override
     async def get(self, key: str, max_bytes: int) -> bytes:
-        """Read an object. Raises ``NotFound``; ``ImageTooLarge`` if it has more than ``max_bytes``."""
         return (await self.fetch(key, max_bytes))[0]
 
+    @override
     async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
-        """Read an object as ``get`` does; return its entity tag too."""
         async with self._deadline():
             result = await obstore.get_async(self._store, _storable(key))
             size = result.meta["size"]
@@ -79,25 +82,22 @@ class S3ObjectStore:
                 raise ImageTooLarge(f"The file has {size} bytes; {max_bytes} are the limit.")
             return bytes(await result.bytes_async()), (result.meta["e_tag"] or "").strip('"')
 
+    @override
     async def etag(self, key: str) -> str:
-        """Return the entity tag of an object. Raises ``NotFound``."""
         async with self._deadline():
             meta = await obstore.head_async(self._store, _storable(key))
         return (meta["e_tag"] or "").strip('"')
 
+    @override
     async def delete(self, key: str) -> None:
-        """Delete an object; no-op if it does not exist."""
         try:
             async with self._deadline():
                 await obstore.delete_async(self._store, _storable(key))
         except NotFound:
             return
 
+    @override
     async def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        """Yield every object under a prefix whose key sorts after ``after``, in pages.
-
-        The order is the store's: bytewise in AWS, folder by folder in SeaweedFS.
-        """
         stream = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=PAGE)
         while True:
             async with self._deadline():
@@ -106,19 +106,21 @@ class S3ObjectStore:
                 return
             yield [ObjectInfo(m["path"], m["size"], (m["e_tag"] or "").strip('"'), m["last_modified"]) for m in page]
 
+    @override
     async def check(self) -> None:
-        """Put one small object; raise ``Unavailable`` if it fails."""
         await self.put(PROBE_KEY, b"probe")
 
+    @override
     async def close(self) -> None:
         """Do nothing: the client closes its idle connections itself."""
 
+    @override
     def uri(self, key: str) -> str:
         """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
         return uri_of(self.bucket, key)
 
+    @override
     def key(self, uri: str) -> str:
-        """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket or an invalid key."""
         return key_of(self.bucket, uri)
 
     @asynccontextmanager

@@ -19,10 +19,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import grpc
+from typing_extensions import override
 
 from visualsearch.adapters.seaweedfs.filer.filer_pb2 import Entry, SubscribeMetadataRequest, SubscribeMetadataResponse
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.indexing import Change, EventKind
+from visualsearch.ports import ChangeFeed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -50,7 +52,7 @@ CHANNEL = [
 ]
 
 
-class SeaweedFSChangeFeed:
+class SeaweedFSChangeFeed(ChangeFeed):
     """Changes of one bucket, from the log of a filer at ``address`` (host:port of its gRPC).
 
     The filer accepts every client unless its security.toml has ``[grpc] ca`` and ``[grpc.filer] cert, key``; then it
@@ -66,6 +68,7 @@ class SeaweedFSChangeFeed:
         self._tls = grpc.ssl_channel_credentials(ca, key or None, certificate or None) if ca else None
         self._channels: set[grpc.aio.Channel] = set()
 
+    @override
     async def follow(self, since_ns: int) -> AsyncGenerator[list[Change], None]:
         """Yield every change after ``since_ns`` (nanoseconds since 1970), oldest first, in pages; empty ones when idle.
 
@@ -146,6 +149,7 @@ class SeaweedFSChangeFeed:
             client_supports_idle_heartbeat=True,
         )
 
+    @override
     async def close(self) -> None:
         """Close the connections; ``follow`` then raises ``Unavailable``."""
         for channel in list(self._channels):

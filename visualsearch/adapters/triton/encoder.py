@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
+from typing_extensions import override
 
 from visualsearch.domain.errors import Overloaded, Unavailable, Unsupported
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 from visualsearch.domain.search import Priority
+from visualsearch.ports import Encoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,7 @@ UNKNOWN_OUTPUT = "unexpected inference output"
 """Triton's message if a model has no such output."""
 
 
-class TritonEncoder:
+class TritonEncoder(Encoder):
     """Embeds pictures through Triton's gRPC API. Each request names a model version.
 
     ``address`` is host:port. ``cards`` is the model's folder in the model repository: a version's fingerprint is in its
@@ -58,23 +60,16 @@ class TritonEncoder:
         self._cards = cards
         self._priority = priority
 
+    @override
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Embed uint8 [n, 224, 224, 3] as float32 [n, 256] of unit length.
-
-        Raises ``Overloaded`` if Triton sheds the request, and ``Unavailable`` if it does not answer.
-        """
         parts = [
             await self._infer(pixels[begin : begin + MAX_BATCH], model_version, "embedding")
             for begin in range(0, len(pixels), MAX_BATCH)
         ]
         return np.concatenate(parts) if parts else np.empty((0, EMBEDDING_DIM), np.float32)
 
+    @override
     async def feature_map(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
-        """Return the last feature maps of uint8 [n, 224, 224, 3] as float32 [n, channels, rows, columns].
-
-        ``n`` is at most ``MAX_BATCH``. Raises what ``encode`` raises, and ``Unsupported`` if the model has no such
-        output.
-        """
         return await self._infer(pixels, model_version, "feature_map")
 
     async def _infer(self, pixels: NDArray[np.uint8], model_version: int, output: str) -> NDArray[np.float32]:
@@ -98,16 +93,16 @@ class TritonEncoder:
         rows: NDArray[np.float32] = answer.as_numpy(output)
         return rows
 
+    @override
     async def check(self, model_version: int) -> None:
-        """Embed one grey picture; raise ``Unavailable`` if that fails."""
         await self._infer(np.full((1, IMAGE_SIDE, IMAGE_SIDE, 3), 128, np.uint8), model_version, "embedding")
 
+    @override
     async def fingerprint(self, model_version: int) -> str:
-        """Return the fingerprint of a version's graph and preprocessing; ``""`` if it has no model card."""
         return card_fingerprint(self._cards, model_version)
 
+    @override
     async def close(self) -> None:
-        """Close the channel."""
         await self._client.close()
 
 

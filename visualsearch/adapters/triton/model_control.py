@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
+from typing_extensions import override
 
 from visualsearch.domain.errors import ConfigurationError, Unavailable
+from visualsearch.ports import ModelControl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,7 @@ LOAD_S = 180.0
 """Timeout of loading. A version is warmed up before it answers, which has taken 16 s on two busy cores."""
 
 
-class TritonModelControl:
+class TritonModelControl(ModelControl):
     """Loads and unloads versions of one model. Requests continue meanwhile, each with the version that it names."""
 
     def __init__(self, address: str, model: str, admin_key: str, timeout_s: float) -> None:
@@ -28,8 +30,8 @@ class TritonModelControl:
         self._headers = {HEADER: admin_key} if admin_key else None
         self._timeout_s = timeout_s
 
+    @override
     async def served(self) -> set[int]:
-        """Return the loaded versions of the encoder."""
         try:
             index = await self._client.get_model_repository_index(
                 headers=self._headers, as_json=True, client_timeout=self._timeout_s
@@ -39,6 +41,7 @@ class TritonModelControl:
         models: list[Mapping[str, str]] = index.get("models", [])
         return {int(one["version"]) for one in models if one["name"] == self._model and one.get("state") == READY}
 
+    @override
     async def serve(self, versions: set[int]) -> None:
         """Load these versions and unload all others.
 
@@ -73,8 +76,8 @@ class TritonModelControl:
         config: dict[str, Any] = answer["config"]
         return config
 
+    @override
     async def close(self) -> None:
-        """Close the channel."""
         await self._client.close()
 
 

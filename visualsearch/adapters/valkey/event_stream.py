@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
+from typing_extensions import override
 
 from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
 from visualsearch.domain.indexing import DeadLetter, Delivery, Event, EventKind, StreamState
+from visualsearch.ports import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +34,24 @@ ID = re.compile(r"[0-9]{0,18}")
 """An image id that fits 64 bits, or empty."""
 
 
-class ValkeyEventStream(ValkeyClient):
+class ValkeyEventStream(ValkeyClient, EventStream):
     """Events in one stream with one consumer group; dead letters are in a second stream.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
+    @override
     async def ensure_group(self) -> None:
-        """Create the stream and its consumer group; no-op if they exist."""
         await self._make_group(STREAM, GROUP)
 
+    @override
     async def publish(self, events: Sequence[Event]) -> None:
-        """Append events."""
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for event in events:
                 pipe.xadd(STREAM, _fields(event))
             await pipe.execute()
 
+    @override
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[Delivery]:
         """Read up to ``count`` events: first those that another consumer has held for too long, then new ones.
 
@@ -80,56 +83,56 @@ class ValkeyEventStream(ValkeyClient):
         )
         return {entry["message_id"]: entry["times_delivered"] for entry in pending}
 
+    @override
     async def begin_attempt(self, entry_ids: Sequence[str]) -> dict[str, int]:
-        """Count an attempt at each redelivered entry; return its number of earlier unfinished attempts."""
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for entry_id in entry_ids:
                 pipe.hincrby(BEGUN, entry_id, 1)
             counts = await pipe.execute()
         return {entry_id: count - 1 for entry_id, count in zip(entry_ids, counts, strict=True)}
 
+    @override
     async def end_attempt(self, entry_ids: Sequence[str]) -> None:
-        """Mark attempts at redelivered entries as finished, whatever their result."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.hdel(BEGUN, *entry_ids)
 
+    @override
     async def release(self, consumer: str, entry_ids: Sequence[str]) -> None:
-        """Make entries available to other consumers at once, without counting a delivery."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.xclaim(STREAM, GROUP, consumer, 0, list(entry_ids), idle=LONG_AGO_MS, justid=True)
 
+    @override
     async def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Acquire or renew the lease of a task that only one process may run; return False if another holds it."""
         key, milliseconds = LEASE + name, int(seconds * 1000)
         async with self._deadline():
             if await self._redis.set(key, holder, nx=True, px=milliseconds):
                 return True
             return bool(await self._redis.get(key) == holder and await self._redis.pexpire(key, milliseconds))
 
+    @override
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
-        """Acknowledge entries."""
         if entry_ids:
             async with self._deadline():
                 await self._redis.xack(STREAM, GROUP, *entry_ids)
 
+    @override
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Move an entry to the dead-letter stream and acknowledge it, in one step."""
         extra = {"reason": reason, "deliveries": str(delivery.deliveries), "died_at": datetime.now(UTC).isoformat()}
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             pipe.xadd(DEAD, {**_fields(delivery.event), **extra})
             pipe.xack(STREAM, GROUP, delivery.entry_id)
             await pipe.execute()
 
+    @override
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Return dead letters, newest first."""
         async with self._deadline():
             entries = await self._redis.xrevrange(DEAD, count=limit)
         return [_dead_letter(entry_id, fields) for entry_id, fields in entries]
 
+    @override
     async def requeue(self, entry_ids: Sequence[str]) -> int:
-        """Put dead letters back on the stream (all if no id is given); return how many."""
         if entry_ids:
             return await self._requeue([(entry_id, entry_id) for entry_id in entry_ids if ENTRY_ID.fullmatch(entry_id)])
         revived = 0
@@ -148,8 +151,8 @@ class ValkeyEventStream(ValkeyClient):
                     pipe.xdel(DEAD, entry_id)
             return len(await pipe.execute()) // 2
 
+    @override
     async def state(self) -> StreamState:
-        """Return the backlog of indexing."""
         async with self._deadline():
             if not await self._redis.exists(STREAM):
                 return StreamState(0, 0, await self._redis.xlen(DEAD), 0.0)
@@ -171,8 +174,8 @@ class ValkeyEventStream(ValkeyClient):
         begun = min((int(entry_id.split("-")[0]) for entry_id in waiting), default=0)
         return max(0.0, time.time() - begun / 1000) if begun else 0.0
 
+    @override
     async def trim(self) -> int:
-        """Delete entries that the group has acknowledged; return how many."""
         async with self._deadline():
             if not await self._redis.exists(STREAM):
                 return 0
@@ -186,8 +189,8 @@ class ValkeyEventStream(ValkeyClient):
             trimmed: int = await self._redis.xtrim(STREAM, minid=keep_from, approximate=False)
         return trimmed
 
+    @override
     async def check(self) -> None:
-        """Write once to a stream; raise ``Unavailable`` if it fails."""
         async with self._deadline():
             await self._redis.xadd(PROBE, {"at": str(time.time())}, maxlen=1)
 

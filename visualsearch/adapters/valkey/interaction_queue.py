@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
 from visualsearch.domain.errors import Overloaded
 from visualsearch.domain.interactions import QueuedInteraction, from_text, to_text
+from visualsearch.ports import InteractionQueue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +28,7 @@ FORGOTTEN_MS = 3600 * 1000
 """A consumer without entries that was idle for this long is removed."""
 
 
-class ValkeyInteractionQueue(ValkeyClient):
+class ValkeyInteractionQueue(ValkeyClient, InteractionQueue):
     """One stream with one consumer group. Written entries are removed, so the stream holds only waiting ones.
 
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
@@ -36,11 +39,8 @@ class ValkeyInteractionQueue(ValkeyClient):
         self._limit = limit
         self._length = 0
 
+    @override
     async def append(self, interactions: Sequence[Interaction]) -> None:
-        """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.
-
-        Raises ``Overloaded`` if the queue is full.
-        """
         if self._length >= self._limit:
             self._length = await self.length()
         if self._length >= self._limit:
@@ -51,11 +51,8 @@ class ValkeyInteractionQueue(ValkeyClient):
             pipe.xlen(STREAM)
             self._length = (await pipe.execute())[-1]
 
+    @override
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
-        """Read up to ``count`` entries: first those that any consumer has held for ``stale_after_s``, then new ones.
-
-        Waits up to ``block_s`` for new ones. Creates the group again if the server has lost it.
-        """
         try:
             async with self._deadline():
                 stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
@@ -70,30 +67,30 @@ class ValkeyInteractionQueue(ValkeyClient):
             return []
         return [_queued_interaction(entry_id, fields) for _, batch in fresh or [] for entry_id, fields in batch]
 
+    @override
     async def done(self, entry_ids: Sequence[str]) -> None:
-        """Remove entries that are written."""
         if entry_ids:
             async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
                 pipe.xack(STREAM, GROUP, *entry_ids)
                 pipe.xdel(STREAM, *entry_ids)
                 await pipe.execute()
 
+    @override
     async def dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
-        """Move an entry that can never be written to the dead letters, with the reason."""
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             pipe.xadd(DEAD, {FIELD: entry.text, "reason": reason}, maxlen=DEAD_LETTERS)
             pipe.xack(STREAM, GROUP, entry.entry_id)
             pipe.xdel(STREAM, entry.entry_id)
             await pipe.execute()
 
+    @override
     async def length(self) -> int:
-        """Return the number of waiting entries."""
         async with self._deadline():
             length: int = await self._redis.xlen(STREAM)
         return length
 
+    @override
     async def remove_idle_consumers(self) -> None:
-        """Remove consumers that no longer exist from the group."""
         try:
             async with self._deadline():
                 for one in await self._redis.xinfo_consumers(STREAM, GROUP):

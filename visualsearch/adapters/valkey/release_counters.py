@@ -7,7 +7,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from visualsearch.adapters.valkey.client import ValkeyClient
+from visualsearch.ports import ReleaseCounters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,15 +24,15 @@ PREFIX = "visualsearch:counts:"
 BETWEEN = "|"
 
 
-class ValkeyReleaseCounters(ValkeyClient):
+class ValkeyReleaseCounters(ValkeyClient, ReleaseCounters):
     """Sums counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
     def __init__(self, url: str, password: str, timeout_s: float, clock: Callable[[], float] = time.time) -> None:
         super().__init__(url, password, timeout_s)
         self._clock = clock
 
+    @override
     async def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
-        """Add new counts, by release and counter."""
         key = f"{PREFIX}{int(self._clock()) // SLOT_S}"
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for release, counters in counted.items():
@@ -38,6 +41,7 @@ class ValkeyReleaseCounters(ValkeyClient):
             pipe.expire(key, KEPT_S)
             await pipe.execute()
 
+    @override
     async def since(self, seconds: float) -> dict[str, Counter[str]]:
         """Return the sums of the slots that began in the last ``seconds``, by release; at most an hour.
 
@@ -56,6 +60,7 @@ class ValkeyReleaseCounters(ValkeyClient):
                 sums.setdefault(release, Counter())[name] += int(number)
         return sums
 
+    @override
     async def add_total(self, series: str, counters: Mapping[str, int]) -> None:
         """Add to sums that expire a month after the last addition."""
         key = f"{PREFIX}total:{series}"
@@ -65,8 +70,8 @@ class ValkeyReleaseCounters(ValkeyClient):
             pipe.expire(key, TOTAL_S)
             await pipe.execute()
 
+    @override
     async def total(self, series: str) -> Counter[str]:
-        """Return the sums of a series."""
         async with self._deadline():
             found = await self._redis.hgetall(f"{PREFIX}total:{series}")
         return Counter({name: int(number) for name, number in found.items()})

@@ -37,7 +37,7 @@ TOGETHER = 32
 
 async def fill(stores: Stores, wanted: int) -> int:
     """Fill the corpus to a size with pictures that were not encoded; return the actual size."""
-    release = await Releases(stores.catalog).live()
+    release = await Releases(stores.release_repository).live()
     size = await stores.vectors.count(release.collection)
     chance = np.random.default_rng(size)
     busy = asyncio.Semaphore(TOGETHER)

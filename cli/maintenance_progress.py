@@ -48,7 +48,9 @@ async def backup_with_counts(
 ) -> Manifest:
     """Write a backup into a new folder; show counts on the way."""
     with _counting(console) as show:
-        places = Places(dump, stores.catalog, stores.vectors, stores.object_store, model_folder, show)
+        places = Places(
+            dump, stores.catalog, stores.release_repository, stores.vectors, stores.object_store, model_folder, show
+        )
         manifest = await Backup(places).run(folder, with_objects=with_objects)
     _print_manifest(manifest, console)
     return manifest
@@ -59,7 +61,9 @@ async def restore_with_counts(
 ) -> Manifest:
     """Bring a backup into an empty stack; show counts on the way."""
     with _counting(console) as show:
-        places = Places(dump, stores.catalog, stores.vectors, stores.object_store, model_folder, show)
+        places = Places(
+            dump, stores.catalog, stores.release_repository, stores.vectors, stores.object_store, model_folder, show
+        )
         manifest = await Restore(places).run(folder)
     _print_manifest(manifest, console)
     return manifest
@@ -90,7 +94,7 @@ async def reconcile_with_counts(stores: Stores, console: Console, *, repair: boo
             stores.events,
             rewrite=ingest.rewrite if repair else None,
             on_progress=show,
-        ).run(await Releases(stores.catalog).written())
+        ).run(await Releases(stores.release_repository).written())
     _print(report, console, repair=repair)
     return report
 

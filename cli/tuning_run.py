@@ -41,7 +41,7 @@ async def tune(
     """
     if plot is not None:
         _drawable(plot)
-    live = await Releases(stores.catalog).live()
+    live = await Releases(stores.release_repository).live()
     measured = await _measured(stores, console, live, queries, nlists)
     mine = [one for one in measured if one.profile == live.profile]
     now, chosen, best = _in_force(mine, live), choose(mine, recall), choose(measured, recall)

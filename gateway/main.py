@@ -62,9 +62,9 @@ def build(
     """Build the parts of one process; limits that hold for all processes are divided among the worker group."""
     processes = worker_group.size if worker_group else 1
     deadline_s = settings.deadline_ms / 1000
-    releases = Releases(stores.catalog, stores.release_repository, clock)
+    releases = Releases(stores.release_repository, clock)
     release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
-    experiments = ExperimentAssigner(stores.experiment_repository, stores.catalog, clock)
+    experiments = ExperimentAssigner(stores.experiment_repository, stores.release_repository, clock)
     most = max(1, settings.max_waiting // processes)
     decoder = Decoder(pool, most)
     shadow = ShadowSearch(releases, stores.counts, lambda: decoder.busy)

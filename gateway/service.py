@@ -204,7 +204,7 @@ class Gateway:
         ]
 
     async def _builds(self) -> list[dict[str, Any]]:
-        return [asdict(build) for build in await self.catalog.builds()]
+        return [asdict(build) for build in await self.release_repository.builds()]
 
     async def _recall(self) -> list[dict[str, Any]]:
         found = await self.recall_repository.since(RECALL_WINDOW_S) if self.recall_repository is not None else {}

@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
         ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
-            releases = Releases(stores.catalog)
+            releases = Releases(stores.release_repository)
             ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(

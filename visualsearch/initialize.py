@@ -22,4 +22,4 @@ async def initialize(stores: Stores, settings: Settings) -> Release:
     fingerprint = await stores.encoder.fingerprint(settings.model_version)
     profile = settings.index_profile
     wanted = new_release(settings.model_version, fingerprint, profile, stores.vectors.search_params(profile))
-    return await ensure_live(stores.catalog, stores.vectors, wanted)
+    return await ensure_live(stores.release_repository, stores.vectors, wanted)

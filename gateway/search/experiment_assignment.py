@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.search.options import SearchOptions
     from visualsearch.domain.experiments import Experiment, Variant
     from visualsearch.domain.releases import Release
-    from visualsearch.ports import Catalog, ExperimentRepository
+    from visualsearch.ports import ExperimentRepository, ReleaseRepository
 
 CACHE_S = 1.0
 """How long definitions may be used before they are asked for again; every process of the gateway asks for itself."""
@@ -48,12 +48,12 @@ class ExperimentAssigner:
     def __init__(
         self,
         experiment_repository: ExperimentRepository,
-        catalog: Catalog,
+        release_repository: ReleaseRepository,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._experiment_repository = experiment_repository
-        self._catalog = catalog
+        self._release_repository = release_repository
         self._running: list[Experiment] = []
         self._usable: dict[str, Release] = {}
         self._until = 0.0
@@ -71,9 +71,9 @@ class ExperimentAssigner:
     async def start(self, name: str) -> Experiment:
         """Let a draft run; raises ``NotFound``, and ``InvalidInput`` where it cannot."""
         experiment, running = await self._experiment_repository.get(name), await self._experiment_repository.running()
-        releases = await self._catalog.releases()
-        usable = {release.name: release.search_params for release, state, _ in releases if state in ANSWERS}
-        live = [release for release, state, _ in releases if state == ReleaseState.LIVE]
+        records = await self._release_repository.records()
+        usable = {one.release.name: one.release.search_params for one in records if one.state in ANSWERS}
+        live = [one.release for one in records if one.state == ReleaseState.LIVE]
         usable[""] = live[0].search_params if live else {}
         check_start(experiment, running, usable)
         if not await self._experiment_repository.start(name, *free_run(running, experiment.layer, experiment.share)):
@@ -95,11 +95,11 @@ class ExperimentAssigner:
         try:
             async with asyncio.timeout(REFRESH_S):
                 running = await self._experiment_repository.running()
-                releases = await self._catalog.releases() if any(one.releases for one in running) else []
+                records = await self._release_repository.records() if any(one.releases for one in running) else []
         except (Unavailable, TimeoutError):
             return
         self._running = running
-        self._usable = {release.name: release for release, state, _ in releases if state in ANSWERS}
+        self._usable = {one.release.name: one.release for one in records if one.state in ANSWERS}
 
     def _with(self, assignment: ExperimentAssignment, experiment: Experiment, variant: Variant) -> ExperimentAssignment:
         candidates = {} if variant.candidates is None else {"candidates": variant.candidates}

@@ -65,7 +65,8 @@ class Backup:
             manifest.rows[table] = rows
 
     async def _releases(self, archive: Archive, manifest: Manifest) -> None:
-        for release, state, _ in await self._places.catalog.releases():
+        for record in await self._places.release_repository.records():
+            release, state = record.release, record.state
             if state == ReleaseState.RETIRED:
                 continue
             if str(release.model_version) not in manifest.models:

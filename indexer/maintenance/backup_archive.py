@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
-    from visualsearch.ports import Catalog, ObjectStore, Vectors
+    from visualsearch.ports import Catalog, ObjectStore, ReleaseRepository, Vectors
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -66,6 +66,7 @@ class Places:
 
     dump: PostgresTableCopy
     catalog: Catalog
+    release_repository: ReleaseRepository
     vectors: Vectors
     object_store: ObjectStore
     model_folder: Path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from indexer.maintenance.reconcile import Reconcile, ReconciliationReport
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.images import Image
-    from visualsearch.ports import Catalog, Vectors
+    from visualsearch.ports import Catalog, ReleaseRepository, Vectors
 
 PAGE = 64
 IN_FLIGHT = 2
@@ -43,12 +43,14 @@ class Rebuild:
     def __init__(
         self,
         catalog: Catalog,
+        release_repository: ReleaseRepository,
         vectors: Vectors,
         ingest: Ingest,
         reconcile: Callable[[], Reconcile],
         on_progress: Callable[[Build], None],
     ) -> None:
         self._catalog = catalog
+        self._release_repository = release_repository
         self._vectors = vectors
         self._ingest = ingest
         self._reconcile = reconcile
@@ -68,14 +70,14 @@ class Rebuild:
 
     async def _walk(self, release: Release) -> None:
         """Copy the images that were indexed before, page by page in the order of ids."""
-        builds = await self._catalog.builds()
+        builds = await self._release_repository.builds()
         build = next(build for build in builds if build.release == release.name)
         total = sum((await self._catalog.counts()).values())
         while pages := await self._pages(build.up_to):
             await asyncio.gather(*(self._write(page, release) for page in pages))
             done = build.done + sum(map(len, pages))
             build = Build(release.name, pages[-1][-1].id, done, max(done, total))
-            await self._patiently(lambda build=build: self._catalog.record_build(build))  # type: ignore[misc]
+            await self._patiently(lambda build=build: self._release_repository.record_build(build))  # type: ignore[misc]
             self._on_progress(build)
 
     async def _pages(self, after: int) -> list[list[Image]]:

@@ -43,7 +43,9 @@ async def build(
     try:
         await load(stores, release)
         await lifecycle.begin(release, job)
-        await Rebuild(stores.catalog, stores.vectors, ingest, reconcile, on_progress).run(release)
+        await Rebuild(stores.catalog, stores.release_repository, stores.vectors, ingest, reconcile, on_progress).run(
+            release
+        )
         await lifecycle.ready(release.name)
     except VisualSearchError as error:
         await lifecycle.failed(release, str(error), again=isinstance(error, Unavailable))

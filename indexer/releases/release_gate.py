@@ -103,7 +103,7 @@ class Gate:
 
     async def _measure(self, release: Release, tell: Callable[[str, int, int], None]) -> GateMeasurements:
         encoder, vectors = self.stores.encoder, self.stores.vectors
-        live = await Releases(self.stores.catalog).live()
+        live = await Releases(self.stores.release_repository).live()
         chosen = release_evaluation.evaluation_set(self.folder)
         mine = await self._embed(release, chosen, tell)
         theirs = mine if live.fingerprint == release.fingerprint else await self._embed(live, chosen, tell)

@@ -16,7 +16,7 @@ from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
 from visualsearch.domain.indexing import DeadLetter, Event, EventKind
-from visualsearch.domain.releases import Build, Release, ReleaseState
+from visualsearch.domain.releases import Release
 
 ONE, OTHER = b"1" * 32, b"2" * 32
 RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
@@ -201,15 +201,6 @@ async def test_a_dead_letter_is_kept_once(catalog):
     assert await buried(catalog) == [("1-1", "why")]
 
 
-async def test_only_one_release_is_live_and_names_are_taken_once(catalog):
-    assert await catalog.live_release() is None
-    await catalog.add_release(RELEASE, "live")
-    await catalog.add_release(RELEASE, "retired")
-    await catalog.add_release(Release("v2", 2, "", "images_v2", "hnsw"), "live")
-    assert await catalog.live_release() == RELEASE
-    assert [(release, state) for release, state, _ in await catalog.releases()] == [(RELEASE, "live")]
-
-
 async def test_a_check_of_what_works_is_silent(catalog):
     await catalog.check()
 
@@ -339,16 +330,6 @@ async def test_a_deletion_is_unfinished_until_it_is_finished(catalog):
     assert await catalog.is_being_deleted(image.uri)
     await catalog.finish_deletion(image.id)
     assert not await catalog.is_being_deleted(image.uri)
-
-
-async def test_a_build_is_followed_until_its_release_is_no_longer_built(catalog):
-    await catalog.add_release(RELEASE, ReleaseState.BUILDING)
-    assert await catalog.builds() == [Build(RELEASE.name, 0, 0, 0)]
-    await catalog.record_build(Build(RELEASE.name, 40, 30, 100))
-    assert await catalog.builds() == [Build(RELEASE.name, 40, 30, 100)]
-    await catalog.set_state(RELEASE.name, ReleaseState.READY)
-    assert await catalog.builds() == []
-    assert [(release, state) for release, state, _ in await catalog.releases()] == [(RELEASE, "ready")]
 
 
 async def test_the_place_in_a_change_log_is_kept(catalog):

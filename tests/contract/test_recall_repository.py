@@ -6,24 +6,25 @@ import pytest
 
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
+from tests.fakes.release_repository import FakeReleases
 from visualsearch.adapters.postgres.database import Database
-from visualsearch.adapters.postgres.images import PostgresCatalog
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
+from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.domain.errors import NotFound
 from visualsearch.domain.recall import Recall
-from visualsearch.domain.releases import Release
+from visualsearch.domain.releases import Release, ReleaseState
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 async def stores(request):
     if request.param == "fake":
-        catalog = FakeCatalog()
-        yield catalog, FakeRecallSamples(catalog)
+        releases = FakeReleases(FakeCatalog())
+        yield releases, FakeRecallSamples(releases)
         return
     settings = request.getfixturevalue("stack")
-    catalog = PostgresCatalog(Database(settings.postgres_dsn, settings.postgres_password.get_secret_value(), 10.0))
-    yield catalog, PostgresRecallSamples(catalog.database)
-    await catalog.close()
+    database = Database(settings.postgres_dsn, settings.postgres_password.get_secret_value(), 10.0)
+    yield PostgresReleases(database), PostgresRecallSamples(database)
+    await database.close()
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ async def test_only_what_is_recent_counts(stores, release):
 
 
 async def test_a_release_is_searched_with_other_parameters_from_then_on(stores, release):
-    catalog, log = stores
+    releases, log = stores
     one = Release(release, 1, "f" * 64, f"images_{release}", "ivf_pq", {"nprobe": 64})
-    await catalog.add_release(one, "retired")
+    await releases.add(one, ReleaseState.RETIRED)
     await log.search_with(release, {"nprobe": 32, "candidates": 400})
-    found = {one.name: one for one, _, _ in await catalog.releases()}[release]
+    found = {one.release.name: one.release for one in await releases.records()}[release]
     assert found.search_params == {"nprobe": 32, "candidates": 400}
 
 

@@ -18,7 +18,7 @@ from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Transition
-from visualsearch.domain.releases import ReleaseState
+from visualsearch.domain.releases import Build, ReleaseState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STANDING = ReleaseRecord(NEW, ReleaseState.READY, NOW, None, 2.5, Job.EVALUATE, verdict(), "why")
@@ -130,3 +130,19 @@ async def move_and_fail(log):
         await book.put(replace(STANDING, state=ReleaseState.RETIRED))
         await book.record(Transition(NOW, "v2", "ada", Action.RETIRE, "ready", "retired"))
         raise RuntimeError
+
+
+async def test_only_one_first_release_is_live_and_names_are_taken_once(log):
+    await log.add(OLD, ReleaseState.LIVE)
+    await log.add(OLD, ReleaseState.RETIRED)
+    await log.add(NEW, ReleaseState.LIVE)
+    assert [(one.release, one.state) for one in await log.records()] == [(OLD, ReleaseState.LIVE)]
+
+
+async def test_a_build_is_followed_until_its_release_is_no_longer_built(log):
+    await log.add(NEW, ReleaseState.BUILDING)
+    assert await log.builds() == [Build(NEW.name, 0, 0, 0)]
+    await log.record_build(Build(NEW.name, 40, 30, 100))
+    assert await log.builds() == [Build(NEW.name, 40, 30, 100)]
+    await put(log, replace(STANDING, state=ReleaseState.READY))
+    assert await log.builds() == []

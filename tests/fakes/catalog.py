@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import Image, ImageSummary, Status
-from visualsearch.domain.releases import Build, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +29,6 @@ class FakeCatalog:
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
         self.pairs: dict[tuple[int, int], str] = {}
         self.letters: dict[str, DeadLetter] = {}
-        self.release_rows: dict[str, tuple[Release, str, datetime]] = {}
-        self.builds_by_name: dict[str, Build] = {}
         self.positions: dict[str, int] = {}
         self.counted: dict[tuple[str, str], int] = {}
         self._last_id = 0
@@ -215,33 +212,6 @@ class FakeCatalog:
     async def dead_letter(self, letter: DeadLetter) -> None:
         self._up()
         self.letters.setdefault(letter.entry_id, letter)
-
-    async def releases(self) -> list[tuple[Release, str, datetime]]:
-        self._up()
-        return sorted(self.release_rows.values(), key=lambda row: row[2], reverse=True)
-
-    async def live_release(self) -> Release | None:
-        self._up()
-        return next((release for release, state, _ in self.release_rows.values() if state == "live"), None)
-
-    async def add_release(self, release: Release, state: str) -> None:
-        taken = state == "live" and await self.live_release() is not None
-        self._up()
-        if not taken:
-            self.release_rows.setdefault(release.name, (release, state, datetime.now(UTC)))
-
-    async def set_state(self, release: str, state: ReleaseState) -> None:
-        self._up()
-        self.release_rows[release] = (self.release_rows[release][0], state, datetime.now(UTC))
-
-    async def record_build(self, build: Build) -> None:
-        self._up()
-        self.builds_by_name[build.release] = build
-
-    async def builds(self) -> list[Build]:
-        self._up()
-        building = sorted(name for name, row in self.release_rows.items() if row[1] == ReleaseState.BUILDING)
-        return [self.builds_by_name.get(name, Build(name, 0, 0, 0)) for name in building]
 
     async def position(self, log: str) -> int | None:
         self._up()

@@ -12,22 +12,22 @@ from visualsearch.domain.recall import Recall
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.fakes.catalog import FakeCatalog
+    from tests.fakes.release_repository import FakeReleases
 
 
 class FakeRecallSamples:
     """Samples are plain tuples (time, release, recall). Unavailable while its catalog is ``down``."""
 
-    def __init__(self, catalog: FakeCatalog) -> None:
-        self._catalog = catalog
+    def __init__(self, releases: FakeReleases) -> None:
+        self._releases = releases
         self.samples: list[tuple[float, str, Recall]] = []
 
     async def record(self, release: str, recall: Recall) -> None:
-        await self._catalog.check()
+        await self._releases.records()
         self.samples.append((time.monotonic(), release, recall))
 
     async def since(self, seconds: float) -> dict[str, Recall]:
-        await self._catalog.check()
+        await self._releases.records()
         sums: dict[str, Recall] = {}
         for at, release, recall in self.samples:
             if at > time.monotonic() - seconds:
@@ -35,8 +35,8 @@ class FakeRecallSamples:
         return sums
 
     async def search_with(self, release: str, search_params: Mapping[str, int]) -> None:
-        rows = self._catalog.release_rows
-        if release not in rows:
+        records = self._releases.by_name
+        if release not in records:
             raise NotFound(f"There is no release {release!r}.")
-        one, state, since = rows[release]
-        rows[release] = (replace(one, search_params=dict(search_params)), state, since)
+        record = records[release]
+        records[release] = replace(record, release=replace(record.release, search_params=dict(search_params)))

@@ -1,13 +1,14 @@
-"""The release records in memory. The rows are those of the fake catalog."""
+"""The release records in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.release_state import ReleaseRecord, Transition
-from visualsearch.domain.releases import ReleaseState
+from visualsearch.domain.releases import Build, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class FakeReleases:
-    """Records and history are plain attributes. A transaction that raises leaves them unchanged."""
+    """Records and history are plain attributes. A transaction that raises leaves them unchanged.
+
+    Both this and ``catalog`` are Postgres: while the catalog is down, every call raises ``Unavailable``.
+    """
 
     def __init__(self, catalog: FakeCatalog) -> None:
-        self.catalog = catalog
-        self.extras: dict[str, ReleaseRecord] = {}
+        self._catalog = catalog
+        self.by_name: dict[str, ReleaseRecord] = {}
+        self.builds_by_name: dict[str, Build] = {}
         self.transitions: list[Transition] = []
         self.clicked: dict[str, tuple[int, int]] = {}
         self._lock = asyncio.Lock()
@@ -28,31 +33,39 @@ class FakeReleases:
     @asynccontextmanager
     async def switching(self) -> AsyncIterator[FakeReleases]:
         async with self._lock:
-            before = dict(self.extras), dict(self.catalog.release_rows), list(self.transitions)
+            before = dict(self.by_name), list(self.transitions)
             try:
                 yield self
             except BaseException:
-                self.extras, self.catalog.release_rows, self.transitions = before
+                self.by_name, self.transitions = before
                 raise
 
     async def records(self) -> list[ReleaseRecord]:
-        rows = await self.catalog.releases()
-        return [
-            self.extras[release.name]
-            if release.name in self.extras and self.extras[release.name].state == state
-            else ReleaseRecord(release, ReleaseState(state), since)
-            for release, state, since in rows
-        ]
+        await self._catalog.check()
+        return sorted(self.by_name.values(), key=lambda record: record.since, reverse=True)
+
+    async def add(self, release: Release, state: ReleaseState) -> None:
+        await self._catalog.check()
+        if state != ReleaseState.LIVE or all(one.state != ReleaseState.LIVE for one in self.by_name.values()):
+            self.by_name.setdefault(release.name, ReleaseRecord(release, state, datetime.now(UTC)))
+
+    async def record_build(self, build: Build) -> None:
+        await self._catalog.check()
+        self.builds_by_name[build.release] = build
+
+    async def builds(self) -> list[Build]:
+        await self._catalog.check()
+        building = sorted(name for name, one in self.by_name.items() if one.state == ReleaseState.BUILDING)
+        return [self.builds_by_name.get(name, Build(name, 0, 0, 0)) for name in building]
 
     async def switches(self) -> list[Transition]:
         return [one for one in self.transitions if one.replaced]
 
     async def put(self, standing: ReleaseRecord) -> None:
-        others = [row for name, row in self.catalog.release_rows.items() if name != standing.release.name]
+        others = [one for name, one in self.by_name.items() if name != standing.release.name]
         single = standing.state in {ReleaseState.LIVE, ReleaseState.CANARY}
-        assert not (single and any(state == standing.state for _, state, _ in others)), "the index allows one"
-        self.extras[standing.release.name] = standing
-        self.catalog.release_rows[standing.release.name] = (standing.release, standing.state, standing.since)
+        assert not (single and any(one.state == standing.state for one in others)), "the index allows one"
+        self.by_name[standing.release.name] = standing
 
     async def record(self, transition: Transition) -> None:
         self.transitions.append(transition)

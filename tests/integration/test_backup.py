@@ -54,7 +54,17 @@ async def cut_off(settings, folder):
 
     models = settings.model_repository / settings.model_name
     async with open_stores(settings, 30) as stores:
-        restore = Restore(Places(dump(settings), stores.catalog, stores.vectors, stores.object_store, models, stop))
+        restore = Restore(
+            Places(
+                dump(settings),
+                stores.catalog,
+                stores.release_repository,
+                stores.vectors,
+                stores.object_store,
+                models,
+                stop,
+            )
+        )
         with pytest.raises(KeyboardInterrupt):
             await restore.run(folder)
 

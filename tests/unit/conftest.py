@@ -6,6 +6,7 @@ import pytest
 
 from indexer.pipeline import ingest, worker
 from tests.unit.indexing import RELEASE, Indexing
+from visualsearch.domain.releases import ReleaseState
 
 
 @pytest.fixture
@@ -17,5 +18,5 @@ async def world(monkeypatch):
     monkeypatch.setattr(ingest, "FIRST_PAUSE_S", 0.001)
     with ThreadPoolExecutor(2) as pool:
         world = Indexing(pool)
-        await world.catalog.add_release(RELEASE, "live")
+        await world.release_repository.add(RELEASE, ReleaseState.LIVE)
         yield world

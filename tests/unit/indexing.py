@@ -10,6 +10,7 @@ from tests.fakes.catalog import FakeCatalog
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain.images import NewImage
 from visualsearch.domain.indexing import Event, EventKind
@@ -62,6 +63,7 @@ class Indexing:
     def __init__(self, pool: ThreadPoolExecutor):
         self.encoder, self.vectors = Encoder(), Vectors()
         self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
+        self.release_repository = FakeReleases(self.catalog)
         self.pool = pool
         self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.object_store, pool)
 
@@ -81,7 +83,9 @@ class Indexing:
 
 def a_worker(world, beat=lambda: None, **values):
     values = {"batch": 4, "stale_after_s": 0.05, "max_deliveries": 3} | values
-    return Worker("one", world.events, world.catalog, Releases(world.catalog), world.ingest, beat=beat, **values)
+    return Worker(
+        "one", world.events, world.catalog, Releases(world.release_repository), world.ingest, beat=beat, **values
+    )
 
 
 @contextlib.asynccontextmanager

@@ -26,7 +26,7 @@ class Shop:
         self.lifecycle = Lifecycle(self.log, "ada")
 
     async def open(self):
-        await self.catalog.add_release(OLD, ReleaseState.LIVE)
+        await self.log.add(OLD, ReleaseState.LIVE)
         return self
 
     async def ready(self, release=NEW, against="v1"):

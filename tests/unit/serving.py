@@ -21,7 +21,7 @@ from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
 from visualsearch.composition import Stores
 from visualsearch.domain.images import ImageMetadata, NewImage, Visibility
-from visualsearch.domain.releases import Release
+from visualsearch.domain.releases import Release, ReleaseState
 from visualsearch.domain.search import VectorRow
 from visualsearch.imaging.preprocessing import prepare
 from visualsearch.settings import Settings
@@ -48,7 +48,7 @@ class Serving:
             FakeExperiments(),
         )
         self.counts = FakeReleaseCounters()
-        self.recall_repository = FakeRecallSamples(self.catalog)
+        self.recall_repository = FakeRecallSamples(self.release_repository)
         stores = Stores(
             encoder=self.encoder,
             vectors=self.vectors,
@@ -76,7 +76,7 @@ class Serving:
         return httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
     async def __aenter__(self):
-        await self.catalog.add_release(RELEASE, "live")
+        await self.release_repository.add(RELEASE, ReleaseState.LIVE)
         return self
 
     async def __aexit__(self, *_):

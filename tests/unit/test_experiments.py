@@ -159,7 +159,7 @@ async def test_who_does_not_say_who_asks_is_assigned_by_the_query(serving):
 
 async def test_a_variant_chooses_release_parameters_candidates_and_policy(serving):
     other = replace(RELEASE, name="v2", collection="images_v2", search_params={"ef": 10})
-    await serving.catalog.add_release(other, ReleaseState.READY)
+    await serving.release_repository.add(other, ReleaseState.READY)
     await serving.vectors.create(other.collection, "hnsw")
     asked = []
     nearest = serving.vectors.nearest
@@ -190,9 +190,10 @@ async def test_a_variant_folds_less_or_not_at_all(serving):
 
 
 async def test_an_experiment_whose_release_is_gone_is_as_good_as_stopped_for_all_its_variants(serving):
-    await serving.catalog.add_release(replace(RELEASE, name="v2", collection="images_v2"), ReleaseState.READY)
+    await serving.release_repository.add(replace(RELEASE, name="v2", collection="images_v2"), ReleaseState.READY)
     await start(serving, {"name": "b", "release": "v2"})
-    await serving.catalog.set_state("v2", ReleaseState.RETIRED)
+    record = serving.release_repository.by_name["v2"]
+    await serving.release_repository.put(replace(record, state=ReleaseState.RETIRED))
     for variant in "ab":
         answer = (await serving.search(jpeg(1), user_id=str(await user_of(serving, variant)))).json()
         assert (answer["release"], "experiments" in answer) == ("v1", False)

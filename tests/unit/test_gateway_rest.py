@@ -164,7 +164,7 @@ async def test_content_whose_file_is_gone_is_not_found(serving):
 
 
 async def test_a_deletion_does_not_ask_for_the_collection_of_a_retired_release(serving):
-    await serving.catalog.add_release(replace(RELEASE, name="v0", collection="images_v0"), ReleaseState.RETIRED)
+    await serving.release_repository.add(replace(RELEASE, name="v0", collection="images_v0"), ReleaseState.RETIRED)
     image = await serving.index(jpeg(1))
     assert (await serving.client.delete(f"/images/{image}")).status_code == 204
 

@@ -150,8 +150,8 @@ async def test_dead_letters_are_an_admins_affair():
 
 
 async def test_builds_and_differences_stand_in_stats_and_metrics(serving):
-    await serving.catalog.add_release(replace(RELEASE, name="v2"), ReleaseState.BUILDING)
-    await serving.catalog.record_build(Build("v2", 40, 30, 100))
+    await serving.release_repository.add(replace(RELEASE, name="v2"), ReleaseState.BUILDING)
+    await serving.release_repository.record_build(Build("v2", 40, 30, 100))
     await serving.catalog.record_differences({("", "row without an object"): 2})
     stats = (await serving.client.get("/stats")).json()
     assert stats["builds"] == [{"release": "v2", "up_to": 40, "done": 30, "total": 100}]

@@ -8,7 +8,6 @@ from indexer.maintenance import rebuild as rebuilding
 from indexer.maintenance.rebuild import Rebuild
 from indexer.maintenance.reconcile import Reconcile
 from tests.eventually import eventually
-from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, settled, working
 from visualsearch.domain.errors import Unavailable
@@ -33,7 +32,7 @@ class ABuild(Rebuild):
     """A build whose release is written down first, as indexer.releases.release_build does."""
 
     async def run(self, release, **options):
-        lifecycle = Lifecycle(FakeReleases(self._catalog), "tests")
+        lifecycle = Lifecycle(self._release_repository, "tests")
         await lifecycle.begin(release)
         report = await super().run(release, **options)
         await lifecycle.ready(release.name)
@@ -46,11 +45,11 @@ def a_rebuild(world, told=lambda build: None):
             world.object_store, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
         )
 
-    return ABuild(world.catalog, world.vectors, world.ingest, reconcile, told)
+    return ABuild(world.catalog, world.release_repository, world.vectors, world.ingest, reconcile, told)
 
 
 def state(world, release=NEW):
-    return world.catalog.release_rows[release.name][1]
+    return world.release_repository.by_name[release.name].state
 
 
 async def test_a_new_collection_holds_what_the_old_one_holds(world, corpus):

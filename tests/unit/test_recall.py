@@ -10,6 +10,7 @@ from gateway.search.recall_monitor import RecallMonitor
 from tests.eventually import eventually
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
+from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving
@@ -48,7 +49,7 @@ async def filled():
 
 @pytest.fixture
 def log():
-    return FakeRecallSamples(FakeCatalog())
+    return FakeRecallSamples(FakeReleases(FakeCatalog()))
 
 
 def shed():

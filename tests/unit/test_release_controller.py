@@ -9,7 +9,6 @@ from indexer.releases import release_controller
 from indexer.releases.release_controller import ReleaseController
 from tests.eventually import eventually
 from tests.fakes.model_control import FakeModelControl
-from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
 from tests.unit.releases import NEW, verdict
 from visualsearch.domain.release_state import Job
@@ -29,7 +28,7 @@ async def shop(world, monkeypatch):
     monkeypatch.setattr(active_releases, "CACHE_S", 0.0)
     monkeypatch.setattr(release_controller, "TURN_S", 0.02)
     await world.index(*[await world.upload(f"{number}.jpg", jpeg(number)) for number in range(3)])
-    world.release_repository, world.models = FakeReleases(world.catalog), FakeModelControl()
+    world.models = FakeModelControl()
     world.lifecycle = Lifecycle(world.release_repository, "ada")
     return world
 
@@ -49,7 +48,7 @@ async def during(shop, *caretakers, condition):
 
 
 def state(shop, name="v2"):
-    return shop.release_repository.extras.get(name)
+    return shop.release_repository.by_name.get(name)
 
 
 async def test_a_build_that_was_asked_for_is_made_and_evaluated_by_one_of_two_indexers(shop):

@@ -11,6 +11,7 @@ from tests.pictures import encoded, jpeg, noise
 from tests.unit.serving import RELEASE, Serving
 from visualsearch.domain.errors import FingerprintMismatch, NotFound, Overloaded, Unavailable
 from visualsearch.domain.images import Status, Visibility
+from visualsearch.domain.releases import ReleaseState
 from visualsearch.domain.search import Filter, NearDuplicates
 
 FOLD, KEEP = NearDuplicates.COLLAPSE, NearDuplicates.KEEP
@@ -187,8 +188,8 @@ async def test_an_answer_comes_from_the_release_that_it_began_with_though_anothe
     serving.encoder.encode = encode_after_the_switch
     begun = asyncio.create_task(ask(serving, jpeg(1)))
     await encoding.wait()
-    serving.catalog.release_rows = {}
-    await serving.catalog.add_release(newer, "live")
+    serving.release_repository.by_name = {}
+    await serving.release_repository.add(newer, ReleaseState.LIVE)
     switched.set()
     answer = await begun
     assert (answer.release, ids(answer)) == ("v1", [image])

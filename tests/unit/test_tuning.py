@@ -11,10 +11,12 @@ from cli.tuning_run import tune
 from indexer.releases.search_tuning import TRIAL, SettingMeasurement, Tuning, choose, nlist_for, settings
 from tests.fakes.catalog import FakeCatalog
 from tests.fakes.recall_repository import FakeRecallSamples
+from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.releases import Release, ReleaseState
 from visualsearch.domain.search import Candidates, VectorRow
+from visualsearch.releases.active_releases import Releases
 
 ROWS = 1200
 LIVE = Release("v1", 1, "f" * 64, "images_v1", "ivf_pq", {"nprobe": 8})
@@ -49,10 +51,10 @@ def rows():
 
 @pytest.fixture
 async def stores(rows):
-    vectors, catalog = CoarseVectors(LIVE.collection), FakeCatalog()
+    vectors, releases = CoarseVectors(LIVE.collection), FakeReleases(FakeCatalog())
     await vectors.upsert(LIVE.collection, rows)
-    await catalog.add_release(LIVE, ReleaseState.LIVE)
-    return SimpleNamespace(vectors=vectors, catalog=catalog, recall_repository=FakeRecallSamples(catalog))
+    await releases.add(LIVE, ReleaseState.LIVE)
+    return SimpleNamespace(vectors=vectors, release_repository=releases, recall_repository=FakeRecallSamples(releases))
 
 
 async def tuned(stores, recall=0.98, queries=4, nlists=(), plot=None, dry_run=False):
@@ -103,7 +105,7 @@ def test_nlist_follows_the_rows_of_a_segment():
 async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
     reached, text = await tuned(stores)
     assert reached
-    live = await stores.catalog.live_release()
+    live = await Releases(stores.release_repository).live()
     assert live.search_params["nprobe"] >= 16
     assert live.search_params["candidates"] >= 200
     assert "Nothing has to be built" in text or "nothing has to be built" in text
@@ -112,7 +114,7 @@ async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
 async def test_a_dry_run_tells_and_changes_nothing(stores):
     reached, text = await tuned(stores, dry_run=True)
     assert reached
-    assert (await stores.catalog.live_release()) == LIVE
+    assert (await Releases(stores.release_repository).live()) == LIVE
     assert "Nothing was changed" in text
 
 
@@ -122,7 +124,7 @@ async def test_a_recall_that_no_setting_reaches_is_told_with_the_best_and_a_way_
     )
     reached, text = await tuned(stores)
     assert not reached
-    assert (await stores.catalog.live_release()) == LIVE
+    assert (await Releases(stores.release_repository).live()) == LIVE
     assert "No setting of this index reaches recall 0.98: the best," in text
     assert "--profile hnsw" in text
 

@@ -1,6 +1,8 @@
 """What the worker does with outcomes, and that it outlives its servers."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +12,8 @@ from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, a_worker, settled, status, working
 from visualsearch.domain.images import NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.domain.release_state import Job, ReleaseRecord
+from visualsearch.domain.releases import ReleaseState
 from visualsearch.releases.active_releases import Releases
 
 
@@ -79,11 +83,11 @@ async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibl
 
 
 async def test_a_worker_without_a_release_waits_for_one(world):
-    world.catalog.release_rows.clear()
+    world.release_repository.by_name.clear()
     await world.events.publish([await world.upload("a", jpeg(1))])
     async with working(world):
         await eventually(lambda: world.events.entries["1-0"].deliveries > 1)
-        await world.catalog.add_release(RELEASE, "live")
+        await world.release_repository.add(RELEASE, ReleaseState.LIVE)
         await eventually(lambda: settled(world))
 
 
@@ -155,7 +159,9 @@ async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_
 
 
 def a_sweeper(world, after_s=0.0):
-    return Sweeper(world.events, world.catalog, world.vectors, world.object_store, Releases(world.catalog), after_s)
+    return Sweeper(
+        world.events, world.catalog, world.vectors, world.object_store, Releases(world.release_repository), after_s
+    )
 
 
 async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
@@ -204,3 +210,15 @@ async def test_a_promise_is_kept_after_the_stream_was_lost(world):
     async with working(world):
         await eventually(lambda: settled(world))
     assert world.catalog.images[image.id].status is Status.INDEXED
+
+
+async def test_a_release_whose_build_is_only_asked_for_is_not_written_to(world):
+    asked_for = replace(RELEASE, name="v2", collection="images_v2")
+    record = ReleaseRecord(asked_for, ReleaseState.BUILDING, datetime.now(UTC), job=Job.BUILD)
+    await world.release_repository.put(record)
+    event = await world.upload("a", jpeg(1))
+    await world.events.publish([event])
+    async with working(world):
+        await eventually(lambda: settled(world))
+    assert status(world, event) is Status.INDEXED
+    assert "images_v2" not in world.vectors.rows

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-    from datetime import datetime
 
     from visualsearch.domain.images import Image, ImageMetadata, ImageSummary, NewImage, Status
     from visualsearch.domain.indexing import Change, DeadLetter, Delivery, Event, ObjectInfo, StreamState
-    from visualsearch.domain.releases import Build, Release, ReleaseState
 
 
 class Catalog(Protocol):
@@ -136,30 +134,6 @@ class Catalog(Protocol):
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Store a dead letter where people can query it."""
-        ...
-
-    async def releases(self) -> list[tuple[Release, str, datetime]]:
-        """Return all releases with their state and the time it began, newest first."""
-        ...
-
-    async def live_release(self) -> Release | None:
-        """Return the live release, or None."""
-        ...
-
-    async def add_release(self, release: Release, state: str) -> None:
-        """Write a release; no-op if its name is taken."""
-        ...
-
-    async def set_state(self, release: str, state: ReleaseState) -> None:
-        """Set the state of a release."""
-        ...
-
-    async def record_build(self, build: Build) -> None:
-        """Record the progress of a build."""
-        ...
-
-    async def builds(self) -> list[Build]:
-        """Return the progress of all builds."""
         ...
 
     async def position(self, log: str) -> int | None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from visualsearch.domain.release_state import ReleaseRecord, Transition
+    from visualsearch.domain.releases import Build, Release, ReleaseState
 
 
 class ReleaseTransaction(Protocol):
@@ -44,6 +45,18 @@ class ReleaseRepository(Protocol):
 
     async def records(self) -> list[ReleaseRecord]:
         """Return every release, newest first."""
+        ...
+
+    async def add(self, release: Release, state: ReleaseState) -> None:
+        """Write the first release; no-op if its name is taken, or another release is live already."""
+        ...
+
+    async def record_build(self, build: Build) -> None:
+        """Write how far a release's collection is built."""
+        ...
+
+    async def builds(self) -> list[Build]:
+        """Return the progress of every release that is being built, by name."""
         ...
 
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:

@@ -18,7 +18,7 @@ from visualsearch.domain.releases import Release, ReleaseState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from visualsearch.ports import Catalog, Encoder, ReleaseRepository, Vectors
+    from visualsearch.ports import Encoder, ReleaseRepository, Vectors
 
 LIVE_ALIAS = "images_live"
 """Milvus alias of the live collection, for people who use Milvus' console."""
@@ -36,17 +36,11 @@ REFRESH_S = 0.3
 
 
 class Releases:
-    """The releases, cached briefly so that most requests need no query.
+    """The releases, cached briefly so that most requests need no query."""
 
-    Canaries and shadow releases are known only if ``log`` is given.
-    """
-
-    def __init__(
-        self, catalog: Catalog, log: ReleaseRepository | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, repository: ReleaseRepository, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._catalog = catalog
-        self._log = log
+        self._repository = repository
         self._kept: list[ReleaseRecord] = []
         self._until = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -96,7 +90,7 @@ class Releases:
     async def records(self) -> list[ReleaseRecord]:
         """Return all release records, at most half a second old; older while the catalog is down."""
         if not self._kept:
-            self._kept = await self._ask()
+            self._kept = await self._repository.records()
             self._until = self._clock() + CACHE_S
         elif self._clock() >= self._until and (self._asking is None or self._asking.done()):
             # One query serves all callers. It continues after they stop waiting, so that a late answer is still used.
@@ -106,17 +100,11 @@ class Releases:
 
     async def _refresh(self) -> None:
         try:
-            self._kept = await self._ask() or self._kept
+            self._kept = await self._repository.records() or self._kept
         except Unavailable:
             pass  # keep the last known releases
         finally:
             self._until = self._clock() + CACHE_S
-
-    async def _ask(self) -> list[ReleaseRecord]:
-        if self._log is not None:
-            return await self._log.records()
-        rows = await self._catalog.releases()
-        return [ReleaseRecord(release, ReleaseState(state), since) for release, state, since in rows]
 
 
 def _live(records: Sequence[ReleaseRecord]) -> ReleaseRecord:
@@ -141,13 +129,13 @@ def new_release(
     )
 
 
-async def ensure_live(catalog: Catalog, vectors: Vectors, wanted: Release) -> Release:
+async def ensure_live(repository: ReleaseRepository, vectors: Vectors, wanted: Release) -> Release:
     """Return the live release and create its collection if missing; make ``wanted`` live if there is none."""
-    live = await catalog.live_release()
+    live = next((one.release for one in await repository.records() if one.state == ReleaseState.LIVE), None)
     release = live or wanted
     await vectors.create(release.collection, release.profile)
     if live is None:
-        await catalog.add_release(release, ReleaseState.LIVE)
+        await repository.add(release, ReleaseState.LIVE)
     await vectors.point_alias(LIVE_ALIAS, release.collection)
     return release
 

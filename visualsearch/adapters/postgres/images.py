@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psycopg.types.json import Jsonb
 from typing_extensions import override
 
-from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, PostgresDuplicateExclusions, Row, to_image
+from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, PostgresDuplicateExclusions, to_image
 from visualsearch.domain.errors import NotFound
 from visualsearch.domain.images import Image, Status
-from visualsearch.domain.releases import Build, Release
 from visualsearch.ports import Catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from visualsearch.adapters.postgres.database import Database
     from visualsearch.domain.images import ImageMetadata, NewImage
     from visualsearch.domain.indexing import DeadLetter
-    from visualsearch.domain.releases import ReleaseState
 
 
 class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
@@ -230,7 +226,7 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
         issued: bool = rows[0]["issued"]
         return issued
 
-    # Dead letters and releases
+    # Dead letters
 
     @override
     async def dead_letter(self, letter: DeadLetter) -> None:
@@ -240,41 +236,6 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
             VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (entry_id) DO NOTHING""",
             *(letter.entry_id, event.kind, event.uri, event.image_id, letter.reason, letter.deliveries, letter.died_at),
         )
-
-    @override
-    async def releases(self) -> list[tuple[Release, str, datetime]]:
-        rows = await self.database.rows("SELECT * FROM releases ORDER BY since DESC, name")
-        return [(_release(row), row["state"], row["since"]) for row in rows]
-
-    @override
-    async def live_release(self) -> Release | None:
-        rows = await self.database.rows("SELECT * FROM releases WHERE state = 'live'")
-        return _release(rows[0]) if rows else None
-
-    @override
-    async def add_release(self, release: Release, state: str) -> None:
-        await self.database.rows(
-            """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-            *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
-            *(Jsonb(dict(release.search_params)), state),
-        )
-
-    @override
-    async def set_state(self, release: str, state: ReleaseState) -> None:
-        await self.database.rows("UPDATE releases SET state = %s, since = now() WHERE name = %s", state, release)
-
-    @override
-    async def record_build(self, build: Build) -> None:
-        await self.database.rows(
-            "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
-            *(build.up_to, build.done, build.total, build.release),
-        )
-
-    @override
-    async def builds(self) -> list[Build]:
-        rows = await self.database.rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
-        return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
 
     # Change logs and reconciliation
 
@@ -316,8 +277,3 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
     @override
     async def close(self) -> None:
         await self.database.close()
-
-
-def _release(row: Row) -> Release:
-    names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
-    return Release(**{name: row[name] for name in names})

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from visualsearch.domain.errors import Conflict
 from visualsearch.domain.release_state import Action, Canary, Check, Evaluation, Job, ReleaseRecord, Transition
-from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.domain.releases import Build, Release, ReleaseState
 from visualsearch.ports import ReleaseRepository, ReleaseTransaction
 
 if TYPE_CHECKING:
@@ -52,6 +52,27 @@ class PostgresReleases(ReleaseRepository):
     async def records(self) -> list[ReleaseRecord]:
         async with self._database.connection() as connection:
             return await PostgresReleaseTransaction(connection).records()
+
+    @override
+    async def add(self, release: Release, state: ReleaseState) -> None:
+        await self._database.rows(
+            """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
+            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
+            *(Jsonb(dict(release.search_params)), state),
+        )
+
+    @override
+    async def record_build(self, build: Build) -> None:
+        await self._database.rows(
+            "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
+            *(build.up_to, build.done, build.total, build.release),
+        )
+
+    @override
+    async def builds(self) -> list[Build]:
+        rows = await self._database.rows("SELECT * FROM releases WHERE state = 'building' ORDER BY name")
+        return [Build(row["name"], row["built_to"], row["built"], row["to_build"]) for row in rows]
 
     @override
     async def clicks(self, seconds: float) -> dict[str, tuple[int, int]]:

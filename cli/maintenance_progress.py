@@ -92,6 +92,7 @@ async def reconcile_with_counts(stores: Stores, console: Console, *, repair: boo
             stores.catalog,
             stores.vectors,
             stores.events,
+            stores.indexing_progress,
             rewrite=ingest.rewrite if repair else None,
             on_progress=show,
         ).run(await Releases(stores.release_repository).written())

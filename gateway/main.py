@@ -25,7 +25,10 @@ from gateway.search.admission import Admission
 from gateway.search.decoder import Decoder
 from gateway.search.experiment_assignment import ExperimentAssigner
 from gateway.search.image_search import ImageSearch
+from gateway.search.query_encoder import QueryEncoder
+from gateway.search.query_ids import QueryIds
 from gateway.search.recall_monitor import RecallMonitor
+from gateway.search.retrieval import Retriever
 from gateway.search.shadow_search import ShadowSearch
 from gateway.service import Gateway
 from visualsearch.composition import Stores, open_stores
@@ -68,29 +71,26 @@ def build(
     most = max(1, settings.max_waiting // processes)
     decoder = Decoder(pool, most)
     shadow = ShadowSearch(releases, stores.counts, lambda: decoder.busy)
-    search = ImageSearch(
-        stores.encoder,
-        stores.vectors,
-        stores.catalog,
-        stores.object_store,
-        releases,
-        release_router,
-        decoder,
-        shadow,
-        experiments,
-        deadline_s=deadline_s,
-        admission=Admission(most, deadline_s * IN_TIME),
-    )
     recall = RecallMonitor(
         stores.background_vectors, stores.recall_repository, settings.recall_share, lambda: decoder.busy
     )
-    if settings.recall_share:
-        search.watch_recall = recall.offer
+    search = ImageSearch(
+        QueryEncoder(decoder, stores.encoder, stores.vectors, stores.object_store),
+        Retriever(stores.vectors, stores.duplicate_exclusions, recall.offer if settings.recall_share else None),
+        QueryIds(stores.catalog),
+        release_router,
+        shadow,
+        experiments,
+        Admission(most, deadline_s * IN_TIME),
+        deadline_s=deadline_s,
+    )
     images = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
         catalog=stores.catalog,
+        duplicate_exclusions=stores.duplicate_exclusions,
+        indexing_progress=stores.indexing_progress,
         events=stores.events,
         object_store=stores.object_store,
         releases=releases,

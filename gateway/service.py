@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from visualsearch.domain.images import Box
     from visualsearch.ports import (
         Catalog,
+        DuplicateExclusions,
         Encoder,
         EventStream,
         ExperimentRepository,
+        IndexingProgress,
         ObjectStore,
         RecallRepository,
         ReleaseCounters,
@@ -62,6 +64,8 @@ class Gateway:
     encoder: Encoder
     vectors: Vectors
     catalog: Catalog
+    duplicate_exclusions: DuplicateExclusions
+    indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
     releases: Releases
@@ -211,7 +215,7 @@ class Gateway:
         return [asdict(one) | {"release": name, "recall": one.value} for name, one in found.items()]
 
     async def _differences(self) -> list[dict[str, Any]]:
-        found = await self.catalog.differences()
+        found = await self.indexing_progress.differences()
         return [{"release": release, "kind": kind, "number": number} for (release, kind), number in found.items()]
 
 

@@ -58,6 +58,7 @@ async def run(settings: Settings) -> None:
                 name,
                 stores.events,
                 stores.catalog,
+                stores.dead_letter_archive,
                 releases,
                 ingest,
                 batch=settings.index_batch,
@@ -76,8 +77,10 @@ async def run(settings: Settings) -> None:
             )
             tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
-                bridge = ChangeFeedConsumer(name, stores.changes, stores.events, stores.catalog, stores.object_store)
-                tasks.append(bridge.run(stop))
+                consumer = ChangeFeedConsumer(
+                    name, stores.changes, stores.events, stores.catalog, stores.object_store, stores.indexing_progress
+                )
+                tasks.append(consumer.run(stop))
             model = settings.model_repository / settings.model_name
             limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
             tasks.append(

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.adapters.postgres.database import Database
+from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
+from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
 from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
@@ -36,9 +39,12 @@ if TYPE_CHECKING:
     from visualsearch.ports import (
         Catalog,
         ChangeFeed,
+        DeadLetterArchive,
+        DuplicateExclusions,
         Encoder,
         EventStream,
         ExperimentRepository,
+        IndexingProgress,
         InteractionQueue,
         InteractionRepository,
         ModelControl,
@@ -64,6 +70,9 @@ class Stores:
     encoder: Encoder
     vectors: MilvusVectors
     catalog: Catalog
+    duplicate_exclusions: DuplicateExclusions
+    dead_letter_archive: DeadLetterArchive
+    indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
     changes: ChangeFeed | None
@@ -99,6 +108,9 @@ async def open_stores(
         encoder=_encoder(settings, timeout_s, priority),
         vectors=_vectors(settings, timeout_s),
         catalog=PostgresCatalog(database),
+        duplicate_exclusions=PostgresDuplicateExclusions(database),
+        dead_letter_archive=PostgresDeadLetterArchive(database),
+        indexing_progress=PostgresIndexingProgress(database),
         events=ValkeyEventStream(*valkey),
         object_store=bucket(settings, settings.s3_bucket, timeout_s),
         changes=_changes(settings, timeout_s),
@@ -137,6 +149,7 @@ def _traced(stores: Stores) -> Stores:
         encoder=traced(stores.encoder, "triton"),
         vectors=traced(stores.vectors, "milvus"),
         catalog=traced(stores.catalog, "postgres"),
+        duplicate_exclusions=traced(stores.duplicate_exclusions, "postgres"),
         events=traced(stores.events, "valkey"),
         interaction_queue=traced(stores.interaction_queue, "valkey"),
         object_store=traced(stores.object_store, "s3"),

@@ -45,7 +45,9 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
 )
 async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
     """Keep two images from ever being folded into each other again; the very next search knows. Twice is no harm."""
-    await gateway_of(request).catalog.mark_not_duplicates(*await _pair(request, caller, pair), caller.owner)
+    await gateway_of(request).duplicate_exclusions.mark_not_duplicates(
+        *await _pair(request, caller, pair), caller.owner
+    )
     return Response(status_code=204)
 
 
@@ -58,6 +60,6 @@ async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) 
 async def unmark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
     """Let two images be folded again."""
     one, other = await _pair(request, caller, pair)
-    if not await gateway_of(request).catalog.unmark_not_duplicates(one, other):
+    if not await gateway_of(request).duplicate_exclusions.unmark_not_duplicates(one, other):
         raise NotFound(f"Images {one} and {other} are not marked as no duplicates: there is nothing to take back.")
     return Response(status_code=204)

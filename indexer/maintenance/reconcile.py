@@ -23,7 +23,7 @@ from visualsearch.domain.releases import Release
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
+    from visualsearch.ports import Catalog, EventStream, IndexingProgress, ObjectStore, Vectors
 
 PAGE = 1000
 EXAMPLES = 20
@@ -91,6 +91,7 @@ class Reconcile:
         catalog: Catalog,
         vectors: Vectors,
         events: EventStream,
+        progress: IndexingProgress,
         *,
         rewrite: Callable[[Sequence[Image], Release], Awaitable[None]] | None = None,
         pause_s: float = PAUSE_S,
@@ -100,6 +101,7 @@ class Reconcile:
         self._catalog = catalog
         self._vectors = vectors
         self._events = events
+        self._progress = progress
         self._rewrite = rewrite
         self._pause_s = pause_s
         self._on_progress = on_progress
@@ -111,7 +113,7 @@ class Reconcile:
         for release in releases:
             await self.collection(release)
         counts = {(release, kind.value): number for (release, kind), number in self._report.counts.items()}
-        await self._catalog.record_differences(counts)
+        await self._progress.record_differences(counts)
         return self._report
 
     async def collection(self, release: Release) -> ReconciliationReport:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.releases import Release
-    from visualsearch.ports import Catalog, EventStream
+    from visualsearch.ports import Catalog, DeadLetterArchive, EventStream
     from visualsearch.releases.active_releases import Releases
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Worker:
         name: str,
         events: EventStream,
         catalog: Catalog,
+        archive: DeadLetterArchive,
         releases: Releases,
         ingest: Ingest,
         *,
@@ -55,6 +56,7 @@ class Worker:
         self._name = name
         self._events = events
         self._catalog = catalog
+        self._archive = archive
         self._releases = releases
         self._ingest = ingest
         self._batch = batch
@@ -194,7 +196,7 @@ class Worker:
     async def _dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Move an event to the dead letters: in the catalog first, because the last step removes it from the stream."""
         letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
-        await self._catalog.dead_letter(letter)
+        await self._archive.dead_letter(letter)
         image = await self._catalog.by_uri(delivery.event.uri)
         if image is not None and image.status is Status.PENDING:
             await self._catalog.mark_rejected(image.id, f"Given up on: {reason}")

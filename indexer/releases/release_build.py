@@ -38,7 +38,14 @@ async def build(
     ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
 
     def reconcile() -> Reconcile:
-        return Reconcile(stores.object_store, stores.catalog, stores.vectors, stores.events, rewrite=ingest.rewrite)
+        return Reconcile(
+            stores.object_store,
+            stores.catalog,
+            stores.vectors,
+            stores.events,
+            stores.indexing_progress,
+            rewrite=ingest.rewrite,
+        )
 
     try:
         await load(stores, release)

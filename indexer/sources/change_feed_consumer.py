@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from visualsearch.domain.indexing import Change, ObjectInfo
-    from visualsearch.ports import Catalog, ChangeFeed, EventStream, ObjectStore
+    from visualsearch.ports import Catalog, ChangeFeed, EventStream, IndexingProgress, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,17 @@ class ChangeFeedConsumer:
     """Follows the change log on one of all indexers; another takes over if that one stops."""
 
     def __init__(
-        self, name: str, changes: ChangeFeed, events: EventStream, catalog: Catalog, object_store: ObjectStore
+        self,
+        name: str,
+        changes: ChangeFeed,
+        events: EventStream,
+        catalog: Catalog,
+        object_store: ObjectStore,
+        progress: IndexingProgress,
     ) -> None:
         self._name = name
         self._changes = changes
+        self._progress = progress
         self._events = events
         self._catalog = catalog
         self._object_store = object_store
@@ -55,10 +62,10 @@ class ChangeFeedConsumer:
 
     async def _follow(self, stop: asyncio.Event) -> None:
         """Publish changes while the lease is held; the first run starts now, because the sweep finds older objects."""
-        position = await self._catalog.position(LOG)
+        position = await self._progress.position(LOG)
         if position is None:
             position = time.time_ns()
-            await self._catalog.set_position(LOG, position)
+            await self._progress.set_position(LOG, position)
         remembered, remember = time.monotonic(), position
         async with aclosing(self._changes.follow(position - OVERLAP_NS)) as log_pages:
             async for changes in log_pages:
@@ -70,7 +77,7 @@ class ChangeFeedConsumer:
                 remembered = time.monotonic()
                 if position != remember:
                     # Written after the events are published: a kill in between repeats some events and loses none.
-                    await self._catalog.set_position(LOG, position)
+                    await self._progress.set_position(LOG, position)
                     remember = position
                 if stop.is_set() or not await self._events.lease(LOG, self._name, LEASE_S):
                     return

@@ -10,8 +10,14 @@ import pytest
 
 from tests.eventually import eventually
 from tests.fakes.catalog import FakeCatalog
+from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
+from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
+from tests.fakes.indexing_progress import FakeIndexingProgress
 from visualsearch.adapters.postgres.database import Database
+from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
+from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
@@ -47,6 +53,27 @@ async def catalog(request):
     postgres = PostgresCatalog(Database(dsn, password, 5.0))
     yield postgres
     await postgres.close()
+
+
+@pytest.fixture
+def exclusions(catalog):
+    if isinstance(catalog, FakeCatalog):
+        return FakeDuplicateExclusions(catalog)
+    return PostgresDuplicateExclusions(catalog.database)
+
+
+@pytest.fixture
+def archive(catalog):
+    if isinstance(catalog, FakeCatalog):
+        return FakeDeadLetterArchive(catalog)
+    return PostgresDeadLetterArchive(catalog.database)
+
+
+@pytest.fixture
+def progress(catalog):
+    if isinstance(catalog, FakeCatalog):
+        return FakeIndexingProgress(catalog)
+    return PostgresIndexingProgress(catalog.database)
 
 
 async def test_a_new_image_is_pending_and_can_be_read_back(catalog):
@@ -163,42 +190,42 @@ async def test_ids_of_queries_and_images_never_meet(catalog):
     assert not any([await catalog.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
 
 
-async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(catalog):
+async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(catalog, exclusions):
     one, two, three = [await catalog.register(NewImage(f"s3://images/{name}")) for name in "abc"]
-    assert await catalog.pairs_and_shown([], []) == (set(), {})
+    assert await exclusions.pairs_and_shown([], []) == (set(), {})
     await catalog.describe([ImageMetadata(three.id, 640, 480, 5, ONE)])
-    assert (await catalog.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
+    assert (await exclusions.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
     await catalog.mark_indexed({three.id: ONE}, "v1")
-    await catalog.mark_not_duplicates(two.id, one.id, "ada")
-    await catalog.mark_not_duplicates(one.id, two.id, "bob")
-    await catalog.mark_not_duplicates(two.id, three.id, "")
-    pairs, images = await catalog.pairs_and_shown([one.id, two.id], [three.id, 10**12])
+    await exclusions.mark_not_duplicates(two.id, one.id, "ada")
+    await exclusions.mark_not_duplicates(one.id, two.id, "bob")
+    await exclusions.mark_not_duplicates(two.id, three.id, "")
+    pairs, images = await exclusions.pairs_and_shown([one.id, two.id], [three.id, 10**12])
     assert pairs == {(one.id, two.id)}
     assert images == {three.id: ImageSummary("s3://images/c", 640, 480)}
-    assert await catalog.unmark_not_duplicates(two.id, one.id)
-    assert not await catalog.unmark_not_duplicates(two.id, one.id)
+    assert await exclusions.unmark_not_duplicates(two.id, one.id)
+    assert not await exclusions.unmark_not_duplicates(two.id, one.id)
     everything = [one.id, two.id, three.id]
-    assert (await catalog.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
+    assert (await exclusions.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
 
 
-async def test_a_pair_of_what_is_not_there_is_not_kept(catalog):
+async def test_a_pair_of_what_is_not_there_is_not_kept(catalog, exclusions):
     image = await catalog.register(NewImage("s3://images/a"))
-    await catalog.mark_not_duplicates(image.id, 10**12, "ada")
-    assert not await catalog.unmark_not_duplicates(image.id, 10**12)
+    await exclusions.mark_not_duplicates(image.id, 10**12, "ada")
+    assert not await exclusions.unmark_not_duplicates(image.id, 10**12)
 
 
-async def buried(catalog):
-    """Reasons of the dead letters that a person finds, by entry: nobody but people reads them back."""
-    if isinstance(catalog, FakeCatalog):
-        return [(entry, letter.reason) for entry, letter in catalog.letters.items()]
+async def archived(archive, catalog):
+    """Reasons of the archived dead letters, by entry. The port has no way to read them: people query the table."""
+    if isinstance(archive, FakeDeadLetterArchive):
+        return [(entry, letter.reason) for entry, letter in archive.letters.items()]
     return [(row["entry_id"], row["reason"]) for row in await catalog.database.rows("SELECT * FROM dead_letters")]
 
 
-async def test_a_dead_letter_is_kept_once(catalog):
+async def test_a_dead_letter_is_kept_once(catalog, archive):
     event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
     for reason in ("why", "once more"):
-        await catalog.dead_letter(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
-    assert await buried(catalog) == [("1-1", "why")]
+        await archive.dead_letter(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
+    assert await archived(archive, catalog) == [("1-1", "why")]
 
 
 async def test_a_check_of_what_works_is_silent(catalog):
@@ -332,16 +359,16 @@ async def test_a_deletion_is_unfinished_until_it_is_finished(catalog):
     assert not await catalog.is_being_deleted(image.uri)
 
 
-async def test_the_place_in_a_change_log_is_kept(catalog):
-    assert await catalog.position("bucket") is None
+async def test_the_place_in_a_change_log_is_kept(progress):
+    assert await progress.position("bucket") is None
     for at_ns in (1, 2**62):
-        await catalog.set_position("bucket", at_ns)
-        assert await catalog.position("bucket") == at_ns
+        await progress.set_position("bucket", at_ns)
+        assert await progress.position("bucket") == at_ns
 
 
-async def test_differences_replace_those_counted_before(catalog):
-    await catalog.record_differences({("", "one"): 1, ("v1", "other"): 2})
-    await catalog.record_differences({("v1", "other"): 3, ("v2", "other"): 4})
-    assert await catalog.differences() == {("v1", "other"): 3, ("v2", "other"): 4}
-    await catalog.record_differences({})
-    assert await catalog.differences() == {}
+async def test_differences_replace_those_counted_before(progress):
+    await progress.record_differences({("", "one"): 1, ("v1", "other"): 2})
+    await progress.record_differences({("v1", "other"): 3, ("v2", "other"): 4})
+    assert await progress.differences() == {("v1", "other"): 3, ("v2", "other"): 4}
+    await progress.record_differences({})
+    assert await progress.differences() == {}

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
-from visualsearch.domain.images import Image, ImageSummary, Status
+from visualsearch.domain.images import Image, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from visualsearch.domain.images import ImageMetadata, NewImage
-    from visualsearch.domain.indexing import DeadLetter
 
 
 class FakeCatalog:
@@ -27,10 +26,6 @@ class FakeCatalog:
         self.phashes: dict[int, int] = {}
         self.indexed_in: dict[int, str] = {}
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
-        self.pairs: dict[tuple[int, int], str] = {}
-        self.letters: dict[str, DeadLetter] = {}
-        self.positions: dict[str, int] = {}
-        self.counted: dict[tuple[str, str], int] = {}
         self._last_id = 0
 
     def _up(self) -> None:
@@ -188,46 +183,6 @@ class FakeCatalog:
     async def was_issued(self, query_image_id: int) -> bool:
         self._up()
         return 1 <= query_image_id <= self._last_id
-
-    async def pairs_and_shown(
-        self, candidates: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        asked, known = set(candidates), (await self.by_ids(wanted)).items()
-        shown = {
-            i: ImageSummary(one.uri, one.width or 0, one.height or 0)
-            for i, one in known
-            if one.status is Status.INDEXED
-        }
-        return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
-
-    async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
-        self._up()
-        if self.images.keys() >= {one, other}:
-            self.pairs.setdefault((min(one, other), max(one, other)), by)
-
-    async def unmark_not_duplicates(self, one: int, other: int) -> bool:
-        self._up()
-        return self.pairs.pop((min(one, other), max(one, other)), None) is not None
-
-    async def dead_letter(self, letter: DeadLetter) -> None:
-        self._up()
-        self.letters.setdefault(letter.entry_id, letter)
-
-    async def position(self, log: str) -> int | None:
-        self._up()
-        return self.positions.get(log)
-
-    async def set_position(self, log: str, at_ns: int) -> None:
-        self._up()
-        self.positions[log] = at_ns
-
-    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
-        self._up()
-        self.counted = dict(counts)
-
-    async def differences(self) -> dict[tuple[str, str], int]:
-        self._up()
-        return dict(sorted(self.counted.items()))
 
     async def check(self) -> None:
         self._up()

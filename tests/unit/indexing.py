@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from indexer.pipeline.ingest import Ingest
 from indexer.pipeline.worker import Worker
 from tests.fakes.catalog import FakeCatalog
+from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
@@ -64,6 +66,8 @@ class Indexing:
         self.encoder, self.vectors = Encoder(), Vectors()
         self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
         self.release_repository = FakeReleases(self.catalog)
+        self.dead_letter_archive = FakeDeadLetterArchive(self.catalog)
+        self.indexing_progress = FakeIndexingProgress(self.catalog)
         self.pool = pool
         self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.object_store, pool)
 
@@ -84,7 +88,14 @@ class Indexing:
 def a_worker(world, beat=lambda: None, **values):
     values = {"batch": 4, "stale_after_s": 0.05, "max_deliveries": 3} | values
     return Worker(
-        "one", world.events, world.catalog, Releases(world.release_repository), world.ingest, beat=beat, **values
+        "one",
+        world.events,
+        world.catalog,
+        world.dead_letter_archive,
+        Releases(world.release_repository),
+        world.ingest,
+        beat=beat,
+        **values,
     )
 
 

@@ -8,9 +8,12 @@ from gateway.api.app import create_app
 from gateway.main import build
 from tests.clock import Clock
 from tests.fakes.catalog import FakeCatalog
+from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
+from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.experiment_repository import FakeExperiments
+from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.interaction_queue import FakeInteractionQueue
 from tests.fakes.interaction_repository import FakeInteractions
 from tests.fakes.model_control import FakeModelControl
@@ -49,10 +52,16 @@ class Serving:
         )
         self.counts = FakeReleaseCounters()
         self.recall_repository = FakeRecallSamples(self.release_repository)
+        self.duplicate_exclusions = FakeDuplicateExclusions(self.catalog)
+        self.dead_letter_archive = FakeDeadLetterArchive(self.catalog)
+        self.indexing_progress = FakeIndexingProgress(self.catalog)
         stores = Stores(
             encoder=self.encoder,
             vectors=self.vectors,
             catalog=self.catalog,
+            duplicate_exclusions=self.duplicate_exclusions,
+            dead_letter_archive=self.dead_letter_archive,
+            indexing_progress=self.indexing_progress,
             events=self.events,
             object_store=self.object_store,
             changes=None,

@@ -47,7 +47,11 @@ def log(monkeypatch):
 @contextlib.asynccontextmanager
 async def following(world, log, name="one"):
     stop = asyncio.Event()
-    task = asyncio.create_task(ChangeFeedConsumer(name, log, world.events, world.catalog, world.object_store).run(stop))
+    task = asyncio.create_task(
+        ChangeFeedConsumer(name, log, world.events, world.catalog, world.object_store, world.indexing_progress).run(
+            stop
+        )
+    )
     yield task
     stop.set()
     await asyncio.wait_for(task, 5)
@@ -116,7 +120,7 @@ async def test_a_key_that_cannot_be_stored_is_rejected_with_a_reason(world, log)
 async def test_following_is_taken_up_where_it_ended(world, log):
     async with following(world, log):
         await put(world, log, "a.jpg", jpeg(1), 2**62)
-        await eventually(lambda: world.catalog.positions.get("bucket") == 2**62)
+        await eventually(lambda: world.indexing_progress.positions.get("bucket") == 2**62)
     async with following(world, log, "two"):
         await eventually(lambda: len(log.since) == 2)
     assert 0 < 2**62 - log.since[1] <= change_feed_consumer.OVERLAP_NS

@@ -55,7 +55,7 @@ async def test_an_image_that_is_not_there_or_not_to_be_seen_is_not_found():
         assert_problem(await say(serving, "POST", [one, 10**6], KEYS["ada"]), 404)
         assert_problem(await say(serving, "POST", [one, hidden], KEYS["bob"]), 404)
         assert (await say(serving, "POST", [one, hidden], KEYS["ada"])).status_code == 204
-        assert serving.catalog.pairs == {(one, hidden): "ada"}
+        assert serving.duplicate_exclusions.pairs == {(one, hidden): "ada"}
 
 
 async def test_marking_needs_a_key_that_may_write():

@@ -152,7 +152,7 @@ async def test_dead_letters_are_an_admins_affair():
 async def test_builds_and_differences_stand_in_stats_and_metrics(serving):
     await serving.release_repository.add(replace(RELEASE, name="v2"), ReleaseState.BUILDING)
     await serving.release_repository.record_build(Build("v2", 40, 30, 100))
-    await serving.catalog.record_differences({("", "row without an object"): 2})
+    await serving.indexing_progress.record_differences({("", "row without an object"): 2})
     stats = (await serving.client.get("/stats")).json()
     assert stats["builds"] == [{"release": "v2", "up_to": 40, "done": 30, "total": 100}]
     assert stats["differences"] == [{"release": "", "kind": "row without an object", "number": 2}]

@@ -42,7 +42,13 @@ class ABuild(Rebuild):
 def a_rebuild(world, told=lambda build: None):
     def reconcile():
         return Reconcile(
-            world.object_store, world.catalog, world.vectors, world.events, rewrite=world.ingest.rewrite, pause_s=0
+            world.object_store,
+            world.catalog,
+            world.vectors,
+            world.events,
+            world.indexing_progress,
+            rewrite=world.ingest.rewrite,
+            pause_s=0,
         )
 
     return ABuild(world.catalog, world.release_repository, world.vectors, world.ingest, reconcile, told)

@@ -25,7 +25,15 @@ async def corpus(world):
 
 def a_reconciliation(world, *, repair=False):
     rewrite = world.ingest.rewrite if repair else None
-    return Reconcile(world.object_store, world.catalog, world.vectors, world.events, rewrite=rewrite, pause_s=0)
+    return Reconcile(
+        world.object_store,
+        world.catalog,
+        world.vectors,
+        world.events,
+        world.indexing_progress,
+        rewrite=rewrite,
+        pause_s=0,
+    )
 
 
 async def found(world, **values):
@@ -88,9 +96,9 @@ async def test_each_way_to_differ_is_named_counted_and_repaired(world, corpus, k
     harm, release = HARM[kind]
     await harm(world, corpus)
     assert await found(world) == {(kind, release): 1}
-    assert await world.catalog.differences() == {(release, kind.value): 1}
+    assert await world.indexing_progress.differences() == {(release, kind.value): 1}
     assert await repaired(world) == {}
-    assert await world.catalog.differences() == {}
+    assert await world.indexing_progress.differences() == {}
 
 
 async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus):

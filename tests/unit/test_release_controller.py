@@ -34,7 +34,16 @@ async def shop(world, monkeypatch):
 
 
 def a_caretaker(shop, name="one"):
-    names = ("encoder", "vectors", "catalog", "events", "object_store", "release_repository", "models")
+    names = (
+        "encoder",
+        "vectors",
+        "catalog",
+        "events",
+        "object_store",
+        "release_repository",
+        "models",
+        "indexing_progress",
+    )
     stores = SimpleNamespace(**{each: getattr(shop, each) for each in names})
     return ReleaseController(name, stores, StubGate(), shop.pool)
 

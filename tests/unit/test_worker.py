@@ -40,7 +40,7 @@ async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(wor
     async with working(world):
         await eventually(lambda: settled(world))
     assert status(world, good) is Status.INDEXED
-    assert len(world.events.dead) == len(world.catalog.letters) == 2
+    assert len(world.events.dead) == len(world.dead_letter_archive.letters) == 2
     assert all(letter.reason for letter in world.events.dead.values())
 
 
@@ -77,7 +77,7 @@ async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibl
     (letter,) = world.events.dead.values()
     assert (letter.event, letter.deliveries) == (event, 3)
     assert "a bug" in letter.reason
-    assert [kept.reason for kept in world.catalog.letters.values()] == [letter.reason]
+    assert [kept.reason for kept in world.dead_letter_archive.letters.values()] == [letter.reason]
     assert status(world, event) is Status.REJECTED
     assert "a bug" in world.catalog.images[event.image_id].reason
 

@@ -3,7 +3,15 @@
 Every method may raise ``errors.Unavailable`` if its server does not answer within the adapter's timeout.
 """
 
-from visualsearch.ports.corpus import Catalog, ChangeFeed, EventStream, ObjectStore
+from visualsearch.ports.corpus import (
+    Catalog,
+    ChangeFeed,
+    DeadLetterArchive,
+    DuplicateExclusions,
+    EventStream,
+    IndexingProgress,
+    ObjectStore,
+)
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
 from visualsearch.ports.releases import ModelControl, ReleaseCounters, ReleaseRepository, ReleaseTransaction
 from visualsearch.ports.search import Encoder, RecallRepository, Vectors
@@ -11,9 +19,12 @@ from visualsearch.ports.search import Encoder, RecallRepository, Vectors
 __all__ = [
     "Catalog",
     "ChangeFeed",
+    "DeadLetterArchive",
+    "DuplicateExclusions",
     "Encoder",
     "EventStream",
     "ExperimentRepository",
+    "IndexingProgress",
     "InteractionQueue",
     "InteractionRepository",
     "ModelControl",

@@ -115,6 +115,18 @@ class Catalog(Protocol):
         """Return whether an id was ever given to an image or a query."""
         ...
 
+    async def check(self) -> None:
+        """Run one statement; raise ``Unavailable`` if it fails."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class DuplicateExclusions(Protocol):
+    """Pairs of images that people marked as no duplicates, whatever their pHashes say."""
+
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
@@ -132,9 +144,17 @@ class Catalog(Protocol):
         """Remove the mark of two images; return whether there was one."""
         ...
 
+
+class DeadLetterArchive(Protocol):
+    """Dead letters in the catalog, where a person can query them."""
+
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Store a dead letter where people can query it."""
         ...
+
+
+class IndexingProgress(Protocol):
+    """How far change logs were followed, and what the last reconciliation found."""
 
     async def position(self, log: str) -> int | None:
         """Return the position in a change log, in nanoseconds since 1970; None if there is none."""
@@ -150,14 +170,6 @@ class Catalog(Protocol):
 
     async def differences(self) -> dict[tuple[str, str], int]:
         """Return the counts of the last reconciliation by (release, kind)."""
-        ...
-
-    async def check(self) -> None:
-        """Run one statement; raise ``Unavailable`` if it fails."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
         ...
 
 

@@ -59,6 +59,10 @@ class ReleaseRouter:
             return Route(live)
         return Route(release, live, self._canary_s)
 
+    async def live(self) -> Release:
+        """Return the live release; raises ``Unavailable`` when none is known."""
+        return await self._releases.live()
+
     @contextmanager
     def measured(self, release: Release) -> Iterator[None]:
         """Count the request inside the block, with its latency, or as an error if it raises."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from visualsearch.domain.images import Image, ImageSummary, Status, Visibility
+from typing_extensions import override
+
+from visualsearch.domain.images import ImageSummary
+from visualsearch.ports import DuplicateExclusions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,23 +15,19 @@ if TYPE_CHECKING:
     from visualsearch.adapters.postgres.database import Database
 
 Row = dict[str, Any]
-COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
 
 
-class PostgresDuplicateExclusions:
-    """The part of the catalog that stores which images are not near-duplicates, whatever their pHashes say."""
+class PostgresDuplicateExclusions(DuplicateExclusions):
+    """Shares the connections of ``database``."""
 
-    database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
+    @override
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        """Return the candidates' duplicate exclusions and the wanted images that are indexed.
-
-        Exclusions are pairs (lower id, higher id); images are by id. Uses one round trip, because a search waits for
-        it.
-        """
-        rows = await self.database.rows(
+        rows = await self._database.rows(
             """SELECT id, uri, COALESCE(width, 0) AS width, COALESCE(height, 0) AS height,
               NULL::bigint AS low_id, NULL::bigint AS high_id
             FROM images WHERE id = ANY(%s::bigint[]) AND status = 'indexed'
@@ -46,18 +45,18 @@ class PostgresDuplicateExclusions:
                 images[row["id"]] = ImageSummary(row["uri"], row["width"], row["height"])
         return pairs, images
 
+    @override
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
-        """Mark two images as not duplicates of each other; the first person who did stays recorded."""
-        await self.database.rows(
+        await self._database.rows(
             """INSERT INTO not_duplicates (low_id, high_id, marked_by)
             SELECT low.id, high.id, %s FROM images AS low, images AS high WHERE low.id = %s AND high.id = %s
             ON CONFLICT DO NOTHING""",
             *(by, min(one, other), max(one, other)),
         )
 
+    @override
     async def unmark_not_duplicates(self, one: int, other: int) -> bool:
-        """Remove the mark of two images; return whether there was one."""
-        rows = await self.database.rows(
+        rows = await self._database.rows(
             "DELETE FROM not_duplicates WHERE low_id = %s AND high_id = %s RETURNING low_id",
             *(min(one, other), max(one, other)),
         )
@@ -67,8 +66,3 @@ class PostgresDuplicateExclusions:
 def _array(ids: Sequence[int]) -> str:
     """Format an array for Postgres. The driver, which inspects every number, takes three times as long for 200."""
     return f"{{{','.join(map(str, ids))}}}"
-
-
-def to_image(row: Row) -> Image:
-    """Convert columns to an image."""
-    return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from visualsearch.adapters.postgres.duplicate_exclusions import COLUMNS, PostgresDuplicateExclusions, to_image
 from visualsearch.domain.errors import NotFound
-from visualsearch.domain.images import Image, Status
+from visualsearch.domain.images import Image, Status, Visibility
 from visualsearch.ports import Catalog
 
 if TYPE_CHECKING:
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
 
     from visualsearch.adapters.postgres.database import Database
     from visualsearch.domain.images import ImageMetadata, NewImage
-    from visualsearch.domain.indexing import DeadLetter
 
 
-class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
+COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
+
+
+class PostgresCatalog(Catalog):
     """The catalog, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-
-    # Images
 
     @override
     async def register(self, new: NewImage) -> Image:
@@ -211,8 +210,6 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
         found = {row["status"]: row["number"] for row in rows}
         return {status: found.get(status, 0) for status in Status}
 
-    # Queries
-
     @override
     async def allocate_query_ids(self, count: int) -> list[int]:
         rows = await self.database.rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
@@ -226,50 +223,6 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
         issued: bool = rows[0]["issued"]
         return issued
 
-    # Dead letters
-
-    @override
-    async def dead_letter(self, letter: DeadLetter) -> None:
-        event = letter.event
-        await self.database.rows(
-            """INSERT INTO dead_letters (entry_id, kind, uri, image_id, reason, deliveries, died_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (entry_id) DO NOTHING""",
-            *(letter.entry_id, event.kind, event.uri, event.image_id, letter.reason, letter.deliveries, letter.died_at),
-        )
-
-    # Change logs and reconciliation
-
-    @override
-    async def position(self, log: str) -> int | None:
-        rows = await self.database.rows("SELECT at_ns FROM positions WHERE log = %s", log)
-        return rows[0]["at_ns"] if rows else None
-
-    @override
-    async def set_position(self, log: str, at_ns: int) -> None:
-        await self.database.rows(
-            "INSERT INTO positions VALUES (%s, %s) ON CONFLICT (log) DO UPDATE SET at_ns = excluded.at_ns", log, at_ns
-        )
-
-    @override
-    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
-        columns = [[release for release, _ in counts], [kind for _, kind in counts], list(counts.values())]
-        await self.database.rows(
-            """WITH new AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (release, kind, number)),
-            gone AS (
-              DELETE FROM differences WHERE NOT EXISTS (
-                SELECT 1 FROM new WHERE new.release = differences.release AND new.kind = differences.kind
-              )
-            )
-            INSERT INTO differences (release, kind, number) SELECT * FROM new
-            ON CONFLICT (release, kind) DO UPDATE SET number = excluded.number, counted_at = now()""",
-            *columns,
-        )
-
-    @override
-    async def differences(self) -> dict[tuple[str, str], int]:
-        rows = await self.database.rows("SELECT release, kind, number FROM differences ORDER BY release, kind")
-        return {(row["release"], row["kind"]): row["number"] for row in rows}
-
     @override
     async def check(self) -> None:
         await self.database.check()
@@ -277,3 +230,8 @@ class PostgresCatalog(PostgresDuplicateExclusions, Catalog):
     @override
     async def close(self) -> None:
         await self.database.close()
+
+
+def to_image(row: dict[str, Any]) -> Image:
+    """Convert columns to an image."""
+    return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})

@@ -1,0 +1,101 @@
+"""From an embedding to ranked results: candidates, folding, rows. Knows no framework and no server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.search.ranking import rank, without
+from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.recall import CANDIDATES
+from visualsearch.domain.search import MAX_CANDIDATES, Consistency, NearDuplicates, Result
+from visualsearch.observability import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gateway.search.options import SearchOptions
+    from gateway.search.stage_timer import StageTimer
+    from visualsearch.domain.images import ImageSummary
+    from visualsearch.domain.releases import Release
+    from visualsearch.domain.search import Candidates, Filter, Ranked
+    from visualsearch.ports import DuplicateExclusions, Vectors
+
+    OnCandidates = Callable[[Release, NDArray[np.float32], Filter, Candidates], None]
+
+MORE = 4
+"""Factor by which more candidates are fetched when filters and folding leave too few."""
+
+
+class Retriever:
+    """Finds and ranks results. ``on_candidates`` sees the first candidates of every query; it must return at once."""
+
+    def __init__(
+        self, vectors: Vectors, exclusions: DuplicateExclusions, on_candidates: OnCandidates | None = None
+    ) -> None:
+        self._vectors = vectors
+        self._exclusions = exclusions
+        self._on_candidates = on_candidates
+
+    async def best(
+        self, embedding: NDArray[np.float32], release: Release, options: SearchOptions, watch: StageTimer
+    ) -> list[Result]:
+        """Return the k best results, or fewer if the collection has no more; fetch more candidates as needed.
+
+        Stages and their times are added to ``watch``. Raises ``Unavailable``.
+        """
+        count = max(release.search_params.get("candidates", CANDIDATES), 4 * options.k)
+        if options.consistency is Consistency.STRONG:
+            async with watch.stage("ann"):
+                await self._vectors.settle(release.collection)
+        asked = count
+        while True:
+            async with watch.stage("ann"):
+                found = await self._nearest(embedding, count, release, options.where)
+                watch.rescore_ms += found.rescore_ms
+                tracing.annotate(candidates=len(found.ids), rescore_ms=found.rescore_ms)
+            if self._on_candidates is not None and count == asked:
+                self._on_candidates(release, embedding, options.where, found)
+            async with watch.stage("rank"):
+                results = await self._results(found, options)
+            if len(results) >= options.k or found.exhausted or count >= MAX_CANDIDATES:
+                return results
+            count = min(MORE * count, MAX_CANDIDATES)
+
+    async def _nearest(self, embedding: NDArray[np.float32], count: int, release: Release, where: Filter) -> Candidates:
+        try:
+            return await self._vectors.nearest(release.collection, embedding, count, release.search_params, where)
+        except NotFound as error:  # of the collection: nothing that the caller asked for
+            raise Unavailable(f"Release {release.name}", str(error)) from None
+
+    async def _results(self, found: Candidates, options: SearchOptions) -> list[Result]:
+        """Rank candidates and join them with their rows.
+
+        It is ranked first and asked for marked pairs and rows then, together: nearly always that is one round trip.
+        Where pairs are marked, the others are ranked again; so they are without what has no row (any more), which
+        neither shows nor folds anything into itself.
+        """
+        rows: dict[int, ImageSummary] = {}
+        pairs: set[tuple[int, int]] = set()
+        gone = set() if options.left_out is None else {options.left_out}
+        unasked = found.ids.tolist() if options.near_duplicates is NearDuplicates.COLLAPSE else []
+        while True:
+            ranked = rank(
+                without(found, gone), options.near_duplicates, options.k, pairs, options.near_duplicate_distance
+            )
+            unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
+            if unknown:
+                marked, images = await self._exclusions.pairs_and_shown(unasked, sorted(unknown))
+                rows |= images
+                missing, unasked = unknown - rows.keys(), []
+                pairs |= marked
+                gone |= missing
+                if marked or missing:
+                    continue
+            return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
+
+
+def _result(one: Ranked, row: ImageSummary, place: int) -> Result:
+    return Result(one.image_id, one.score, row.uri, place, row.width, row.height, one.near_duplicates)

@@ -1,0 +1,35 @@
+"""Indexing progress in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.fakes.catalog import FakeCatalog
+
+
+class FakeIndexingProgress:
+    """Positions and counts are plain attributes. While ``catalog`` is down, so is this: both are Postgres."""
+
+    def __init__(self, catalog: FakeCatalog) -> None:
+        self._catalog = catalog
+        self.positions: dict[str, int] = {}
+        self.counted: dict[tuple[str, str], int] = {}
+
+    async def position(self, log: str) -> int | None:
+        await self._catalog.check()
+        return self.positions.get(log)
+
+    async def set_position(self, log: str, at_ns: int) -> None:
+        await self._catalog.check()
+        self.positions[log] = at_ns
+
+    async def record_differences(self, counts: Mapping[tuple[str, str], int]) -> None:
+        await self._catalog.check()
+        self.counted = dict(counts)
+
+    async def differences(self) -> dict[tuple[str, str], int]:
+        await self._catalog.check()
+        return dict(sorted(self.counted.items()))

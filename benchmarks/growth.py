@@ -53,9 +53,9 @@ async def fill(stores: Stores, wanted: int) -> int:
         new = [
             NewImage(u, "growth", content_hash=bytes(32), etag=simple_etag(d)) for u, d in zip(uris, datas, strict=True)
         ]
-        images = await stores.catalog.register_all(new)
+        images = await stores.image_repository.register_all(new)
         await asyncio.gather(*map(put, new, datas))
-        await stores.catalog.describe(
+        await stores.image_repository.describe(
             [ImageMetadata(i.id, *SIZE, i.id, bytes(32), one.etag) for i, one in zip(images, new, strict=True)]
         )
         embeddings = chance.standard_normal((count, EMBEDDING_DIM)).astype(np.float32)
@@ -64,7 +64,7 @@ async def fill(stores: Stores, wanted: int) -> int:
             VectorRow(i.id, e, i.id, i.id, "growth", min_side=SIZE[1]) for i, e in zip(images, embeddings, strict=True)
         ]
         await stores.vectors.upsert(release.collection, rows)
-        await stores.catalog.mark_indexed({image.id: bytes(32) for image in images}, release.name)
+        await stores.image_repository.mark_indexed({image.id: bytes(32) for image in images}, release.name)
         size += count
     await stores.vectors.settle(release.collection)
     return size

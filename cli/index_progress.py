@@ -42,7 +42,7 @@ async def index_with_bar(stores: Stores, source: PictureSource, console: Console
             done = counts.indexed + counts.rejected + counts.skipped
             bar.update(task, completed=done, total=counts.total or None, rejects=counts.rejected)
 
-        summary = await index_all(source, stores.object_store, stores.catalog, stores.events, on_progress=show)
+        summary = await index_all(source, stores.object_store, stores.image_repository, stores.events, on_progress=show)
     print_summary(summary, console)
     return summary
 

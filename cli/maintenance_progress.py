@@ -49,7 +49,13 @@ async def backup_with_counts(
     """Write a backup into a new folder; show counts on the way."""
     with _counting(console) as show:
         places = Places(
-            dump, stores.catalog, stores.release_repository, stores.vectors, stores.object_store, model_folder, show
+            dump,
+            stores.image_repository,
+            stores.release_repository,
+            stores.vectors,
+            stores.object_store,
+            model_folder,
+            show,
         )
         manifest = await Backup(places).run(folder, with_objects=with_objects)
     _print_manifest(manifest, console)
@@ -62,7 +68,13 @@ async def restore_with_counts(
     """Bring a backup into an empty stack; show counts on the way."""
     with _counting(console) as show:
         places = Places(
-            dump, stores.catalog, stores.release_repository, stores.vectors, stores.object_store, model_folder, show
+            dump,
+            stores.image_repository,
+            stores.release_repository,
+            stores.vectors,
+            stores.object_store,
+            model_folder,
+            show,
         )
         manifest = await Restore(places).run(folder)
     _print_manifest(manifest, console)
@@ -86,10 +98,10 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
 async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> ReconciliationReport:
     """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool, _counting(console) as show:
-        ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
+        ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
         report = await Reconcile(
             stores.object_store,
-            stores.catalog,
+            stores.image_repository,
             stores.vectors,
             stores.events,
             stores.indexing_progress,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.search.decoder import Decoder
-    from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
+    from visualsearch.ports import EventStream, ImageRepository, ObjectStore, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ class ImageService:
         self,
         decoder: Decoder,
         vectors: Vectors,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         events: EventStream,
         object_store: ObjectStore,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder
         self._vectors = vectors
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._events = events
         self._object_store = object_store
         self._rollbacks: set[asyncio.Task[None]] = set()
@@ -63,7 +63,7 @@ class ImageService:
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
-                image = await self._catalog.register(new)
+                image = await self._image_repository.register(new)
                 await self._object_store.put(key, data, kind)
                 event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
                 await self._events.publish([event])
@@ -80,15 +80,15 @@ class ImageService:
     async def _undo(self, image: Image, key: str) -> None:
         """Take a promise back that could not be kept; the sweeper finishes what fails here."""
         try:
-            await self._catalog.delete(image.id)
+            await self._image_repository.delete(image.id)
             await self._object_store.delete(key)
-            await self._catalog.finish_deletion(image.id)
+            await self._image_repository.finish_deletion(image.id)
         except (Unavailable, NotFound) as error:
             log.warning("image %d is not fully taken back: %s", image.id, error)
 
     async def get(self, image_id: int, caller: Caller) -> Image:
         """Return an image that the caller may see; raises ``NotFound``."""
-        image = await self._catalog.get(image_id)
+        image = await self._image_repository.get(image_id)
         if not caller.may_see(image):
             raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return image
@@ -116,11 +116,11 @@ class ImageService:
         """
         if caller.role < Role.ADMIN and (await self.get(image_id, caller)).owner != caller.owner:
             raise Forbidden("Only its owner or an administrator may delete this image.")
-        uri = await self._catalog.delete(image_id)
+        uri = await self._image_repository.delete(image_id)
         for collection in collections:
             await self._vectors.delete(collection, [image_id])
         await self._object_store.delete(self._object_store.key(uri))
-        await self._catalog.finish_deletion(image_id)
+        await self._image_repository.finish_deletion(image_id)
 
 
 def _digests(data: bytes) -> tuple[bytes, str]:

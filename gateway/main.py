@@ -77,18 +77,20 @@ def build(
     search = ImageSearch(
         QueryEncoder(decoder, stores.encoder, stores.vectors, stores.object_store),
         Retriever(stores.vectors, stores.duplicate_exclusions, recall.offer if settings.recall_share else None),
-        QueryIds(stores.catalog),
+        QueryIds(stores.image_repository),
         release_router,
         shadow,
         experiments,
         Admission(most, deadline_s * IN_TIME),
         deadline_s=deadline_s,
     )
-    images = ImageService(decoder, stores.vectors, stores.catalog, stores.events, stores.object_store, deadline_s)
+    images = ImageService(
+        decoder, stores.vectors, stores.image_repository, stores.events, stores.object_store, deadline_s
+    )
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
-        catalog=stores.catalog,
+        image_repository=stores.image_repository,
         duplicate_exclusions=stores.duplicate_exclusions,
         indexing_progress=stores.indexing_progress,
         events=stores.events,
@@ -129,7 +131,7 @@ def _explainer(
         decoder,
         images,
         stores.encoder,
-        stores.catalog,
+        stores.image_repository,
         stores.interaction_repository,
         stores.object_store,
         releases,

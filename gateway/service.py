@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from gateway.search.shadow_search import ShadowSearch
     from visualsearch.domain.images import Box
     from visualsearch.ports import (
-        Catalog,
         DuplicateExclusions,
         Encoder,
         EventStream,
         ExperimentRepository,
+        ImageRepository,
         IndexingProgress,
         ObjectStore,
         RecallRepository,
@@ -63,7 +63,7 @@ class Gateway:
 
     encoder: Encoder
     vectors: Vectors
-    catalog: Catalog
+    image_repository: ImageRepository
     duplicate_exclusions: DuplicateExclusions
     indexing_progress: IndexingProgress
     events: EventStream
@@ -123,7 +123,7 @@ class Gateway:
         """
         try:
             async with asyncio.timeout(CLICK_CHECK_S):
-                issued = await self.catalog.was_issued(query_image_id)
+                issued = await self.image_repository.was_issued(query_image_id)
                 await self.corpus.get(displayed_image_id, caller)
         except (Unavailable, TimeoutError):
             return False
@@ -144,7 +144,7 @@ class Gateway:
         checks = (
             self._check_encoder(),
             self._check_vectors(),
-            self.catalog.check(),
+            self.image_repository.check(),
             self.events.check(),
             self.object_store.check(),
         )
@@ -184,7 +184,7 @@ class Gateway:
         return answer
 
     async def _image_counts(self) -> dict[str, int]:
-        counts = await self.catalog.counts()
+        counts = await self.image_repository.counts()
         return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
 
     async def _stream(self) -> dict[str, Any]:

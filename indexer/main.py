@@ -52,12 +52,12 @@ async def run(settings: Settings) -> None:
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = Releases(stores.release_repository)
-            ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
+            ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(
                 name,
                 stores.events,
-                stores.catalog,
+                stores.image_repository,
                 stores.dead_letter_archive,
                 releases,
                 ingest,
@@ -67,9 +67,16 @@ async def run(settings: Settings) -> None:
                 beat=heartbeat.touch,
             )
             sweeper = Sweeper(
-                stores.events, stores.catalog, stores.vectors, stores.object_store, releases, settings.sweep_after_s
+                stores.events,
+                stores.image_repository,
+                stores.vectors,
+                stores.object_store,
+                releases,
+                settings.sweep_after_s,
             )
-            bucket = BucketSweep(name, stores.events, stores.catalog, stores.object_store, settings.bucket_sweep_s)
+            bucket = BucketSweep(
+                name, stores.events, stores.image_repository, stores.object_store, settings.bucket_sweep_s
+            )
             writer = InteractionWriter(name, stores.interaction_queue, stores.interaction_repository)
             days = settings.retention_days
             retention = Retention(
@@ -78,7 +85,12 @@ async def run(settings: Settings) -> None:
             tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
             if stores.changes is not None:
                 consumer = ChangeFeedConsumer(
-                    name, stores.changes, stores.events, stores.catalog, stores.object_store, stores.indexing_progress
+                    name,
+                    stores.changes,
+                    stores.events,
+                    stores.image_repository,
+                    stores.object_store,
+                    stores.indexing_progress,
                 )
                 tasks.append(consumer.run(stop))
             model = settings.model_repository / settings.model_name

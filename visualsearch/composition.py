@@ -15,7 +15,7 @@ from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
-from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from visualsearch.ports import (
-        Catalog,
         ChangeFeed,
         DeadLetterArchive,
         DuplicateExclusions,
         Encoder,
         EventStream,
         ExperimentRepository,
+        ImageRepository,
         IndexingProgress,
         InteractionQueue,
         InteractionRepository,
@@ -69,7 +69,7 @@ class Stores:
 
     encoder: Encoder
     vectors: MilvusVectors
-    catalog: Catalog
+    image_repository: ImageRepository
     duplicate_exclusions: DuplicateExclusions
     dead_letter_archive: DeadLetterArchive
     indexing_progress: IndexingProgress
@@ -107,7 +107,7 @@ async def open_stores(
     stores = Stores(
         encoder=_encoder(settings, timeout_s, priority),
         vectors=_vectors(settings, timeout_s),
-        catalog=PostgresCatalog(database),
+        image_repository=PostgresImages(database),
         duplicate_exclusions=PostgresDuplicateExclusions(database),
         dead_letter_archive=PostgresDeadLetterArchive(database),
         indexing_progress=PostgresIndexingProgress(database),
@@ -130,7 +130,7 @@ async def open_stores(
         everything = (
             stores.encoder,
             stores.vectors,
-            stores.catalog,
+            stores.image_repository,
             stores.events,
             stores.object_store,
             stores.interaction_queue,
@@ -148,7 +148,7 @@ def _traced(stores: Stores) -> Stores:
         stores,
         encoder=traced(stores.encoder, "triton"),
         vectors=traced(stores.vectors, "milvus"),
-        catalog=traced(stores.catalog, "postgres"),
+        image_repository=traced(stores.image_repository, "postgres"),
         duplicate_exclusions=traced(stores.duplicate_exclusions, "postgres"),
         events=traced(stores.events, "valkey"),
         interaction_queue=traced(stores.interaction_queue, "valkey"),

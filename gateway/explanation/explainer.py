@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.image_service import ImageService
     from gateway.search.decoder import Decoder
     from visualsearch.domain.interactions import StoredQuery
-    from visualsearch.ports import Catalog, Encoder, InteractionRepository, ObjectStore
+    from visualsearch.ports import Encoder, ImageRepository, InteractionRepository, ObjectStore
     from visualsearch.releases.active_releases import Releases
 
 PATIENCE_S = 1.0
@@ -60,7 +60,7 @@ class Explainer:
         decoder: Decoder,
         corpus: ImageService,
         encoder: Encoder,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         interaction_repository: InteractionRepository,
         object_store: ObjectStore,
         releases: Releases,
@@ -69,7 +69,7 @@ class Explainer:
         self._decoder = decoder
         self._corpus = corpus
         self._encoder = encoder
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._interaction_repository = interaction_repository
         self._object_store = object_store
         self._releases = releases
@@ -121,7 +121,7 @@ class Explainer:
             f"There is no picture of query {query_image_id}: no such search was made with your key, or its picture is "
             "not kept (any more)."
         )
-        if not await self._catalog.was_issued(query_image_id):
+        if not await self._image_repository.was_issued(query_image_id):
             raise missing
         for _ in range(round(PATIENCE_S / POLL_S)):
             kept = await self._interaction_repository.query(query_image_id)

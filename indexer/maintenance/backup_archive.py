@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
-    from visualsearch.ports import Catalog, ObjectStore, ReleaseRepository, Vectors
+    from visualsearch.ports import ImageRepository, ObjectStore, ReleaseRepository, Vectors
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -65,7 +65,7 @@ class Places:
     """The servers and folders that a backup covers. ``on_progress`` receives what was handled, and how much."""
 
     dump: PostgresTableCopy
-    catalog: Catalog
+    image_repository: ImageRepository
     release_repository: ReleaseRepository
     vectors: Vectors
     object_store: ObjectStore

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from indexer.maintenance.reconcile import Reconcile, ReconciliationReport
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.images import Image
-    from visualsearch.ports import Catalog, ReleaseRepository, Vectors
+    from visualsearch.ports import ImageRepository, ReleaseRepository, Vectors
 
 PAGE = 64
 IN_FLIGHT = 2
@@ -42,14 +42,14 @@ class Rebuild:
 
     def __init__(
         self,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         release_repository: ReleaseRepository,
         vectors: Vectors,
         ingest: Ingest,
         reconcile: Callable[[], Reconcile],
         on_progress: Callable[[Build], None],
     ) -> None:
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._release_repository = release_repository
         self._vectors = vectors
         self._ingest = ingest
@@ -72,7 +72,7 @@ class Rebuild:
         """Copy the images that were indexed before, page by page in the order of ids."""
         builds = await self._release_repository.builds()
         build = next(build for build in builds if build.release == release.name)
-        total = sum((await self._catalog.counts()).values())
+        total = sum((await self._image_repository.counts()).values())
         while pages := await self._pages(build.up_to):
             await asyncio.gather(*(self._write(page, release) for page in pages))
             done = build.done + sum(map(len, pages))
@@ -81,7 +81,7 @@ class Rebuild:
             self._on_progress(build)
 
     async def _pages(self, after: int) -> list[list[Image]]:
-        images = await self._patiently(lambda: self._catalog.after_id(after, PAGE * IN_FLIGHT))
+        images = await self._patiently(lambda: self._image_repository.after_id(after, PAGE * IN_FLIGHT))
         return [images[begin : begin + PAGE] for begin in range(0, len(images), PAGE)]
 
     async def _write(self, page: Sequence[Image], release: Release) -> None:

@@ -23,7 +23,7 @@ from visualsearch.domain.releases import Release
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from visualsearch.ports import Catalog, EventStream, IndexingProgress, ObjectStore, Vectors
+    from visualsearch.ports import EventStream, ImageRepository, IndexingProgress, ObjectStore, Vectors
 
 PAGE = 1000
 EXAMPLES = 20
@@ -88,7 +88,7 @@ class Reconcile:
     def __init__(
         self,
         object_store: ObjectStore,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         vectors: Vectors,
         events: EventStream,
         progress: IndexingProgress,
@@ -98,7 +98,7 @@ class Reconcile:
         on_progress: Callable[[str, int], None] = lambda _what, _number: None,
     ) -> None:
         self._object_store = object_store
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._vectors = vectors
         self._events = events
         self._progress = progress
@@ -174,7 +174,7 @@ class Reconcile:
 
     async def _rows(self) -> AsyncIterator[Image]:
         last = ""
-        while page := await self._catalog.after_uri(last, PAGE):
+        while page := await self._image_repository.after_uri(last, PAGE):
             last = page[-1].uri
             self._report.rows += len(page)
             self._on_progress("rows", self._report.rows)
@@ -182,7 +182,7 @@ class Reconcile:
                 yield image
 
     async def _confirm_objects(self, page: list[Difference]) -> list[Difference]:
-        rows = await self._catalog.by_uris([one.what for one in page])
+        rows = await self._image_repository.by_uris([one.what for one in page])
         sure = []
         for one in page:
             row = rows.get(one.what)
@@ -229,7 +229,7 @@ class Reconcile:
 
     async def _hashes(self) -> AsyncIterator[tuple[int, int]]:
         last = -1
-        while page := await self._catalog.hashes(last, PAGE):
+        while page := await self._image_repository.hashes(last, PAGE):
             last = page[-1][0]
             for one in page:
                 yield one
@@ -252,8 +252,8 @@ class Reconcile:
 
     async def _confirm_vectors(self, page: list[Difference], release: Release) -> list[Difference]:
         ids = [int(one.what) for one in page]
-        rows = await self._catalog.by_ids(ids)
-        hashes = dict(await self._catalog.hashes_of(ids))
+        rows = await self._image_repository.by_ids(ids)
+        hashes = dict(await self._image_repository.hashes_of(ids))
         found = await self._stored_hashes(release, ids)
         sure = []
         for one, image_id in zip(page, ids, strict=True):
@@ -279,7 +279,7 @@ class Reconcile:
         await self._vectors.delete(release.collection, orphaned)
         again = [int(one.what) for one in sure if one.kind is not Kind.ORPHANED_VECTOR]
         for begin in range(0, len(again), REWRITE):
-            rows = await self._catalog.by_ids(again[begin : begin + REWRITE])
+            rows = await self._image_repository.by_ids(again[begin : begin + REWRITE])
             await rewrite([row for row in rows.values() if row.status is Status.INDEXED], release)
         await self._vectors.settle(release.collection)  # the next search must see the repair
 

@@ -54,7 +54,7 @@ class Restore:
         return manifest
 
     async def _check_empty(self) -> None:
-        rows = sum((await self._places.catalog.counts()).values())
+        rows = sum((await self._places.image_repository.counts()).values())
         if rows:
             raise InvalidInput(
                 f"This stack holds {rows} images already: restore into an empty one, "

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from visualsearch.ports import Catalog, Encoder, ObjectStore, Vectors
+    from visualsearch.ports import Encoder, ImageRepository, ObjectStore, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,16 @@ class Ingest:
     """Turns events into searchable images; decoding runs in ``pool``."""
 
     def __init__(
-        self, encoder: Encoder, vectors: Vectors, catalog: Catalog, object_store: ObjectStore, pool: Executor
+        self,
+        encoder: Encoder,
+        vectors: Vectors,
+        image_repository: ImageRepository,
+        object_store: ObjectStore,
+        pool: Executor,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._object_store = object_store
         self._pool = pool
         self._encoding = asyncio.Semaphore(ENCODING)
@@ -77,7 +82,7 @@ class Ingest:
         """
         last = {event.uri: event for event in events}
         try:
-            known = await self._catalog.by_uris(list(last))
+            known = await self._image_repository.by_uris(list(last))
         except Unavailable as error:
             return [Retry(str(error))] * len(events)
         with index_stage("load"):
@@ -107,7 +112,7 @@ class Ingest:
             pixels = stack_pixels([one.prepared for one in ready])
             embeddings = await self._encode(pixels, release.model_version)
             await self._vectors.upsert(release.collection, list(map(_row, ready, embeddings)))
-            now = await self._catalog.by_ids([one.image.id for one in ready])
+            now = await self._image_repository.by_ids([one.image.id for one in ready])
             gone = [one.image.id for one in ready if one.image.id not in now]
             await self._vectors.delete(release.collection, gone)
             images = [now[i] for one in ready if (i := one.image.id) in now and now[i].content_hash != one.content_hash]
@@ -123,7 +128,7 @@ class Ingest:
 
     async def healthy(self, releases: Sequence[Release]) -> bool:
         """Return whether every server works, so that a remaining failure must be the event's own fault."""
-        checks = [self._catalog.check(), self._object_store.check()]
+        checks = [self._image_repository.check(), self._object_store.check()]
         for release in releases:
             checks += [self._encoder.check(release.model_version), self._vectors.check(release.collection)]
         return not any(await asyncio.gather(*checks, return_exceptions=True))
@@ -136,7 +141,7 @@ class Ingest:
                 return Indexed(event.image_id or 0)  # deleted meanwhile
             if image is not None and _tells_nothing_new(event, image):
                 return Indexed(image.id)
-            if image is None and await self._catalog.is_being_deleted(event.uri):
+            if image is None and await self._image_repository.is_being_deleted(event.uri):
                 return Retry("the image that had this uri before is being deleted")
             return await self._load(event, key, image, releases)
         except InvalidInput as error:
@@ -156,7 +161,7 @@ class Ingest:
             content_hash = hashlib.sha256(data).digest()
             if image.status is Status.INDEXED and image.content_hash == content_hash:
                 if image.etag != etag:
-                    await self._catalog.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
+                    await self._image_repository.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
                 return Indexed(image.id)
             prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
             return Ready(image, prepared, content_hash, etag)
@@ -168,24 +173,24 @@ class Ingest:
     async def _register(self, uri: str, key: str) -> Image:
         """Register an object that was put into the bucket directly; its top folder is its source."""
         folder, _, _ = key.rpartition("/")
-        return await self._catalog.register(NewImage(uri, source=folder.split("/")[0]))
+        return await self._image_repository.register(NewImage(uri, source=folder.split("/")[0]))
 
     async def _missing(self, event: Event, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
         """Handle an event without an object: remove the image if it was indexed or deleted, otherwise reject it."""
         if image is None:
-            return Indexed(0) if await self._catalog.is_deleted(event.uri) else Rejected(reason)
+            return Indexed(0) if await self._image_repository.is_deleted(event.uri) else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
-        await self._catalog.delete(image.id)
+        await self._image_repository.delete(image.id)
         for release in releases:
             await self._vectors.delete(release.collection, [image.id])
-        await self._catalog.finish_deletion(image.id)
+        await self._image_repository.finish_deletion(image.id)
         return Indexed(image.id)
 
     async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:
         """Mark an image as rejected, and remove vectors that an earlier version of it may have."""
         try:
-            await self._catalog.mark_rejected(image.id, reason, etag)
+            await self._image_repository.mark_rejected(image.id, reason, etag)
             if image.width is not None:
                 for release in releases:
                     await self._vectors.delete(release.collection, [image.id])
@@ -229,7 +234,7 @@ class Ingest:
                 outcomes[uri] = await self._reject(one.image, releases, reason, one.etag)
         if sound:
             with index_stage("write"):
-                await self._catalog.describe([_described(one) for one in sound.values()])
+                await self._image_repository.describe([_described(one) for one in sound.values()])
                 for release in releases:
                     rows = map(_row, sound.values(), embedded[release.model_version][is_sound])
                     await self._vectors.upsert(release.collection, list(rows))
@@ -254,13 +259,13 @@ class Ingest:
         live = releases[0]
         await self._vectors.settle(live.collection)
         contents = {one.image.id: one.content_hash for one in written.values()}
-        marked = set(await self._catalog.mark_indexed(contents, live.name))
+        marked = set(await self._image_repository.mark_indexed(contents, live.name))
         left = [image_id for image_id in contents if image_id not in marked]
         there: dict[int, Image] = {}
         if left:
             # Images deleted meanwhile: remove the vectors just written. Images changed meanwhile: this batch may have
             # replaced newer vectors, so they are set back to pending and retried.
-            there = {image.id: image for image in await self._catalog.mark_pending(left)}
+            there = {image.id: image for image in await self._image_repository.mark_pending(left)}
             for release in releases:
                 await self._vectors.delete(release.collection, [i for i in left if i not in there])
         return {

@@ -10,7 +10,7 @@ from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.indexing import Event, EventKind
 
 if TYPE_CHECKING:
-    from visualsearch.ports import Catalog, EventStream, ObjectStore, Vectors
+    from visualsearch.ports import EventStream, ImageRepository, ObjectStore, Vectors
     from visualsearch.releases.active_releases import Releases
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ class Sweeper:
     def __init__(
         self,
         events: EventStream,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         vectors: Vectors,
         object_store: ObjectStore,
         releases: Releases,
         sweep_after_s: float,
     ) -> None:
         self._events = events
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._vectors = vectors
         self._object_store = object_store
         self._releases = releases
@@ -56,11 +56,11 @@ class Sweeper:
         """Publish late registered images again, finish deletions, and trim the stream."""
         # Images registered after the oldest waiting event was added are probably still in the stream.
         behind_s = (await self._events.state()).oldest_pending_s
-        late = await self._catalog.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
+        late = await self._image_repository.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
         if late:
             log.info("%d images have waited for %.0f s and are put on the stream again", len(late), self._sweep_after_s)
             await self._events.publish([Event(EventKind.CREATED, image.uri, image.id) for image in late])
-        for image_id, uri in await self._catalog.unfinished_deletions(self._sweep_after_s, LIMIT):
+        for image_id, uri in await self._image_repository.unfinished_deletions(self._sweep_after_s, LIMIT):
             await self._finish_forgetting(image_id, uri)
         await self._events.trim()
 
@@ -68,6 +68,6 @@ class Sweeper:
         for release in await self._releases.written():
             await self._vectors.delete(release.collection, [image_id])
         # Keep the object if another image uses the uri by now.
-        if await self._catalog.by_uri(uri) is None:
+        if await self._image_repository.by_uri(uri) is None:
             await self._object_store.delete(self._object_store.key(uri))
-        await self._catalog.finish_deletion(image_id)
+        await self._image_repository.finish_deletion(image_id)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.releases import Release
-    from visualsearch.ports import Catalog, DeadLetterArchive, EventStream
+    from visualsearch.ports import DeadLetterArchive, EventStream, ImageRepository
     from visualsearch.releases.active_releases import Releases
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Worker:
         self,
         name: str,
         events: EventStream,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         archive: DeadLetterArchive,
         releases: Releases,
         ingest: Ingest,
@@ -55,7 +55,7 @@ class Worker:
     ) -> None:
         self._name = name
         self._events = events
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._archive = archive
         self._releases = releases
         self._ingest = ingest
@@ -197,8 +197,8 @@ class Worker:
         """Move an event to the dead letters: in the catalog first, because the last step removes it from the stream."""
         letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
         await self._archive.dead_letter(letter)
-        image = await self._catalog.by_uri(delivery.event.uri)
+        image = await self._image_repository.by_uri(delivery.event.uri)
         if image is not None and image.status is Status.PENDING:
-            await self._catalog.mark_rejected(image.id, f"Given up on: {reason}")
+            await self._image_repository.mark_rejected(image.id, f"Given up on: {reason}")
         await self._events.dead_letter(delivery, reason)
         INDEX_EVENTS.labels("dead").inc()

@@ -35,12 +35,12 @@ async def build(
     Failures are recorded in the history with their reason. Raises ``ConfigurationError`` for a model that does not
     work, before indexers know of the release, and ``Unavailable`` if a server stays away.
     """
-    ingest = Ingest(stores.encoder, stores.vectors, stores.catalog, stores.object_store, pool)
+    ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
 
     def reconcile() -> Reconcile:
         return Reconcile(
             stores.object_store,
-            stores.catalog,
+            stores.image_repository,
             stores.vectors,
             stores.events,
             stores.indexing_progress,
@@ -50,9 +50,9 @@ async def build(
     try:
         await load(stores, release)
         await lifecycle.begin(release, job)
-        await Rebuild(stores.catalog, stores.release_repository, stores.vectors, ingest, reconcile, on_progress).run(
-            release
-        )
+        await Rebuild(
+            stores.image_repository, stores.release_repository, stores.vectors, ingest, reconcile, on_progress
+        ).run(release)
         await lifecycle.ready(release.name)
     except VisualSearchError as error:
         await lifecycle.failed(release, str(error), again=isinstance(error, Unavailable))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from indexer.sources.picture_sources import Item, PictureSource
-    from visualsearch.ports import Catalog, EventStream, ObjectStore
+    from visualsearch.ports import EventStream, ImageRepository, ObjectStore
 
 CHUNK = 64
 CHUNK_BYTES = 64 * 2**20
@@ -67,13 +67,13 @@ class Bulk:
         self,
         source: PictureSource,
         object_store: ObjectStore,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         events: EventStream,
         on_progress: Callable[[IndexingCounts], None],
     ) -> None:
         self._source = source
         self._object_store = object_store
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._events = events
         self._on_progress = on_progress
         self._counts = IndexingCounts()
@@ -123,11 +123,11 @@ class Bulk:
         """Register new or changed pictures, store them, and publish their events, in this order."""
         read = await asyncio.gather(*map(self._load, chunk))
         loaded = [one for one in read if one is not None]
-        known = await self._catalog.by_uris([one.new.uri for one in loaded])
+        known = await self._image_repository.by_uris([one.new.uri for one in loaded])
         wanted = [one for one in loaded if not _is_unchanged(one.new, known.get(one.new.uri))]
         self._summary.skipped += len(loaded) - len(wanted)
         self._counts.skipped = self._summary.skipped
-        images = await self._catalog.register_all([one.new for one in wanted])
+        images = await self._image_repository.register_all([one.new for one in wanted])
         await asyncio.gather(*map(self._store, wanted))
         # Images that are already indexed with the same content need no event.
         await self._events.publish(
@@ -163,7 +163,7 @@ class Bulk:
     async def _look(self) -> bool:
         """Query the images that have waited longest; return whether any of them is now indexed or rejected."""
         asked = list(islice(self._waiting, LOOKED_AT))
-        found = await self._catalog.by_ids(asked)
+        found = await self._image_repository.by_ids(asked)
         settled = [i for i in asked if i not in found or found[i].status is not Status.PENDING]
         for image_id in settled:
             self._settle(self._waiting.pop(image_id), found.get(image_id))
@@ -197,7 +197,7 @@ def _is_unchanged(new: NewImage, known: Image | None) -> bool:
 async def index_all(
     source: PictureSource,
     object_store: ObjectStore,
-    catalog: Catalog,
+    image_repository: ImageRepository,
     events: EventStream,
     *,
     on_progress: Callable[[IndexingCounts], None],
@@ -206,4 +206,4 @@ async def index_all(
 
     Keys depend only on the source, so a second run, or one after an interruption, finds the same images.
     """
-    return await Bulk(source, object_store, catalog, events, on_progress).run()
+    return await Bulk(source, object_store, image_repository, events, on_progress).run()

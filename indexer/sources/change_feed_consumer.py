@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from visualsearch.domain.indexing import Change, ObjectInfo
-    from visualsearch.ports import Catalog, ChangeFeed, EventStream, IndexingProgress, ObjectStore
+    from visualsearch.ports import ChangeFeed, EventStream, ImageRepository, IndexingProgress, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class ChangeFeedConsumer:
         name: str,
         changes: ChangeFeed,
         events: EventStream,
-        catalog: Catalog,
+        image_repository: ImageRepository,
         object_store: ObjectStore,
         progress: IndexingProgress,
     ) -> None:
@@ -44,7 +44,7 @@ class ChangeFeedConsumer:
         self._changes = changes
         self._progress = progress
         self._events = events
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._object_store = object_store
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,7 +86,7 @@ class ChangeFeedConsumer:
         """Return events for changes that the catalog does not know yet; uploads by the gateway are known already."""
         ours = [one for one in changes if not one.key.startswith(RESERVED_PREFIXES)]
         events = [Event(one.kind, self._uri(one.key), etag=one.etag) for one in ours]
-        known = await self._catalog.by_uris([event.uri for event in events])
+        known = await self._image_repository.by_uris([event.uri for event in events])
         return [event for event in events if event.uri not in known or not _is_promised(event, known[event.uri].etag)]
 
     def _uri(self, key: str) -> str:
@@ -105,11 +105,16 @@ class BucketSweep:
     """Sweeps the bucket for objects whose events were lost, as a fallback for the change log and webhook."""
 
     def __init__(
-        self, name: str, events: EventStream, catalog: Catalog, object_store: ObjectStore, every_s: float
+        self,
+        name: str,
+        events: EventStream,
+        image_repository: ImageRepository,
+        object_store: ObjectStore,
+        every_s: float,
     ) -> None:
         self._name = name
         self._events = events
-        self._catalog = catalog
+        self._image_repository = image_repository
         self._object_store = object_store
         self._every_s = every_s
 
@@ -142,7 +147,7 @@ class BucketSweep:
 
     async def _unknown(self, page: Sequence[ObjectInfo]) -> list[Event]:
         etags = {uri: one.etag for one in page if (uri := corpus_uri(self._object_store, one.key))}
-        known = await self._catalog.by_uris(list(etags))
+        known = await self._image_repository.by_uris(list(etags))
         return [
             Event(EventKind.CREATED, uri, etag=etag)
             for uri, etag in etags.items()

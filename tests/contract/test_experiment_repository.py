@@ -8,7 +8,7 @@ from tests.contract.test_interaction_repository import database, server  # noqa:
 from tests.fakes.experiment_repository import FakeExperiments
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
-from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.experiments import Experiment, Variant
 
@@ -25,9 +25,9 @@ async def experiment_repository(request):
         yield FakeExperiments()
         return
     request.getfixturevalue("server").execute("TRUNCATE experiments")
-    catalog = PostgresCatalog(Database(*request.getfixturevalue("database"), 5.0))
-    yield PostgresExperiments(catalog.database)
-    await catalog.close()
+    image_repository = PostgresImages(Database(*request.getfixturevalue("database"), 5.0))
+    yield PostgresExperiments(image_repository.database)
+    await image_repository.close()
 
 
 async def test_what_is_defined_is_there_as_it_was_defined(experiment_repository):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.interaction_repository import FakeInteractions
 from visualsearch.adapters.postgres.database import Database
-from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput
@@ -44,11 +44,11 @@ def server(database):
 
 @pytest.fixture
 async def postgres(server, database):
-    catalog = PostgresCatalog(Database(*database, 5.0))
-    interaction_repository = PostgresInteractions(catalog.database)
-    interaction_repository.catalog = catalog
+    image_repository = PostgresImages(Database(*database, 5.0))
+    interaction_repository = PostgresInteractions(image_repository.database)
+    interaction_repository.image_repository = image_repository
     yield interaction_repository
-    await catalog.close()
+    await image_repository.close()
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
@@ -114,8 +114,8 @@ async def test_a_click_has_the_variants_of_its_own_search(postgres, server):
 
 @pytest.mark.stack
 async def test_an_unchecked_click_on_what_is_real_is_written(postgres, server):
-    image = await postgres.catalog.register(NewImage("s3://images/a"))
-    (query,) = await postgres.catalog.allocate_query_ids(1)
+    image = await postgres.image_repository.register(NewImage("s3://images/a"))
+    (query,) = await postgres.image_repository.allocate_query_ids(1)
     assert await postgres.write([Click(query, image.id, 1, checked=False)]) == WriteResult(1)
     assert rows(server) == [(None, query, image.id, 1, "click")]
 

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.release_repository import FakeReleases
 from visualsearch.adapters.postgres.database import Database
@@ -18,7 +18,7 @@ from visualsearch.domain.releases import Release, ReleaseState
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 async def stores(request):
     if request.param == "fake":
-        releases = FakeReleases(FakeCatalog())
+        releases = FakeReleases(FakeImages())
         yield releases, FakeRecallSamples(releases)
         return
     settings = request.getfixturevalue("stack")

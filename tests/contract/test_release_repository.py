@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.release_repository import FakeReleases
 from tests.unit.releases import NEW, OLD, RAMP, verdict
 from visualsearch.adapters.postgres.database import Database
-from visualsearch.adapters.postgres.images import PostgresCatalog
+from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.domain.errors import Unavailable
@@ -33,9 +33,9 @@ async def database(settings):
         connection.execute(f"CREATE DATABASE {name}")
     dsn = settings.postgres_dsn.rsplit("/", 1)[0] + f"/{name}"
     await asyncio.to_thread(migrate, dsn, password)
-    catalog = PostgresCatalog(Database(dsn, password, 10.0))
-    yield catalog
-    await catalog.close()
+    image_repository = PostgresImages(Database(dsn, password, 10.0))
+    yield image_repository
+    await image_repository.close()
     with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -43,10 +43,10 @@ async def database(settings):
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
 async def log(request):
     if request.param == "fake":
-        yield FakeReleases(FakeCatalog())
+        yield FakeReleases(FakeImages())
         return
-    async with database(request.getfixturevalue("stack")) as catalog:
-        yield PostgresReleases(catalog.database)
+    async with database(request.getfixturevalue("stack")) as image_repository:
+        yield PostgresReleases(image_repository.database)
 
 
 async def put(log, *records):
@@ -99,13 +99,13 @@ async def test_two_that_move_at_once_move_one_after_the_other(log):
 
 @pytest.mark.stack
 async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
-    async with database(stack) as catalog:
-        log = PostgresReleases(catalog.database)
+    async with database(stack) as image_repository:
+        log = PostgresReleases(image_repository.database)
         await put(log, STANDING)
         begun = asyncio.Event()
         moving = asyncio.create_task(put_and_hang(log, begun))
         await begun.wait()
-        async with catalog.database.connection() as connection:
+        async with image_repository.database.connection() as connection:
             # What the server sees of a killed client: a connection that ends.
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"

@@ -9,20 +9,20 @@ from visualsearch.domain.images import ImageSummary, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.fakes.catalog import FakeCatalog
+    from tests.fakes.image_repository import FakeImages
 
 
 class FakeDuplicateExclusions:
-    """Pairs are a plain attribute. The images are those of ``catalog``; while it is down, so is this."""
+    """Pairs are a plain attribute. The images are those of ``image_repository``; while it is down, so is this."""
 
-    def __init__(self, catalog: FakeCatalog) -> None:
-        self._catalog = catalog
+    def __init__(self, image_repository: FakeImages) -> None:
+        self._image_repository = image_repository
         self.pairs: dict[tuple[int, int], str] = {}
 
     async def pairs_and_shown(
         self, candidates: Sequence[int], wanted: Sequence[int]
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        asked, known = set(candidates), (await self._catalog.by_ids(wanted)).items()
+        asked, known = set(candidates), (await self._image_repository.by_ids(wanted)).items()
         shown = {
             i: ImageSummary(one.uri, one.width or 0, one.height or 0)
             for i, one in known
@@ -31,10 +31,10 @@ class FakeDuplicateExclusions:
         return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
-        await self._catalog.check()
-        if self._catalog.images.keys() >= {one, other}:
+        await self._image_repository.check()
+        if self._image_repository.images.keys() >= {one, other}:
             self.pairs.setdefault((min(one, other), max(one, other)), by)
 
     async def unmark_not_duplicates(self, one: int, other: int) -> bool:
-        await self._catalog.check()
+        await self._image_repository.check()
         return self.pairs.pop((min(one, other), max(one, other)), None) is not None

@@ -13,17 +13,17 @@ from visualsearch.domain.releases import Build, Release, ReleaseState
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.fakes.catalog import FakeCatalog
+    from tests.fakes.image_repository import FakeImages
 
 
 class FakeReleases:
     """Records and history are plain attributes. A transaction that raises leaves them unchanged.
 
-    Both this and ``catalog`` are Postgres: while the catalog is down, every call raises ``Unavailable``.
+    Both this and ``image_repository`` are Postgres: while the catalog is down, every call raises ``Unavailable``.
     """
 
-    def __init__(self, catalog: FakeCatalog) -> None:
-        self._catalog = catalog
+    def __init__(self, image_repository: FakeImages) -> None:
+        self._image_repository = image_repository
         self.by_name: dict[str, ReleaseRecord] = {}
         self.builds_by_name: dict[str, Build] = {}
         self.transitions: list[Transition] = []
@@ -41,20 +41,20 @@ class FakeReleases:
                 raise
 
     async def records(self) -> list[ReleaseRecord]:
-        await self._catalog.check()
+        await self._image_repository.check()
         return sorted(self.by_name.values(), key=lambda record: record.since, reverse=True)
 
     async def add(self, release: Release, state: ReleaseState) -> None:
-        await self._catalog.check()
+        await self._image_repository.check()
         if state != ReleaseState.LIVE or all(one.state != ReleaseState.LIVE for one in self.by_name.values()):
             self.by_name.setdefault(release.name, ReleaseRecord(release, state, datetime.now(UTC)))
 
     async def record_build(self, build: Build) -> None:
-        await self._catalog.check()
+        await self._image_repository.check()
         self.builds_by_name[build.release] = build
 
     async def builds(self) -> list[Build]:
-        await self._catalog.check()
+        await self._image_repository.check()
         building = sorted(name for name, one in self.by_name.items() if one.state == ReleaseState.BUILDING)
         return [self.builds_by_name.get(name, Build(name, 0, 0, 0)) for name in building]
 

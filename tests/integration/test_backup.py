@@ -57,7 +57,7 @@ async def cut_off(settings, folder):
         restore = Restore(
             Places(
                 dump(settings),
-                stores.catalog,
+                stores.image_repository,
                 stores.release_repository,
                 stores.vectors,
                 stores.object_store,

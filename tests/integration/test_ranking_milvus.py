@@ -54,9 +54,11 @@ async def search(request, stack):
     await vectors.create(name, request.param)
     async with Serving(vectors=vectors) as serving:
         every = list(rows(1))
-        promised = await serving.catalog.register_all([NewImage(f"s3://images/{row.image_id}") for row in every])
+        promised = await serving.image_repository.register_all(
+            [NewImage(f"s3://images/{row.image_id}") for row in every]
+        )
         assert [image.id for image in promised] == [row.image_id for row in every]
-        await serving.catalog.mark_indexed({image.id: image.content_hash for image in promised}, "")
+        await serving.image_repository.mark_indexed({image.id: image.content_hash for image in promised}, "")
         for begin in range(0, len(every), 500):
             await vectors.upsert(name, every[begin : begin + 500])
         await vectors.settle(name)

@@ -8,7 +8,7 @@ import pytest
 from gateway.search.recall_monitor import RecallMonitor
 from indexer.releases.search_tuning import Tuning, choose, settings
 from tests.eventually import eventually
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.release_repository import FakeReleases
 from visualsearch.adapters.milvus.vectors import MilvusVectors
@@ -61,7 +61,7 @@ async def test_wider_searches_find_more_and_the_chosen_setting_holds_what_was_me
 
 
 async def test_the_proxy_finds_out_that_a_narrow_search_misses_what_a_thorough_one_finds(vectors, collection):
-    log = FakeRecallSamples(FakeReleases(FakeCatalog()))
+    log = FakeRecallSamples(FakeReleases(FakeImages()))
     for name, params in {"narrow": {"nprobe": 1}, "wide": {"nprobe": 64}}.items():
         release = Release(name, 1, "", collection, PROFILE, params)
         for query in scattered()[:10]:

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from indexer.pipeline.ingest import Ingest
 from indexer.pipeline.worker import Worker
-from tests.fakes.catalog import FakeCatalog
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.release_repository import FakeReleases
@@ -64,16 +64,16 @@ class Indexing:
 
     def __init__(self, pool: ThreadPoolExecutor):
         self.encoder, self.vectors = Encoder(), Vectors()
-        self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
-        self.release_repository = FakeReleases(self.catalog)
-        self.dead_letter_archive = FakeDeadLetterArchive(self.catalog)
-        self.indexing_progress = FakeIndexingProgress(self.catalog)
+        self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
+        self.release_repository = FakeReleases(self.image_repository)
+        self.dead_letter_archive = FakeDeadLetterArchive(self.image_repository)
+        self.indexing_progress = FakeIndexingProgress(self.image_repository)
         self.pool = pool
-        self.ingest = Ingest(self.encoder, self.vectors, self.catalog, self.object_store, pool)
+        self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, pool)
 
     async def upload(self, key, data):
         """Promise and store a picture as the gateway does; return its event."""
-        image = await self.catalog.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))
+        image = await self.image_repository.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))
         await self.object_store.put(key, data)
         return Event(EventKind.CREATED, image.uri, image.id)
 
@@ -90,7 +90,7 @@ def a_worker(world, beat=lambda: None, **values):
     return Worker(
         "one",
         world.events,
-        world.catalog,
+        world.image_repository,
         world.dead_letter_archive,
         Releases(world.release_repository),
         world.ingest,
@@ -110,7 +110,7 @@ async def working(world, **values):
 
 
 def status(world, event):
-    return world.catalog.images[event.image_id].status
+    return world.image_repository.images[event.image_id].status
 
 
 def settled(world):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.release_repository import FakeReleases
 from visualsearch.domain.release_state import Canary, Check, Evaluation
 from visualsearch.domain.releases import Release, ReleaseState
@@ -21,8 +21,8 @@ class Shop:
     """One live release, and a lifecycle that moves others."""
 
     def __init__(self, log=None):
-        self.catalog = FakeCatalog()
-        self.log = log or FakeReleases(self.catalog)
+        self.image_repository = FakeImages()
+        self.log = log or FakeReleases(self.image_repository)
         self.lifecycle = Lifecycle(self.log, "ada")
 
     async def open(self):

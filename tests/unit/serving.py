@@ -7,12 +7,12 @@ import httpx
 from gateway.api.app import create_app
 from gateway.main import build
 from tests.clock import Clock
-from tests.fakes.catalog import FakeCatalog
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.experiment_repository import FakeExperiments
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.interaction_queue import FakeInteractionQueue
 from tests.fakes.interaction_repository import FakeInteractions
@@ -42,9 +42,9 @@ class Serving:
     def __init__(self, *, vectors=None, background_vectors=None, **settings):
         self.encoder = FakeEncoder(RELEASE.fingerprint)
         self.vectors = vectors or FakeVectors(RELEASE.collection)
-        self.catalog, self.object_store, self.events = FakeCatalog(), FakeObjectStore(), FakeEventStream()
+        self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
         self.pool, self.clock = ThreadPoolExecutor(2), Clock()
-        self.release_repository, self.models = FakeReleases(self.catalog), FakeModelControl()
+        self.release_repository, self.models = FakeReleases(self.image_repository), FakeModelControl()
         self.interaction_queue, self.interaction_repository, self.experiment_repository = (
             FakeInteractionQueue(),
             FakeInteractions(),
@@ -52,13 +52,13 @@ class Serving:
         )
         self.counts = FakeReleaseCounters()
         self.recall_repository = FakeRecallSamples(self.release_repository)
-        self.duplicate_exclusions = FakeDuplicateExclusions(self.catalog)
-        self.dead_letter_archive = FakeDeadLetterArchive(self.catalog)
-        self.indexing_progress = FakeIndexingProgress(self.catalog)
+        self.duplicate_exclusions = FakeDuplicateExclusions(self.image_repository)
+        self.dead_letter_archive = FakeDeadLetterArchive(self.image_repository)
+        self.indexing_progress = FakeIndexingProgress(self.image_repository)
         stores = Stores(
             encoder=self.encoder,
             vectors=self.vectors,
-            catalog=self.catalog,
+            image_repository=self.image_repository,
             duplicate_exclusions=self.duplicate_exclusions,
             dead_letter_archive=self.dead_letter_archive,
             indexing_progress=self.indexing_progress,
@@ -95,18 +95,18 @@ class Serving:
 
     async def index(self, data, *, source="tests", owner="", visibility=Visibility.PUBLIC, name=None):
         """Put a picture into the corpus as the indexer does; return its id."""
-        key = name or f"uploads/{len(self.catalog.images)}.jpg"
-        image = await self.catalog.register(NewImage(self.object_store.uri(key), source, owner, visibility))
+        key = name or f"uploads/{len(self.image_repository.images)}.jpg"
+        image = await self.image_repository.register(NewImage(self.object_store.uri(key), source, owner, visibility))
         await self.object_store.put(key, data)
         prepared = prepare(data)
         embedding = (await self.encoder.encode(prepared.pixels[None], 1))[0]
         size = prepared.width, prepared.height
-        await self.catalog.describe([ImageMetadata(image.id, *size, prepared.phash, b"")])
+        await self.image_repository.describe([ImageMetadata(image.id, *size, prepared.phash, b"")])
         row = VectorRow(
             *(image.id, embedding, prepared.phash, prepared.phash_mirrored, source, owner, visibility, min(size))
         )
         await self.vectors.upsert(RELEASE.collection, [row])
-        await self.catalog.mark_indexed({image.id: b""}, RELEASE.name)
+        await self.image_repository.mark_indexed({image.id: b""}, RELEASE.name)
         return image.id
 
     async def search(self, data, **fields):

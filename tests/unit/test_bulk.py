@@ -32,7 +32,7 @@ async def bulk(world, folder):
     summary = await index_all(
         Folder(folder),
         world.object_store,
-        world.catalog,
+        world.image_repository,
         world.events,
         on_progress=lambda counts: told.append((counts.total, counts.indexed, counts.skipped, counts.rejected)),
     )
@@ -47,7 +47,7 @@ async def test_a_folder_is_indexed_once_and_skipped_the_next_time(world, folder)
     assert told[-1] == (2, 2, 0, 0)
     assert (again.indexed, again.skipped, again.rejected) == (0, 2, [])
     assert sorted(world.object_store.objects) == ["my pictures/a b.jpg", "my pictures/sub/ü%.jpg"]
-    assert {image.source for image in world.catalog.images.values()} == {"my pictures"}
+    assert {image.source for image in world.image_repository.images.values()} == {"my pictures"}
 
 
 async def test_a_changed_file_is_indexed_again_under_its_id(world, folder):
@@ -56,7 +56,7 @@ async def test_a_changed_file_is_indexed_again_under_its_id(world, folder):
         (folder / "a b.jpg").write_bytes(jpeg(3))
         summary, _ = await bulk(world, folder)
     assert (summary.indexed, summary.skipped) == (1, 1)
-    assert len(world.catalog.images) == 2
+    assert len(world.image_repository.images) == 2
 
 
 async def test_what_cannot_be_indexed_is_listed_with_its_reason(world, folder):
@@ -102,7 +102,9 @@ async def test_an_indexer_that_does_nothing_is_named(world, folder, monkeypatch)
 
 async def from_bucket(world, object_store, prefix=""):
     source = Bucket(object_store, prefix, world.object_store.bucket)
-    return await index_all(source, world.object_store, world.catalog, world.events, on_progress=lambda counts: None)
+    return await index_all(
+        source, world.object_store, world.image_repository, world.events, on_progress=lambda counts: None
+    )
 
 
 async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_next_time(world):
@@ -116,7 +118,7 @@ async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_ne
     assert (cats.indexed, cats.skipped) == (2, 0)
     assert (everything.indexed, everything.skipped) == (1, 2)
     assert (again.indexed, again.skipped) == (0, 3)
-    assert sorted(image.source for image in world.catalog.images.values()) == ["cats", "cats", "dogs"]
+    assert sorted(image.source for image in world.image_repository.images.values()) == ["cats", "cats", "dogs"]
 
 
 async def test_objects_of_another_bucket_are_copied_under_its_name(world):

@@ -48,9 +48,9 @@ def log(monkeypatch):
 async def following(world, log, name="one"):
     stop = asyncio.Event()
     task = asyncio.create_task(
-        ChangeFeedConsumer(name, log, world.events, world.catalog, world.object_store, world.indexing_progress).run(
-            stop
-        )
+        ChangeFeedConsumer(
+            name, log, world.events, world.image_repository, world.object_store, world.indexing_progress
+        ).run(stop)
     )
     yield task
     stop.set()
@@ -83,10 +83,10 @@ async def test_a_picture_put_straight_into_the_bucket_is_indexed_and_one_removed
     begin = 2**62
     async with following(world, log), working(world):
         await put(world, log, "cats/a b.jpg", jpeg(1), begin)
-        await eventually(lambda: [i.status for i in world.catalog.images.values()] == [Status.INDEXED])
+        await eventually(lambda: [i.status for i in world.image_repository.images.values()] == [Status.INDEXED])
         await world.object_store.delete("cats/a b.jpg")
         log.changes.append(Change(EventKind.DELETED, "cats/a b.jpg", "", begin + 1))
-        await eventually(lambda: not world.catalog.images)
+        await eventually(lambda: not world.image_repository.images)
     assert not world.vectors.searchable
 
 
@@ -126,7 +126,7 @@ async def test_following_is_taken_up_where_it_ended(world, log):
     assert 0 < 2**62 - log.since[1] <= change_feed_consumer.OVERLAP_NS
 
 
-@pytest.mark.parametrize("server", ["catalog", "events"])
+@pytest.mark.parametrize("server", ["image_repository", "events"])
 async def test_nothing_is_forgotten_while_a_server_is_away(world, log, server):
     async with following(world, log):
         await eventually(lambda: log.since)
@@ -159,7 +159,7 @@ async def test_of_two_one_follows_and_the_other_takes_over(world, log):
 
 
 def a_sweep(world, every_s=60.0):
-    return BucketSweep("one", world.events, world.catalog, world.object_store, every_s)
+    return BucketSweep("one", world.events, world.image_repository, world.object_store, every_s)
 
 
 async def test_the_sweep_finds_what_no_event_told(world):
@@ -192,7 +192,9 @@ async def test_of_many_indexers_one_sweeps(world):
     asked = lease_requests(world)
     await world.object_store.put("a.jpg", jpeg(1))
     stop = asyncio.Event()
-    sweeps = [BucketSweep(str(number), world.events, world.catalog, world.object_store, 60.0) for number in range(3)]
+    sweeps = [
+        BucketSweep(str(number), world.events, world.image_repository, world.object_store, 60.0) for number in range(3)
+    ]
     tasks = [asyncio.create_task(sweep.run(stop)) for sweep in sweeps]
     await eventually(lambda: told(world) and set(asked) == {"0", "1", "2"})
     stop.set()

@@ -46,17 +46,17 @@ async def test_another_consistency_is_refused(serving, value):
 
 async def test_one_can_wait_until_an_upload_is_indexed(serving):
     image = (await serving.upload(jpeg(1))).json()["id"]
-    looks, get = [], serving.catalog.get
+    looks, get = [], serving.image_repository.get
 
     async def look(image_id):
         looks.append(image_id)
         return await get(image_id)
 
-    serving.catalog.get = look
+    serving.image_repository.get = look
     asked = asyncio.create_task(serving.client.get(f"/images/{image}", params={"wait_s": 10}))
     await eventually(lambda: len(looks) > 2)
     assert not asked.done()
-    await serving.catalog.mark_rejected(image, "so that it is pending no more")
+    await serving.image_repository.mark_rejected(image, "so that it is pending no more")
     assert (await asked).json()["status"] == Status.REJECTED
 
 

@@ -65,7 +65,7 @@ async def test_a_vector_of_any_length_is_normalised(open_gateway, length):
 async def test_what_was_deleted_is_not_found(open_gateway):
     serving, stub = open_gateway
     image = await serving.index(jpeg(1))
-    await serving.catalog.delete(image)
+    await serving.image_repository.delete(image)
     vector = await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))
     assert not (await stub.Search(pb.SearchRequest(vector=vector, k=5))).ids
 

@@ -78,7 +78,7 @@ async def test_other_fields_of_a_search_that_do_not_fit_are_refused(serving, fie
 @pytest.mark.parametrize("fields", [{"visibility": "secret"}, {"source": "a\0b"}, {"source": "x" * 201}])
 async def test_fields_of_an_upload_that_do_not_fit_are_refused(serving, fields):
     assert_problem(await serving.upload(jpeg(1), **fields), 422)
-    assert not serving.catalog.images
+    assert not serving.image_repository.images
 
 
 @pytest.mark.parametrize("path", ["/search", "/images"])
@@ -127,7 +127,7 @@ async def test_an_upload_is_a_pending_row_an_object_and_an_event(serving):
     assert set(body) == {"id", "uri", "status"}
     assert body["status"] == "pending"
     assert answer.headers["location"] == f"/images/{body['id']}"
-    row = serving.catalog.images[body["id"]]
+    row = serving.image_repository.images[body["id"]]
     assert (row.uri, row.source, row.owner, row.visibility) == (body["uri"], "shop", "", "public")
     assert serving.object_store.objects[serving.object_store.key(row.uri)] == jpeg(1)
     [entry] = serving.events.entries.values()
@@ -177,7 +177,7 @@ async def test_a_deleted_image_is_gone_everywhere(serving):
     assert_problem(await serving.client.delete(f"/images/{image}"), 404)
     assert set(serving.vectors.rows[RELEASE.collection]) == {other}
     assert list(serving.object_store.objects) == ["uploads/1.jpg"]
-    assert serving.catalog.deletions[image][1]
+    assert serving.image_repository.deletions[image][1]
 
 
 @pytest.mark.parametrize("image", ["999", "0", "-1", str(2**63), "9" * 30, "9" * 5000, "abc", "1.5", "%00", "true"])

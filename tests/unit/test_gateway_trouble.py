@@ -14,7 +14,13 @@ from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.images import Visibility
 
-SERVERS = {"triton": "encoder", "milvus": "vectors", "postgres": "catalog", "valkey": "events", "s3": "object_store"}
+SERVERS = {
+    "triton": "encoder",
+    "milvus": "vectors",
+    "postgres": "image_repository",
+    "valkey": "events",
+    "s3": "object_store",
+}
 KEYS = ",".join(
     f"{owner}:{role}:{hashlib.sha256(owner.encode()).hexdigest()}"
     for owner, role in {"reader": "read", "ada": "write", "bob": "write", "root": "admin"}.items()
@@ -41,7 +47,7 @@ def pictures_lost():
     return REGISTRY.get_sample_value("visualsearch_background_failures_total", {"work": "query picture"}) or 0
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository"])
 async def test_a_search_says_that_a_server_is_away(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.search(jpeg(1)), 503)
@@ -62,11 +68,11 @@ async def test_a_full_encoder_is_a_503_and_is_counted(serving):
     assert 'visualsearch_shed_requests_total{reason="Overloaded"}' in (await serving.client.get("/metrics")).text
 
 
-@pytest.mark.parametrize("server", ["catalog", "object_store", "events"])
+@pytest.mark.parametrize("server", ["image_repository", "object_store", "events"])
 async def test_an_upload_that_cannot_be_kept_leaves_nothing_behind(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.upload(jpeg(1)), 503)
-    await eventually(lambda: not serving.catalog.images and not serving.object_store.objects)
+    await eventually(lambda: not serving.image_repository.images and not serving.object_store.objects)
     assert not serving.events.entries
 
 
@@ -94,7 +100,7 @@ async def test_readiness_does_not_wait_for_a_server_that_hangs_nor_blame_another
 
         return hang
 
-    serving.catalog.check, serving.release_repository.records = hanging("check"), hanging("records")
+    serving.image_repository.check, serving.release_repository.records = hanging("check"), hanging("records")
     async with asyncio.timeout(10):
         assert (await serving.client.get("/ready")).json()["not_ready"] == ["postgres"]
     assert sorted(asked) == ["check", "records"]
@@ -102,7 +108,7 @@ async def test_readiness_does_not_wait_for_a_server_that_hangs_nor_blame_another
 
 async def test_statistics_leave_out_what_cannot_be_counted(serving):
     await serving.gateway.releases.live()
-    serving.catalog.down = True
+    serving.image_repository.down = True
     stats = (await serving.client.get("/stats")).json()
     assert stats["images"] is None
     assert stats["stream"]["pending"] == 0
@@ -217,7 +223,7 @@ async def test_a_writer_deletes_its_own_and_an_administrator_anything(guarded):
 
 async def test_a_private_image_is_there_for_its_owner_alone(guarded):
     image = await guarded.index(jpeg(1), owner="ada", visibility=Visibility.PRIVATE)
-    query = (await guarded.catalog.allocate_query_ids(1))[0]
+    query = (await guarded.image_repository.allocate_query_ids(1))[0]
     click = {"user_id": 1, "query_image_id": query, "displayed_image_id": image, "rank": 1}
 
     async def seen_by(owner):

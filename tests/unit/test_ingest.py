@@ -15,11 +15,11 @@ from visualsearch.domain.indexing import Event, EventKind, Indexed, Rejected, Re
 async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
     event = await world.upload("a.jpg", jpeg(1))
     assert await world.index(event) == [Indexed(event.image_id)]
-    image, row = world.catalog.images[event.image_id], world.vectors.searchable[event.image_id]
+    image, row = world.image_repository.images[event.image_id], world.vectors.searchable[event.image_id]
     assert (image.status, image.width, image.height) == (Status.INDEXED, 320, 240)
     assert (row.source, row.owner, row.min_side) == ("web", "ada", 240)
-    assert row.phash == world.catalog.phashes[image.id]
-    assert world.catalog.indexed_in[image.id] == RELEASE.name
+    assert row.phash == world.image_repository.phashes[image.id]
+    assert world.image_repository.indexed_in[image.id] == RELEASE.name
 
 
 async def test_a_batch_is_embedded_in_one_call_and_answered_in_order(world):
@@ -47,7 +47,7 @@ async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_goes_on(w
     outcomes = await world.index(good, bad, other)
     assert outcomes[::2] == [Indexed(good.image_id), Indexed(other.image_id)]
     assert isinstance(outcomes[1], Rejected)
-    row = world.catalog.images[bad.image_id]
+    row = world.image_repository.images[bad.image_id]
     assert row.status is Status.REJECTED
     assert reason in row.reason
     assert set(world.vectors.searchable) == {good.image_id, other.image_id}
@@ -58,7 +58,7 @@ async def test_a_promise_whose_object_is_missing_is_rejected(world):
     await world.object_store.delete("a")
     (outcome,) = await world.index(event)
     assert isinstance(outcome, Rejected)
-    assert world.catalog.images[event.image_id].status is Status.REJECTED
+    assert world.image_repository.images[event.image_id].status is Status.REJECTED
 
 
 @pytest.mark.parametrize("spoilt", [np.nan, np.inf, 0.0, 2.0])
@@ -76,7 +76,7 @@ async def test_an_embedding_that_is_none_is_rejected_alone(world, spoilt):
     assert set(world.vectors.written) == {good.image_id}
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store"])
 async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server):
     event = await world.upload("a", jpeg(1))
     getattr(world, server).down = True
@@ -84,7 +84,7 @@ async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server
     assert isinstance(outcome, Retry)
     assert not await world.ingest.healthy([RELEASE])
     getattr(world, server).down = False
-    assert world.catalog.images[event.image_id].status is Status.PENDING
+    assert world.image_repository.images[event.image_id].status is Status.PENDING
     assert await world.ingest.healthy([RELEASE])
     assert await world.index(event) == [Indexed(event.image_id)]
 
@@ -111,7 +111,7 @@ async def test_an_encoder_that_sheds_load_is_waited_for(world):
 
 async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(3)]
-    bad = world.catalog.images[events[1].image_id]
+    bad = world.image_repository.images[events[1].image_id]
 
     def spoil(embeddings):
         if world.encoder.batches[-1] > 1 or len(world.encoder.batches) == 3:
@@ -122,7 +122,7 @@ async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
     first, second, third = await world.index(*events)
     assert (first, third) == (Indexed(events[0].image_id), Indexed(events[2].image_id))
     assert isinstance(second, Retry)
-    assert world.catalog.images[bad.id].status is Status.PENDING
+    assert world.image_repository.images[bad.id].status is Status.PENDING
 
 
 async def test_unchanged_content_is_no_work(world):
@@ -150,14 +150,14 @@ async def test_several_events_of_one_image_are_done_once(world):
 async def test_an_object_that_nobody_promised_is_indexed_too(world):
     await world.object_store.put("a", jpeg(1))
     (outcome,) = await world.index(world.bare("a"))
-    assert world.catalog.images[outcome.image_id].status is Status.INDEXED
+    assert world.image_repository.images[outcome.image_id].status is Status.INDEXED
 
 
 async def test_an_object_that_is_gone_before_anybody_knew_it_leaves_no_row(world):
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Rejected)
     assert outcome.image_id is None
-    assert not world.catalog.images
+    assert not world.image_repository.images
 
 
 async def test_a_deleted_object_takes_its_image_along(world):
@@ -165,9 +165,9 @@ async def test_a_deleted_object_takes_its_image_along(world):
     await world.index(event)
     await world.object_store.delete("a")
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)]
-    assert not world.catalog.images
+    assert not world.image_repository.images
     assert not world.vectors.searchable
-    assert await world.catalog.unfinished_deletions(0, 10) == []
+    assert await world.image_repository.unfinished_deletions(0, 10) == []
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(0)]
 
 
@@ -179,21 +179,21 @@ async def test_a_deletion_told_late_leaves_the_object_that_is_there_again(world)
 
 async def test_a_late_event_does_not_bring_a_deleted_image_back(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.delete(event.image_id)
+    await world.image_repository.delete(event.image_id)
     assert await world.index(event) == [Indexed(event.image_id)]
     await world.object_store.delete("a")
-    await world.catalog.finish_deletion(event.image_id)
+    await world.image_repository.finish_deletion(event.image_id)
     assert await world.index(world.bare("a")) == [Indexed(0)]
-    assert not world.catalog.images
+    assert not world.image_repository.images
     assert not world.vectors.written
 
 
 async def test_a_uri_that_was_deleted_and_used_again_is_a_new_image(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.delete(event.image_id)
+    await world.image_repository.delete(event.image_id)
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Retry)  # its object may be the deleted one still
-    await world.catalog.finish_deletion(event.image_id)
+    await world.image_repository.finish_deletion(event.image_id)
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Indexed)
     assert outcome.image_id not in {0, event.image_id}
@@ -202,7 +202,7 @@ async def test_a_uri_that_was_deleted_and_used_again_is_a_new_image(world):
 
 async def test_an_image_deleted_while_it_is_indexed_leaves_no_vector(world):
     event = await world.upload("a", jpeg(1))
-    world.vectors.before_settling = lambda: world.catalog.images.clear()
+    world.vectors.before_settling = lambda: world.image_repository.images.clear()
     assert await world.index(event) == [Indexed(event.image_id)]
     assert not world.vectors.searchable
 
@@ -213,13 +213,13 @@ async def test_an_event_of_no_object_of_ours_is_rejected_without_a_row(world, ur
         (outcome,) = await world.index(Event(kind, uri, 1))
         assert isinstance(outcome, Rejected)
         assert outcome.image_id is None
-    assert not world.catalog.images
+    assert not world.image_repository.images
 
 
 async def test_an_event_that_names_the_tag_of_what_is_indexed_is_no_work(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
-    etag = world.catalog.images[event.image_id].etag
+    etag = world.image_repository.images[event.image_id].etag
     world.object_store.down = True
     (outcome,) = await world.index(Event(EventKind.CREATED, event.uri, etag=etag))
     assert outcome == Indexed(event.image_id)
@@ -229,7 +229,7 @@ async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_wh
     await world.object_store.put("notes/a.txt", b"no picture")
     (outcome,) = await world.index(world.bare("notes/a.txt"))
     assert isinstance(outcome, Rejected)
-    row = world.catalog.images[outcome.image_id]
+    row = world.image_repository.images[outcome.image_id]
     assert (row.status, row.source) == (Status.REJECTED, "notes")
     assert "not a JPEG" in row.reason
 
@@ -244,15 +244,15 @@ async def test_a_picture_that_was_replaced_by_no_picture_is_found_no_more(world)
 
 async def test_an_image_that_changes_while_it_is_indexed_is_indexed_again(world):
     event = await world.upload("a", jpeg(1))
-    image = world.catalog.images[event.image_id]
+    image = world.image_repository.images[event.image_id]
 
     def change():
-        world.catalog.images[image.id] = replace(image, content_hash=b"another's")
+        world.image_repository.images[image.id] = replace(image, content_hash=b"another's")
         world.vectors.before_settling = lambda: None
 
     world.vectors.before_settling = change
     assert isinstance((await world.index(event))[0], Retry)
-    assert world.catalog.images[image.id].status is Status.PENDING
+    assert world.image_repository.images[image.id].status is Status.PENDING
     assert await world.index(event) == [Indexed(image.id)]
 
 

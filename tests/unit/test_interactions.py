@@ -123,7 +123,7 @@ async def test_a_search_is_answered_while_the_spool_is_away_and_a_click_says_so(
 
 async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
     async with Serving() as serving:
-        serving.catalog.down = True
+        serving.image_repository.down = True
         body = {"user_id": 7, "query_image_id": 12, "displayed_image_id": 13, "rank": 1}
         assert (await serving.client.post("/click", json=body)).status_code == 204
         (click,) = serving.interaction_queue.interactions

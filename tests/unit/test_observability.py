@@ -46,7 +46,7 @@ async def test_a_server_that_is_down_is_told_apart_from_those_that_are_up(servin
 
 async def test_what_cannot_be_counted_now_is_left_out_and_not_told_as_it_was(serving):
     assert "visualsearch_images{" in await metrics(serving)
-    serving.catalog.down = True
+    serving.image_repository.down = True
     assert "visualsearch_images{" not in await metrics(serving)
 
 

@@ -25,7 +25,7 @@ async def corpus(world, monkeypatch):
     monkeypatch.setattr(rebuilding, "MAX_PAUSE_S", 0.02)
     monkeypatch.setattr("visualsearch.releases.active_releases.CACHE_S", 0.0)
     await world.index(*[await world.upload(f"{number}.jpg", jpeg(number)) for number in range(13)])
-    return sorted(world.catalog.images)
+    return sorted(world.image_repository.images)
 
 
 class ABuild(Rebuild):
@@ -43,7 +43,7 @@ def a_rebuild(world, told=lambda build: None):
     def reconcile():
         return Reconcile(
             world.object_store,
-            world.catalog,
+            world.image_repository,
             world.vectors,
             world.events,
             world.indexing_progress,
@@ -51,7 +51,7 @@ def a_rebuild(world, told=lambda build: None):
             pause_s=0,
         )
 
-    return ABuild(world.catalog, world.release_repository, world.vectors, world.ingest, reconcile, told)
+    return ABuild(world.image_repository, world.release_repository, world.vectors, world.ingest, reconcile, told)
 
 
 def state(world, release=NEW):
@@ -90,7 +90,7 @@ async def test_new_changed_and_deleted_images_during_the_build_end_up_in_both(wo
     assert done.agrees
     live, new = world.vectors.rows[RELEASE.collection], world.vectors.rows[NEW.collection]
     assert set(new) == set(live) == {*corpus, *kept} - {deleted}
-    assert new[changed].phash == live[changed].phash == world.catalog.phashes[changed]
+    assert new[changed].phash == live[changed].phash == world.image_repository.phashes[changed]
 
 
 async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
@@ -106,7 +106,7 @@ async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
     assert sorted(world.vectors.rows[NEW.collection]) == corpus
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store"])
 async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
     def trouble(build):
         if build.done == 6:

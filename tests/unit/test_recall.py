@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from gateway.search.recall_monitor import RecallMonitor
 from tests.eventually import eventually
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
@@ -49,7 +49,7 @@ async def filled():
 
 @pytest.fixture
 def log():
-    return FakeRecallSamples(FakeReleases(FakeCatalog()))
+    return FakeRecallSamples(FakeReleases(FakeImages()))
 
 
 def shed():

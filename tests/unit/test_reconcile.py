@@ -27,7 +27,7 @@ def a_reconciliation(world, *, repair=False):
     rewrite = world.ingest.rewrite if repair else None
     return Reconcile(
         world.object_store,
-        world.catalog,
+        world.image_repository,
         world.vectors,
         world.events,
         world.indexing_progress,
@@ -108,13 +108,13 @@ async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus)
     await world.object_store.delete("5.jpg")
     await found(world, repair=True)
     assert await repaired(world) == {}
-    assert len(world.vectors.written) == len(world.catalog.images) == ALL
+    assert len(world.vectors.written) == len(world.image_repository.images) == ALL
 
 
 async def test_a_repaired_image_stays_indexed_all_the_while(world, corpus):
     await missing_vector(world, corpus)
     await found(world, repair=True)
-    assert {image.status for image in world.catalog.images.values()} == {Status.INDEXED}
+    assert {image.status for image in world.image_repository.images.values()} == {Status.INDEXED}
     assert corpus[3] in world.vectors.written
 
 
@@ -125,11 +125,11 @@ async def test_the_search_after_a_repair_finds_what_was_repaired(world, corpus, 
     await world.vectors.settle(RELEASE.collection)
     await found(world, repair=True)
     searchable = {image_id: row.phash for image_id, row in world.vectors.searchable.items()}
-    assert searchable == dict(await world.catalog.hashes(-1, ALL))
+    assert searchable == dict(await world.image_repository.hashes(-1, ALL))
 
 
 async def test_what_is_on_its_way_is_no_difference(world, corpus):
-    await world.catalog.register(NewImage("s3://images/promised.jpg"))
+    await world.image_repository.register(NewImage("s3://images/promised.jpg"))
     refused = await world.upload("text.jpg", b"no picture")
     await world.index(refused)
     assert await found(world) == {}

@@ -37,7 +37,7 @@ def a_caretaker(shop, name="one"):
     names = (
         "encoder",
         "vectors",
-        "catalog",
+        "image_repository",
         "events",
         "object_store",
         "release_repository",
@@ -64,7 +64,7 @@ async def test_a_build_that_was_asked_for_is_made_and_evaluated_by_one_of_two_in
     await shop.lifecycle.begin(NEW, Job.BUILD)
     two = [a_caretaker(shop, "one"), a_caretaker(shop, "two")]
     await during(shop, *two, condition=lambda: state(shop).evaluation)
-    assert sorted(shop.vectors.rows[NEW.collection]) == sorted(shop.catalog.images)
+    assert sorted(shop.vectors.rows[NEW.collection]) == sorted(shop.image_repository.images)
     assert shop.models.loaded == {1, 2}
     assert (state(shop).state, state(shop).job) == ("ready", Job.NONE)
     actions = [one.action for one in await shop.release_repository.history("v2", 9)]

@@ -76,5 +76,5 @@ async def test_only_an_administrator_moves_releases():
 
 
 async def test_while_postgres_is_away_nothing_moves_and_the_answer_says_so(serving):
-    serving.catalog.down = True
+    serving.image_repository.down = True
     assert_problem(await post(serving, "v2/promote"), 503)

@@ -32,7 +32,7 @@ async def ask(serving, data, k=10, how=FOLD, where=None):
 
 
 async def similar(serving, image_id, k=10, how=FOLD):
-    image = await serving.catalog.get(image_id)
+    image = await serving.image_repository.get(image_id)
     return await serving.gateway.search.by_image(image, SearchOptions(k, how, Filter(), left_out=image_id))
 
 
@@ -60,13 +60,13 @@ async def test_every_search_has_an_id_of_its_own(serving):
 
 async def test_an_image_without_a_row_is_not_shown_and_takes_no_near_duplicate_along(serving):
     best, twin, other = [await serving.index(data) for data in (jpeg(1), copy(1, 160), jpeg(2))]
-    await serving.catalog.delete(best)
+    await serving.image_repository.delete(best)
     assert ids(await ask(serving, jpeg(1))) == [twin, other]
 
 
 async def test_a_near_duplicate_without_a_row_is_not_listed(serving):
     best, twin = [await serving.index(data) for data in (jpeg(1), copy(1, 160))]
-    await serving.catalog.delete(twin)
+    await serving.image_repository.delete(twin)
     hit = (await ask(serving, jpeg(1))).results[0]
     assert (hit.id, hit.near_duplicates) == (best, ())
 
@@ -74,7 +74,7 @@ async def test_a_near_duplicate_without_a_row_is_not_listed(serving):
 @pytest.mark.parametrize("status", [Status.PENDING, Status.REJECTED])
 async def test_what_is_not_indexed_is_not_shown(serving, status):
     hidden, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
-    serving.catalog.images[hidden] = replace(serving.catalog.images[hidden], status=status)
+    serving.image_repository.images[hidden] = replace(serving.image_repository.images[hidden], status=status)
     assert ids(await ask(serving, jpeg(1))) == [other]
 
 
@@ -128,7 +128,7 @@ async def test_similar_embeds_the_file_where_the_live_release_lacks_the_vector(s
 
 async def test_similar_to_what_is_not_indexed_is_not_found(serving):
     image = await serving.index(jpeg(1))
-    await serving.catalog.mark_rejected(image, "broken")
+    await serving.image_repository.mark_rejected(image, "broken")
     with pytest.raises(NotFound, match="rejected"):
         await similar(serving, image)
 
@@ -145,7 +145,7 @@ async def test_an_encoder_that_cannot_tell_its_fingerprint_is_trusted(serving):
     assert ids(await ask(serving, jpeg(1))) == [image]
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository"])
 async def test_a_server_that_is_down_makes_a_search_unavailable(serving, server):
     await serving.index(jpeg(1))
     getattr(serving, server).down = True
@@ -216,7 +216,7 @@ async def test_the_last_known_release_answers_while_the_release_repository_hangs
 
 async def test_a_search_by_embedding_shows_only_what_is_still_there(serving):
     gone, there = await serving.index(jpeg(1)), await serving.index(jpeg(2))
-    await serving.catalog.delete(gone)
+    await serving.image_repository.delete(gone)
     vector = np.full(256, 1 / 16, np.float32)
     found = await serving.gateway.search.by_embedding(vector, RELEASE, SearchOptions(5, KEEP, Filter()))
     assert [hit.id for hit in found] == [there]

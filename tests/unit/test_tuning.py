@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cli.tuning_run import tune
 from indexer.releases.search_tuning import TRIAL, SettingMeasurement, Tuning, choose, nlist_for, settings
-from tests.fakes.catalog import FakeCatalog
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.recall_repository import FakeRecallSamples
 from tests.fakes.release_repository import FakeReleases
 from tests.fakes.vectors import FakeVectors
@@ -51,7 +51,7 @@ def rows():
 
 @pytest.fixture
 async def stores(rows):
-    vectors, releases = CoarseVectors(LIVE.collection), FakeReleases(FakeCatalog())
+    vectors, releases = CoarseVectors(LIVE.collection), FakeReleases(FakeImages())
     await vectors.upsert(LIVE.collection, rows)
     await releases.add(LIVE, ReleaseState.LIVE)
     return SimpleNamespace(vectors=vectors, release_repository=releases, recall_repository=FakeRecallSamples(releases))

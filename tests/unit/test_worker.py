@@ -44,7 +44,7 @@ async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(wor
     assert all(letter.reason for letter in world.events.dead.values())
 
 
-@pytest.mark.parametrize("server", ["encoder", "vectors", "catalog", "object_store", "events"])
+@pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store", "events"])
 async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliveries(world, server):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(6)]
     await world.events.publish(events)
@@ -79,7 +79,7 @@ async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibl
     assert "a bug" in letter.reason
     assert [kept.reason for kept in world.dead_letter_archive.letters.values()] == [letter.reason]
     assert status(world, event) is Status.REJECTED
-    assert "a bug" in world.catalog.images[event.image_id].reason
+    assert "a bug" in world.image_repository.images[event.image_id].reason
 
 
 async def test_a_worker_without_a_release_waits_for_one(world):
@@ -160,7 +160,12 @@ async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_
 
 def a_sweeper(world, after_s=0.0):
     return Sweeper(
-        world.events, world.catalog, world.vectors, world.object_store, Releases(world.release_repository), after_s
+        world.events,
+        world.image_repository,
+        world.vectors,
+        world.object_store,
+        Releases(world.release_repository),
+        after_s,
     )
 
 
@@ -175,16 +180,16 @@ async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
 async def test_unfinished_deletions_are_finished(world):
     event = await world.upload("a", jpeg(1))
     await world.ingest.batch([event], [RELEASE])
-    await world.catalog.delete(event.image_id)
+    await world.image_repository.delete(event.image_id)
     await a_sweeper(world).sweep()
     assert not world.vectors.searchable
     assert not world.object_store.objects
-    assert await world.catalog.unfinished_deletions(0, 10) == []
+    assert await world.image_repository.unfinished_deletions(0, 10) == []
 
 
 async def test_a_deletion_finished_late_keeps_the_object_of_a_new_image(world):
     event = await world.upload("a", jpeg(1))
-    await world.catalog.delete(event.image_id)
+    await world.image_repository.delete(event.image_id)
     await world.upload("a", jpeg(2))
     await a_sweeper(world).sweep()
     assert "a" in world.object_store.objects
@@ -194,10 +199,10 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
     monkeypatch.setattr("indexer.pipeline.sweeper.EVERY_S", 0.01)
     event = await world.upload("a", jpeg(1))
     stop = asyncio.Event()
-    world.catalog.down = True
+    world.image_repository.down = True
     task = asyncio.create_task(a_sweeper(world).run(stop))
-    await eventually(lambda: world.catalog.refused)
-    world.catalog.down = False
+    await eventually(lambda: world.image_repository.refused)
+    world.image_repository.down = False
     await eventually(lambda: event in [entry.event for entry in world.events.entries.values()])
     stop.set()
     await asyncio.wait_for(task, 5)
@@ -205,11 +210,11 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
 
 async def test_a_promise_is_kept_after_the_stream_was_lost(world):
     await world.object_store.put("a", jpeg(1))
-    image = await world.catalog.register(NewImage(world.object_store.uri("a")))
+    image = await world.image_repository.register(NewImage(world.object_store.uri("a")))
     await a_sweeper(world).sweep()
     async with working(world):
         await eventually(lambda: settled(world))
-    assert world.catalog.images[image.id].status is Status.INDEXED
+    assert world.image_repository.images[image.id].status is Status.INDEXED
 
 
 async def test_a_release_whose_build_is_only_asked_for_is_not_written_to(world):

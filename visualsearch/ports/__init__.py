@@ -3,27 +3,21 @@
 Every method may raise ``errors.Unavailable`` if its server does not answer within the adapter's timeout.
 """
 
-from visualsearch.ports.corpus import (
-    Catalog,
-    ChangeFeed,
-    DeadLetterArchive,
-    DuplicateExclusions,
-    EventStream,
-    IndexingProgress,
-    ObjectStore,
-)
+from visualsearch.ports.images import DuplicateExclusions, ImageRepository
+from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
+from visualsearch.ports.object_store import ChangeFeed, ObjectStore
 from visualsearch.ports.releases import ModelControl, ReleaseCounters, ReleaseRepository, ReleaseTransaction
 from visualsearch.ports.search import Encoder, RecallRepository, Vectors
 
 __all__ = [
-    "Catalog",
     "ChangeFeed",
     "DeadLetterArchive",
     "DuplicateExclusions",
     "Encoder",
     "EventStream",
     "ExperimentRepository",
+    "ImageRepository",
     "IndexingProgress",
     "InteractionQueue",
     "InteractionRepository",

@@ -1,0 +1,376 @@
+"""The catalog's contract, kept by the fake and by Postgres alike."""
+
+import asyncio
+import socket
+import uuid
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from tests.eventually import eventually
+from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
+from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
+from tests.fakes.image_repository import FakeImages
+from tests.fakes.indexing_progress import FakeIndexingProgress
+from visualsearch.adapters.postgres.database import Database
+from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
+from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
+from visualsearch.adapters.postgres.image_repository import PostgresImages
+from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
+from visualsearch.adapters.postgres.migrations import migrate
+from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
+from visualsearch.domain.indexing import DeadLetter, Event, EventKind
+from visualsearch.domain.releases import Release
+
+ONE, OTHER = b"1" * 32, b"2" * 32
+RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
+
+
+@pytest.fixture(scope="module")
+def database(stack):
+    """A migrated database of the tests' own: (dsn, password)."""
+    password = stack.postgres_password.get_secret_value()
+    name = f"contract_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stack.postgres_dsn, password=password, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        dsn = f"{stack.postgres_dsn.rsplit('/', 1)[0]}/{name}"
+        migrate(dsn, password)
+        yield dsn, password
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
+async def image_repository(request):
+    if request.param == "fake":
+        yield FakeImages()
+        return
+    dsn, password = request.getfixturevalue("database")
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        tables = "images, deletions, dead_letters, not_duplicates, releases, positions, differences"
+        server.execute(f"TRUNCATE {tables}, positions, differences CASCADE")
+    postgres = PostgresImages(Database(dsn, password, 5.0))
+    yield postgres
+    await postgres.close()
+
+
+@pytest.fixture
+def exclusions(image_repository):
+    if isinstance(image_repository, FakeImages):
+        return FakeDuplicateExclusions(image_repository)
+    return PostgresDuplicateExclusions(image_repository.database)
+
+
+@pytest.fixture
+def archive(image_repository):
+    if isinstance(image_repository, FakeImages):
+        return FakeDeadLetterArchive(image_repository)
+    return PostgresDeadLetterArchive(image_repository.database)
+
+
+@pytest.fixture
+def progress(image_repository):
+    if isinstance(image_repository, FakeImages):
+        return FakeIndexingProgress(image_repository)
+    return PostgresIndexingProgress(image_repository.database)
+
+
+async def test_a_new_image_is_pending_and_can_be_read_back(image_repository):
+    new = NewImage("s3://images/ü.jpg", "web", "ada", Visibility.PRIVATE, ONE)
+    image = await image_repository.register(new)
+    assert (image.uri, image.source, image.owner, image.visibility, image.content_hash) == (
+        new.uri,
+        "web",
+        "ada",
+        Visibility.PRIVATE,
+        ONE,
+    )
+    assert (image.status, image.reason, image.width, image.height) == (Status.PENDING, None, None, None)
+    assert abs((datetime.now(UTC) - image.created_at).total_seconds()) < 60
+    assert await image_repository.get(image.id) == image
+    assert await image_repository.by_uri(new.uri) == image
+    assert await image_repository.by_ids([image.id, 10**12]) == {image.id: image}
+
+
+async def test_what_is_not_there_is_said_not_to_be(image_repository):
+    assert await image_repository.by_uri("s3://images/none") is None
+    assert await image_repository.by_ids([]) == {}
+    for image_id in (10**12, 2**63, -1):
+        with pytest.raises(NotFound, match=str(image_id)):
+            await image_repository.get(image_id)
+
+
+async def test_a_uri_keeps_its_id_and_promises_at_once_agree(image_repository):
+    images = await asyncio.gather(*(image_repository.register(NewImage("s3://images/a")) for _ in range(8)))
+    assert len({image.id for image in images}) == 1
+
+
+async def test_a_promise_of_the_same_content_leaves_an_indexed_image_alone(image_repository):
+    image = await indexed(image_repository, "s3://images/a", ONE)
+    assert (await image_repository.register(NewImage(image.uri, content_hash=ONE))).status is Status.INDEXED
+    assert (await image_repository.register(NewImage(image.uri, content_hash=OTHER))).status is Status.PENDING
+
+
+async def test_a_promise_of_unknown_content_makes_an_image_pending_again(image_repository):
+    image = await indexed(image_repository, "s3://images/a", ONE)
+    assert (await image_repository.register(NewImage(image.uri))).status is Status.PENDING
+
+
+async def test_a_rejected_image_gets_another_try_by_a_new_promise(image_repository):
+    image = await image_repository.register(NewImage("s3://images/a", content_hash=ONE))
+    await image_repository.mark_rejected(image.id, "It is broken.")
+    assert (await image_repository.get(image.id)).reason == "It is broken."
+    again = await image_repository.register(NewImage("s3://images/a", content_hash=ONE))
+    assert (again.id, again.status, again.reason) == (image.id, Status.PENDING, None)
+
+
+async def test_describing_and_indexing_can_be_repeated(image_repository):
+    image = await image_repository.register(NewImage("s3://images/a"))
+    for _ in range(2):
+        await image_repository.describe([ImageMetadata(image.id, 640, 480, 2**64 - 1, ONE)])
+        assert await image_repository.mark_indexed({image.id: ONE}, "v1") == [image.id]
+    found = await image_repository.get(image.id)
+    assert (found.width, found.height, found.content_hash, found.status) == (640, 480, ONE, Status.INDEXED)
+
+
+async def test_images_deleted_while_they_were_indexed_are_told(image_repository):
+    kept, gone = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "ab"]
+    await image_repository.delete(gone.id)
+    await image_repository.describe([ImageMetadata(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
+    assert await image_repository.mark_indexed({kept.id: ONE, gone.id: ONE}, "v1") == [kept.id]
+    await image_repository.mark_rejected(gone.id, "late")
+    assert await image_repository.by_uri(gone.uri) is None
+
+
+async def test_a_forgotten_image_is_unfinished_until_it_is_finished(image_repository):
+    image = await indexed(image_repository, "s3://images/a", ONE)
+    assert not await image_repository.is_deleted(image.uri)
+    assert await image_repository.delete(image.id) == image.uri
+    assert await image_repository.is_deleted(image.uri)
+    assert await image_repository.delete(image.id) == image.uri, "an unfinished deletion can be taken up again"
+    assert (image.id, image.uri) in await image_repository.unfinished_deletions(0, 10)
+    assert await image_repository.unfinished_deletions(60, 10) == []
+    await image_repository.finish_deletion(image.id)
+    assert await image_repository.unfinished_deletions(0, 10) == []
+    with pytest.raises(NotFound):
+        await image_repository.delete(image.id)
+    with pytest.raises(NotFound):
+        await image_repository.get(image.id)
+
+
+async def test_a_forgotten_uri_begins_anew_under_another_id(image_repository):
+    old = await image_repository.register(NewImage("s3://images/a"))
+    await image_repository.delete(old.id)
+    new = await image_repository.register(NewImage("s3://images/a"))
+    assert new.id != old.id
+    assert not await image_repository.is_deleted("s3://images/a")
+
+
+async def test_what_waits_for_long_is_listed_oldest_first_and_then_given_time(image_repository):
+    images = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "abc"]
+    await image_repository.mark_rejected(images[0].id, "broken")
+    assert await image_repository.waiting(60, 10) == []
+    assert await image_repository.waiting(0, 1) == [images[1]]
+    assert {image.id for image in await image_repository.waiting(0, 10)} == {images[1].id, images[2].id}
+
+
+async def test_images_are_counted_by_status_zeros_included(image_repository):
+    await indexed(image_repository, "s3://images/a", ONE)
+    await image_repository.register(NewImage("s3://images/b"))
+    assert await image_repository.counts() == {Status.PENDING: 1, Status.INDEXED: 1, Status.REJECTED: 0}
+
+
+async def test_ids_of_queries_and_images_never_meet(image_repository):
+    image = await image_repository.register(NewImage("s3://images/a"))
+    ids = await image_repository.allocate_query_ids(100)
+    later = await image_repository.register(NewImage("s3://images/b"))
+    assert len({*ids, image.id, later.id}) == 102
+    assert all([await image_repository.was_issued(one) for one in (image.id, ids[0], ids[-1], later.id)])
+    assert not any([await image_repository.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
+
+
+async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(image_repository, exclusions):
+    one, two, three = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "abc"]
+    assert await exclusions.pairs_and_shown([], []) == (set(), {})
+    await image_repository.describe([ImageMetadata(three.id, 640, 480, 5, ONE)])
+    assert (await exclusions.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
+    await image_repository.mark_indexed({three.id: ONE}, "v1")
+    await exclusions.mark_not_duplicates(two.id, one.id, "ada")
+    await exclusions.mark_not_duplicates(one.id, two.id, "bob")
+    await exclusions.mark_not_duplicates(two.id, three.id, "")
+    pairs, images = await exclusions.pairs_and_shown([one.id, two.id], [three.id, 10**12])
+    assert pairs == {(one.id, two.id)}
+    assert images == {three.id: ImageSummary("s3://images/c", 640, 480)}
+    assert await exclusions.unmark_not_duplicates(two.id, one.id)
+    assert not await exclusions.unmark_not_duplicates(two.id, one.id)
+    everything = [one.id, two.id, three.id]
+    assert (await exclusions.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
+
+
+async def test_a_pair_of_what_is_not_there_is_not_kept(image_repository, exclusions):
+    image = await image_repository.register(NewImage("s3://images/a"))
+    await exclusions.mark_not_duplicates(image.id, 10**12, "ada")
+    assert not await exclusions.unmark_not_duplicates(image.id, 10**12)
+
+
+async def archived(archive, image_repository):
+    """Reasons of the archived dead letters, by entry. The port has no way to read them: people query the table."""
+    if isinstance(archive, FakeDeadLetterArchive):
+        return [(entry, letter.reason) for entry, letter in archive.letters.items()]
+    return [
+        (row["entry_id"], row["reason"]) for row in await image_repository.database.rows("SELECT * FROM dead_letters")
+    ]
+
+
+async def test_a_dead_letter_is_kept_once(image_repository, archive):
+    event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
+    for reason in ("why", "once more"):
+        await archive.dead_letter(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
+    assert await archived(archive, image_repository) == [("1-1", "why")]
+
+
+async def test_a_check_of_what_works_is_silent(image_repository):
+    await image_repository.check()
+
+
+async def test_a_server_that_is_away_is_unavailable():
+    fake = FakeImages()
+    fake.down = True
+    real = PostgresImages(Database("postgresql://nobody@127.0.0.1:1/none", "", 0.5))
+    for image_repository in (fake, real):
+        with pytest.raises(Unavailable, match="Postgres"):
+            await image_repository.check()
+        await image_repository.close()
+
+
+async def test_a_server_that_never_answers_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
+        port = server.getsockname()[1]
+        image_repository = PostgresImages(Database(f"postgresql://nobody@127.0.0.1:{port}/none", "", 0.3))
+        with pytest.raises(Unavailable, match="Postgres"):
+            await image_repository.check()
+        await image_repository.close()
+
+
+@pytest.mark.stack
+async def test_columns_are_those_that_were_promised(database):
+    dsn, password = database
+    image_repository = PostgresImages(Database(dsn, password, 5.0))
+    image = await indexed(image_repository, f"s3://images/{uuid.uuid4()}", ONE)
+    await image_repository.close()
+    with psycopg.connect(dsn, password=password) as server:
+        phash = server.execute("SELECT phash FROM image_hash WHERE image_id = %s", [image.id]).fetchone()
+        assert phash == ((5).to_bytes(8, "big"),)
+
+
+@pytest.mark.stack
+async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
+    image_repository = PostgresImages(Database(*database, 5.0))
+    with pytest.raises(InvalidInput):
+        await image_repository.by_uri("s3://images/\x00")
+    await image_repository.close()
+
+
+@pytest.mark.stack
+async def test_connections_that_the_server_has_closed_are_replaced(database):
+    dsn, password = database
+    image_repository = PostgresImages(Database(dsn, password, 5.0))
+    await image_repository.check()
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        server.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    await image_repository.check()
+    await image_repository.close()
+
+
+@pytest.mark.stack
+async def test_a_call_given_up_leaves_the_catalog_usable(database):
+    dsn, password = database
+    image_repository = PostgresImages(Database(dsn, password, 0.5, connections=1))
+    with psycopg.connect(dsn, password=password) as server:
+        server.execute("LOCK TABLE images")
+        with pytest.raises(Unavailable):
+            await image_repository.counts()
+    await eventually(image_repository.counts, within_s=5, errors=Unavailable)
+    await image_repository.close()
+
+
+async def indexed(image_repository, uri, content_hash):
+    """An image that is searchable."""
+    image = await image_repository.register(NewImage(uri, content_hash=content_hash))
+    await image_repository.describe([ImageMetadata(image.id, 640, 480, 5, content_hash)])
+    await image_repository.mark_indexed({image.id: content_hash}, "v1")
+    return await image_repository.get(image.id)
+
+
+async def test_promises_made_together_come_back_in_their_order(image_repository):
+    known = await indexed(image_repository, "s3://images/b", ONE)
+    new = [NewImage(f"s3://images/{name}", "web", content_hash=ONE, etag=f"tag {name}") for name in "cba"]
+    images = await image_repository.register_all(new)
+    assert [image.uri for image in images] == [one.uri for one in new]
+    assert [image.status for image in images] == [Status.PENDING, Status.INDEXED, Status.PENDING]
+    assert (images[1].id, images[1].etag) == (known.id, "tag b")
+    assert await image_repository.by_uris([one.uri for one in new] + ["s3://images/none"]) == {i.uri: i for i in images}
+    assert await image_repository.register_all([]) == []
+
+
+async def test_an_image_is_marked_only_for_the_content_that_it_was_described_with(image_repository):
+    image = await image_repository.register(NewImage("s3://images/a"))
+    await image_repository.describe([ImageMetadata(image.id, 640, 480, 1, OTHER, "tag")])
+    assert await image_repository.mark_indexed({image.id: ONE}, "v1") == []
+    assert await image_repository.mark_indexed({image.id: OTHER}, "v1") == [image.id]
+    assert (await image_repository.get(image.id)).etag == "tag"
+
+
+async def test_images_can_be_made_pending_again(image_repository):
+    image = await indexed(image_repository, "s3://images/a", ONE)
+    assert [one.status for one in await image_repository.mark_pending([image.id, 10**12])] == [Status.PENDING]
+    assert (await image_repository.get(image.id)).status is Status.PENDING
+
+
+async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(image_repository):
+    names = ["a", "B", "b/%C3%BC", "b-", "a/b"]
+    for name in names:
+        await indexed(image_repository, f"s3://images/{name}", ONE)
+    await image_repository.register(NewImage("s3://images/pending"))
+    uris, last = [], ""
+    while page := await image_repository.after_uri(last, 2):
+        last = page[-1].uri
+        uris += [image.uri for image in page]
+    assert uris == sorted(f"s3://images/{name}" for name in [*names, "pending"])
+    ids, after = [], 0
+    while some := await image_repository.after_id(after, 2):
+        after = some[-1].id
+        ids += [image.id for image in some]
+    assert ids == sorted(ids)
+    assert len(ids) == len(names)
+    assert await image_repository.hashes(0, 3) == [(image_id, 5) for image_id in ids[:3]]
+    assert await image_repository.hashes(ids[2], 3) == [(image_id, 5) for image_id in ids[3:]]
+    assert sorted(await image_repository.hashes_of([ids[0], 10**12])) == [(ids[0], 5)]
+
+
+async def test_a_deletion_is_unfinished_until_it_is_finished(image_repository):
+    image = await image_repository.register(NewImage("s3://images/a"))
+    assert not await image_repository.is_being_deleted(image.uri)
+    await image_repository.delete(image.id)
+    assert await image_repository.is_being_deleted(image.uri)
+    await image_repository.finish_deletion(image.id)
+    assert not await image_repository.is_being_deleted(image.uri)
+
+
+async def test_the_place_in_a_change_log_is_kept(progress):
+    assert await progress.position("bucket") is None
+    for at_ns in (1, 2**62):
+        await progress.set_position("bucket", at_ns)
+        assert await progress.position("bucket") == at_ns
+
+
+async def test_differences_replace_those_counted_before(progress):
+    await progress.record_differences({("", "one"): 1, ("v1", "other"): 2})
+    await progress.record_differences({("v1", "other"): 3, ("v2", "other"): 4})
+    assert await progress.differences() == {("v1", "other"): 3, ("v2", "other"): 4}
+    await progress.record_differences({})
+    assert await progress.differences() == {}

@@ -1,0 +1,237 @@
+"""The catalog in Postgres: images, queries, dead letters, releases and positions in change logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from visualsearch.domain.errors import NotFound
+from visualsearch.domain.images import Image, Status, Visibility
+from visualsearch.ports import ImageRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from visualsearch.adapters.postgres.database import Database
+    from visualsearch.domain.images import ImageMetadata, NewImage
+
+
+COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
+
+
+class PostgresImages(ImageRepository):
+    """The catalog, on the connections of ``database``."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @override
+    async def register(self, new: NewImage) -> Image:
+        return (await self.register_all([new]))[0]
+
+    @override
+    async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
+        columns = [
+            [one.uri for one in new],
+            [one.source for one in new],
+            [one.owner for one in new],
+            [one.visibility for one in new],
+            [one.content_hash for one in new],
+            [one.etag for one in new],
+        ]
+        rows = await self.database.rows(
+            f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash, etag)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+            ON CONFLICT (uri) DO UPDATE SET
+              etag = COALESCE(NULLIF(excluded.etag, ''), old.etag),
+              promised_at = now(),
+              status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
+                       THEN 'indexed' ELSE 'pending' END,
+              reason = NULL
+            RETURNING {COLUMNS}""",  # noqa: S608
+            *columns,
+        )
+        images = {row["uri"]: to_image(row) for row in rows}
+        return [images[one.uri] for one in new]
+
+    @override
+    async def get(self, image_id: int) -> Image:
+        found = await self.by_ids([image_id])
+        if image_id not in found:
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+        return found[image_id]
+
+    @override
+    async def by_uri(self, uri: str) -> Image | None:
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = %s", uri)  # noqa: S608
+        return to_image(rows[0]) if rows else None
+
+    @override
+    async def by_uris(self, uris: Sequence[str]) -> dict[str, Image]:
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE uri = ANY(%s)", list(uris))  # noqa: S608
+        return {row["uri"]: to_image(row) for row in rows}
+
+    @override
+    async def by_ids(self, image_ids: Sequence[int]) -> dict[int, Image]:
+        rows = await self.database.rows(f"SELECT {COLUMNS} FROM images WHERE id = ANY(%s)", list(image_ids))  # noqa: S608
+        return {row["id"]: to_image(row) for row in rows}
+
+    @override
+    async def describe(self, described: Sequence[ImageMetadata]) -> None:
+        columns = [
+            [one.image_id for one in described],
+            [one.width for one in described],
+            [one.height for one in described],
+            [one.content_hash for one in described],
+            [one.etag for one in described],
+            [one.phash.to_bytes(8, "big") for one in described],
+        ]
+        await self.database.rows(
+            """WITH new AS (
+              SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bytea[])
+                AS new (id, width, height, content_hash, etag, phash)
+            ), there AS (
+              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash, etag = new.etag
+              FROM new WHERE images.id = new.id RETURNING images.id, new.phash
+            )
+            INSERT INTO image_hash (image_id, phash) SELECT id, phash FROM there
+            ON CONFLICT (image_id) DO UPDATE SET phash = excluded.phash""",
+            *columns,
+        )
+
+    @override
+    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+        rows = await self.database.rows(
+            """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
+            FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
+            WHERE images.id = mine.id AND images.content_hash = mine.content_hash RETURNING images.id""",
+            *(release, list(contents), list(contents.values())),
+        )
+        return [row["id"] for row in rows]
+
+    @override
+    async def mark_rejected(self, image_id: int, reason: str, etag: str = "") -> None:
+        await self.database.rows(
+            "UPDATE images SET status = 'rejected', reason = %s, etag = %s WHERE id = %s", reason, etag, image_id
+        )
+
+    @override
+    async def mark_pending(self, image_ids: Sequence[int]) -> list[Image]:
+        rows = await self.database.rows(
+            f"""UPDATE images SET status = 'pending', reason = NULL, promised_at = now()
+            WHERE id = ANY(%s) RETURNING {COLUMNS}""",  # noqa: S608
+            list(image_ids),
+        )
+        return [to_image(row) for row in rows]
+
+    @override
+    async def after_uri(self, uri: str, limit: int) -> list[Image]:
+        query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
+        return [to_image(row) for row in await self.database.rows(query, uri, limit)]
+
+    @override
+    async def after_id(self, image_id: int, limit: int) -> list[Image]:
+        query = f"SELECT {COLUMNS} FROM images WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s"  # noqa: S608
+        return [to_image(row) for row in await self.database.rows(query, image_id, limit)]
+
+    @override
+    async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:
+        rows = await self.database.rows(
+            """SELECT id, phash FROM images JOIN image_hash ON image_id = id
+            WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
+            *(after, limit),
+        )
+        return [(row["id"], int.from_bytes(row["phash"], "big")) for row in rows]
+
+    @override
+    async def hashes_of(self, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+        rows = await self.database.rows(
+            "SELECT image_id, phash FROM image_hash WHERE image_id = ANY(%s)", list(image_ids)
+        )
+        return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
+
+    @override
+    async def delete(self, image_id: int) -> str:
+        rows = await self.database.rows(
+            """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
+            INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
+            ON CONFLICT (image_id) DO NOTHING RETURNING uri""",
+            image_id,
+        )
+        rows = rows or await self.database.rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
+        if not rows:
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+        uri: str = rows[0]["uri"]
+        return uri
+
+    @override
+    async def finish_deletion(self, image_id: int) -> None:
+        await self.database.rows("UPDATE deletions SET done = true WHERE image_id = %s", image_id)
+
+    @override
+    async def unfinished_deletions(self, older_than_s: float, limit: int) -> list[tuple[int, str]]:
+        rows = await self.database.rows(
+            """SELECT image_id, uri FROM deletions WHERE NOT done AND deleted_at < now() - make_interval(secs => %s)
+            ORDER BY deleted_at LIMIT %s""",
+            *(older_than_s, limit),
+        )
+        return [(row["image_id"], row["uri"]) for row in rows]
+
+    @override
+    async def is_being_deleted(self, uri: str) -> bool:
+        return bool(await self.database.rows("SELECT 1 FROM deletions WHERE uri = %s AND NOT done LIMIT 1", uri))
+
+    @override
+    async def is_deleted(self, uri: str) -> bool:
+        rows = await self.database.rows(
+            """SELECT 1 FROM deletions WHERE uri = %s
+            AND NOT EXISTS (SELECT 1 FROM images WHERE images.uri = deletions.uri) LIMIT 1""",
+            uri,
+        )
+        return bool(rows)
+
+    @override
+    async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
+        rows = await self.database.rows(
+            f"""WITH late AS (
+              SELECT id FROM images WHERE status = 'pending' AND promised_at < now() - make_interval(secs => %s)
+              ORDER BY promised_at LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            UPDATE images SET promised_at = now() FROM late WHERE images.id = late.id
+            RETURNING {", ".join(f"images.{column}" for column in COLUMNS.split(", "))}""",  # noqa: S608
+            *(older_than_s, limit),
+        )
+        return sorted((to_image(row) for row in rows), key=lambda image: image.id)
+
+    @override
+    async def counts(self) -> dict[Status, int]:
+        rows = await self.database.rows("SELECT status, count(*) AS number FROM images GROUP BY status")
+        found = {row["status"]: row["number"] for row in rows}
+        return {status: found.get(status, 0) for status in Status}
+
+    @override
+    async def allocate_query_ids(self, count: int) -> list[int]:
+        rows = await self.database.rows("SELECT nextval('images_id_seq') AS id FROM generate_series(1, %s)", count)
+        return [row["id"] for row in rows]
+
+    @override
+    async def was_issued(self, query_image_id: int) -> bool:
+        rows = await self.database.rows(
+            "SELECT %s BETWEEN 1 AND last_value AS issued FROM images_id_seq", query_image_id
+        )
+        issued: bool = rows[0]["issued"]
+        return issued
+
+    @override
+    async def check(self) -> None:
+        await self.database.check()
+
+    @override
+    async def close(self) -> None:
+        await self.database.close()
+
+
+def to_image(row: dict[str, Any]) -> Image:
+    """Convert columns to an image."""
+    return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})

@@ -1,1 +1,1 @@
-"""The gRPC face of the gateway: `visualsearch.v1`."""
+"""The gRPC API of the gateway: `visualsearch.v1`."""

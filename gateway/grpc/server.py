@@ -1,4 +1,4 @@
-"""Embed and Search over gRPC, with the standard health and reflection services."""
+"""The gRPC methods Embed and Search, with the standard health and reflection services."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Servicer(pb_grpc.VisualSearchServicer):
-    """Answers by the same search as the REST interface."""
+    """Implements the gRPC methods with the same search as the REST API."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -77,9 +77,9 @@ class Servicer(pb_grpc.VisualSearchServicer):
             return pb.TopK(ids=ids, distances=scores, release=release.name)
 
     async def _release(self, name: str) -> Release:
-        """Return the release that made a vector, so that it is compared with nothing else; the live one by default.
+        """Return the release that made a vector, or the live one if none is named.
 
-        A vector that was made before a promotion can still be searched with.
+        Vectors of different releases cannot be compared. A vector stays valid after a promotion.
         """
         releases = self._gateway.releases
         try:
@@ -93,14 +93,14 @@ class Servicer(pb_grpc.VisualSearchServicer):
     async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         caller = self._gateway.access.caller(headers, Role.READ)
-        # Such as ipv4:127.0.0.1:1234 and ipv6:%5B::1%5D:1234.
+        # For example ipv4:127.0.0.1:1234 or ipv6:%5B::1%5D:1234.
         address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
         await self._gateway.access.limit(caller, address)
         return caller
 
 
 def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf container
-    """Return 256 finite numbers as float32 [256] of unit length; raises ``InvalidInput``."""
+    """Normalize to float32 [256] of unit length. Raises ``InvalidInput`` unless all 256 are finite and one is not 0."""
     vector = np.array(values, np.float64)
     length = float(np.linalg.norm(vector)) if len(vector) == EMBEDDING_DIM else 0.0
     if not np.isfinite(length) or length == 0:
@@ -110,7 +110,7 @@ def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf cont
 
 @asynccontextmanager
 async def _counted(context: Context, method: str) -> AsyncIterator[None]:
-    """Count and trace a call, and turn our errors into gRPC statuses."""
+    """Count and trace a call; translate domain errors into gRPC statuses."""
     begin, code = time.perf_counter(), grpc.StatusCode.OK
     parent = dict(context.invocation_metadata() or ()).get("traceparent", "")
     try:
@@ -126,7 +126,7 @@ async def _counted(context: Context, method: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def serve(gateway: Gateway, address: str, shutdown_s: float) -> AsyncIterator[None]:
-    """Serve while the block runs; calls in flight have ``shutdown_s`` seconds to finish."""
+    """Serve while the block runs. At its end, calls in flight have ``shutdown_s`` seconds to finish."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MESSAGE_BYTES)])
     pb_grpc.add_VisualSearchServicer_to_server(Servicer(gateway), server)  # type: ignore[no-untyped-call]
     checks = health.aio.HealthServicer()

@@ -1,1 +1,1 @@
-"""The worker processes of the gateway: supervision, middleware, limits, metrics."""
+"""The worker processes of the gateway: supervision, rate limits and process metrics."""

@@ -1,4 +1,4 @@
-"""What the gateway's processes use together: the standard ``process_`` metrics, which one process alone cannot tell."""
+"""The standard ``process_`` metrics, summed over all processes of the gateway."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class ProcessMetrics(Collector):
-    """Counts this process' parent and all of its children: the gateway's processes and the one that keeps them."""
+    """Measures the parent process and all of its children, which are the gateway's worker processes."""
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Add up memory, processor time and open files."""
+        """Sum memory, CPU time and open files."""
         memory, seconds, files, count = 0, 0.0, 0, 0
         parent = psutil.Process(os.getppid())
         for process in (parent, *parent.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""How often a caller may ask, over all processes of the gateway."""
+"""Rate limits of callers, across all processes of the gateway."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from visualsearch.adapters.valkey.request_rates import ValkeyRequestRates
 
 CALLERS = 10_000
-"""So many callers' rates are remembered; the one that has been away longest is forgotten first."""
+"""Maximum number of callers that are tracked; the least recently seen one is evicted first."""
 AWAY_S = 1.0
-"""So long a Valkey that did not answer is not asked again."""
+"""How long Valkey is not asked again after it did not answer."""
 
 
 class RateLimit(Protocol):
-    """Allowances of callers."""
+    """Limits the request rate of each caller."""
 
     async def take(self, who: str) -> float:
-        """Take one request out of an allowance; return 0, or the seconds to wait where there is none left."""
+        """Count one request of a caller; return 0, or the seconds to wait if the limit is reached."""
         ...
 
 
 class LocalRateLimit:
-    """Lets each caller make ``rate`` requests a second, in bursts of up to a second's worth, as this process sees."""
+    """A token bucket per caller in this process: ``rate`` requests per second, in bursts of up to one second."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
@@ -36,7 +36,7 @@ class LocalRateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def take(self, who: str) -> float:
-        """Take one request out of an allowance."""
+        """Count one request of a caller."""
         now, burst = self._clock(), max(1.0, self._rate)
         allowance, last = self._buckets.pop(who, (burst, now))
         allowance = min(burst, allowance + (now - last) * self._rate)
@@ -48,7 +48,7 @@ class LocalRateLimit:
 
 
 class SharedRateLimit:
-    """Asks Valkey; while that is away, each process lets its own part of the rate through."""
+    """Counts requests in Valkey. While Valkey is down, each process enforces its own part of the rate."""
 
     def __init__(
         self, shared: ValkeyRequestRates, own: LocalRateLimit, clock: Callable[[], float] = time.monotonic
@@ -59,7 +59,7 @@ class SharedRateLimit:
         self._away_until = 0.0
 
     async def take(self, who: str) -> float:
-        """Take one request out of an allowance."""
+        """Count one request of a caller."""
         if self._clock() >= self._away_until:
             try:
                 return await self._shared.take(who)
@@ -69,7 +69,7 @@ class SharedRateLimit:
 
 
 def rates(rate: float, shared: ValkeyRequestRates | None, processes: int) -> RateLimit | None:
-    """Return what counts requests, or None for no limit."""
+    """Return the rate limit for ``rate`` requests per second; None if ``rate`` is 0, which means no limit."""
     if not rate:
         return None
     return SharedRateLimit(shared, LocalRateLimit(rate / processes)) if shared else LocalRateLimit(rate)

@@ -1,4 +1,4 @@
-"""The gateway's processes behind one port: gunicorn forks them, restarts what dies or hangs, and drains them."""
+"""Runs the gateway's processes behind one port. gunicorn forks and drains them, and replaces those that die or hang."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 HANGS_S = 30
-"""A process whose event loop has not turned for this long is killed."""
+"""A process whose event loop has been blocked for this long is killed."""
 MORE_S = 4
-"""Beyond what requests have to finish in, for closing connections and writing down what was put off."""
+"""Time after ``SHUTDOWN_S`` to close connections and finish deferred writes."""
 KEEP_ALIVE_S = 65
-"""Longer than the idle time of usual proxies, so that it is they who close a connection, never we under a request."""
+"""Keep idle connections longer than usual proxies do, so that the proxy closes first and no request is lost."""
 ON_ITS_WAY_S = 0.3
-"""The first bytes of a request follow its connection by less; uvicorn would close such a connection at once."""
+"""How long to wait at shutdown for the first bytes on new connections; uvicorn alone would close those at once."""
 BACKLOG = 512
-"""Connections that may wait to be accepted while every process is at work."""
+"""Maximum number of connections that wait to be accepted while every process is busy."""
 
 
 class Log(Logger):
-    """Lets gunicorn's log, and uvicorn's with it, go where ours goes."""
+    """Sends the logs of gunicorn and uvicorn to the gateway's log."""
 
     def setup(self, cfg: Config) -> None:
-        """Take the root logger's handlers in place of gunicorn's own."""
+        """Use the root logger's handlers instead of gunicorn's own."""
         super().setup(cfg)
         self.error_log.handlers = logging.getLogger().handlers
         self.error_log.setLevel(logging.WARNING)
 
 
 class Draining(Server):
-    """A server that, told to stop, still reads requests whose connections were taken a moment ago."""
+    """A server that still reads requests on newly accepted connections when it is told to stop."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, wait for what is on its way on those that there are, then shut down."""
+        """Stop accepting connections, wait for requests in transit on the open ones, then shut down."""
         for server in self.servers:
             server.close()
         await asyncio.sleep(ON_ITS_WAY_S)
@@ -62,9 +62,9 @@ class Draining(Server):
 
 
 class GatewayWorker(UvicornWorker):  # type: ignore[misc]
-    """One process: uvicorn on uvloop, with ``SHUTDOWN_S`` for requests in flight when it is told to stop."""
+    """One worker process: uvicorn on uvloop. On shutdown, requests in flight have ``SHUTDOWN_S`` to finish."""
 
-    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as the class above has it
+    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as in the base class
         "access_log": False,
         "timeout_graceful_shutdown": SHUTDOWN_S,
     }
@@ -79,7 +79,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]
 
 
 class Workers(BaseApplication):
-    """The parent. It imports the app before it forks, so that the processes share the memory of what is imported."""
+    """The parent process. It imports the app before it forks, so that the workers share the memory of the modules."""
 
     def __init__(self, settings: Settings, folder: Path, create: Callable[[WorkerGroup], FastAPI]) -> None:
         self._create = create
@@ -89,7 +89,7 @@ class Workers(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand our settings to gunicorn."""
+        """Pass the settings to gunicorn."""
         options = {
             "bind": f"{self._settings.gateway_host}:{self._settings.gateway_port}",
             "workers": self._worker_group.size,
@@ -108,7 +108,7 @@ class Workers(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> FastAPI:
-        """Build the app; each process connects to the servers by itself, after the fork."""
+        """Build the app. Each process opens its own connections to the servers after the fork."""
         return self._create(self._worker_group)
 
     def _remove_worker(self, _parent: Arbiter, worker: GatewayWorker) -> None:

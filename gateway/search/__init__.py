@@ -1,1 +1,1 @@
-"""One search, from bytes to ranked results. Knows no framework and no server."""
+"""The steps of a search, from bytes to ranked results. Depends on no framework and no server."""

@@ -1,4 +1,4 @@
-"""How many searches a process takes on at once: as many as it can answer soon, and no more."""
+"""Adaptive limit of concurrent searches in a process, so that those admitted are answered in time."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FEWEST = 4
-"""So many are always taken on: fewer would leave the servers behind it without work while one is awaited."""
+"""Lowest limit. With fewer searches, the servers behind the gateway would sometimes be idle."""
 FIRST = 16
-"""Where the limit begins: little enough for a slow machine to answer in time, and near to where it ends anyhow."""
+"""Initial limit: low enough for a slow machine to answer in time, and close to where it usually settles."""
 WINDOW_S = 0.1
-"""CoDel's interval: a burst that is worked off within it is no standing queue."""
+"""CoDel's interval: a burst that is processed within it does not count as a standing queue."""
 BACK_OFF = 0.9
 
 
 @dataclass(slots=True)
 class Admission:
-    """Limits searches in progress to what is answered within ``target_s``, and to ``most`` at any time.
+    """Limits concurrent searches to as many as are answered within ``target_s``, and to at most ``most``.
 
-    The signal is CoDel's (Nichols and Jacobson, Controlling Delay Active Queue Management, RFC 8289): when even the
-    quickest answer of a window took longer than the target, there is a queue that does not drain. The limit then falls
-    by a tenth; it grows by one after a window in which it was reached and the quickest answer was in time. So it finds
-    its place without knowing how fast the servers are, and follows when they get slower.
+    The signal is CoDel's (Nichols and Jacobson, Controlling Delay Active Queue Management, RFC 8289): if even the
+    fastest answer of a window took longer than the target, there is a queue that does not drain. The limit then falls
+    by a tenth. It grows by one after a window in which it was reached and the fastest answer was in time. The limit
+    thus adapts to the speed of the servers, and follows when they get slower.
     """
 
     most: int
@@ -45,17 +45,17 @@ class Admission:
 
     @property
     def full(self) -> bool:
-        """Say whether one more would be refused."""
+        """Whether another search would be refused."""
         return self.active >= int(self.limit)
 
     def refuse(self) -> Overloaded:
-        """Return what to tell somebody who is not taken on, and remember that there was somebody."""
+        """Return the error for a refused search, and remember that the limit was reached."""
         self._reached = True
         return Overloaded("More searches are in progress than can be answered in time. Try again shortly.")
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Take one search on for as long as the block runs; raises ``Overloaded``."""
+        """Admit one search while the block runs; raises ``Overloaded``."""
         if self.full:
             raise self.refuse()
         self.active += 1
@@ -63,7 +63,7 @@ class Admission:
         try:
             yield
             self._learn(begin)
-        except Unavailable:  # late, or at once: either tells as much as an answer; a broken picture tells nothing
+        except Unavailable:  # counts like an answer, unlike other errors such as a broken picture
             self._learn(begin)
             raise
         finally:

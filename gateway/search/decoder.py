@@ -1,4 +1,4 @@
-"""Decodes pictures in threads, and refuses work beyond what may wait. Knows no framework and no server."""
+"""Decodes pictures in threads, with a bounded queue. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY = 2
-"""With more pictures than this in hand, background work is put off."""
+"""With more pictures in progress than this, background work is skipped."""
 
 
 class Decoder:
-    """Runs work on pictures in ``pool``; at most ``max_waiting`` pictures are in hand at once."""
+    """Runs work on pictures in ``pool``; at most ``max_waiting`` pictures are in progress at once."""
 
     def __init__(self, pool: Executor, max_waiting: int) -> None:
         self._pool = pool
@@ -38,7 +38,7 @@ class Decoder:
         return await self.run(decode, data, box)
 
     async def run(self, work: Callable[..., T], *values: object) -> T:
-        """Run work on a picture in a thread; raises ``Overloaded`` when too many pictures are in hand."""
+        """Run work on a picture in a thread; raises ``Overloaded`` if too many pictures are in progress."""
         if self._in_hand >= self._max_waiting:
             raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
         self._in_hand += 1

@@ -1,4 +1,4 @@
-"""Which experiments a search is in, and what that changes. Knows no framework and no server."""
+"""Assigns searches to experiments, and applies their variants. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -21,29 +21,32 @@ if TYPE_CHECKING:
     from visualsearch.ports import ExperimentRepository, ReleaseRepository
 
 CACHE_S = 1.0
-"""How long definitions may be used before they are asked for again; every process of the gateway asks for itself."""
+"""How long definitions are cached. Every process of the gateway has its own cache."""
 REFRESH_S = 0.3
-"""How long a search waits for newer definitions: what was known is good enough while the catalog hangs."""
+"""Timeout of refreshing the definitions. If the catalog hangs, searches use the cached ones."""
 ANSWERS = {ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE}
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentAssignment:
-    """How one search is to be answered. ``release`` is None where no experiment chooses one."""
+    """How to answer one search. ``release`` is None if no experiment chooses one."""
 
     options: SearchOptions
     release: Release | None = None
     search_params: Mapping[str, int] = field(default_factory=dict)
     variants: Mapping[str, str] = field(default_factory=dict)
-    """Which variant of each experiment answers."""
+    """The variant of each experiment that applies, by experiment name."""
 
     def on(self, release: Release) -> Release:
-        """Return a release with the parameters that it is to be searched with."""
+        """Return a release with the search parameters of the variants applied."""
         return replace(release, search_params={**release.search_params, **self.search_params})
 
 
 class ExperimentAssigner:
-    """The experiments that run, and the releases that they may use, as of a second ago at most."""
+    """Assigns searches to the running experiments, and starts and stops experiments.
+
+    The experiments and the releases that they may use are cached for ``CACHE_S``.
+    """
 
     def __init__(
         self,
@@ -59,17 +62,17 @@ class ExperimentAssigner:
         self._until = 0.0
 
     async def assignment(self, options: SearchOptions, query_image_id: int) -> ExperimentAssignment:
-        """Say how a search is answered; an experiment that names a release which is gone is as good as stopped."""
+        """Assign a search to the running experiments. Skip experiments that name an unavailable release."""
         await self._refresh()
         unit, assignment = unit_of(options.user_id, query_image_id), ExperimentAssignment(options)
         for experiment in self._running:
-            # For all of its variants: else those who see the others would be compared with nobody.
+            # Skip the whole experiment, not one variant: the others would have nothing to be compared with.
             if experiment.releases <= self._usable.keys() and (variant := assign(experiment, unit)):
                 assignment = self._with(assignment, experiment, variant)
         return assignment
 
     async def start(self, name: str) -> Experiment:
-        """Let a draft run; raises ``NotFound``, and ``InvalidInput`` where it cannot."""
+        """Start a draft. Raises ``NotFound``; ``InvalidInput`` if it cannot start."""
         experiment, running = await self._experiment_repository.get(name), await self._experiment_repository.running()
         records = await self._release_repository.records()
         usable = {one.release.name: one.release.search_params for one in records if one.state in ANSWERS}
@@ -82,7 +85,7 @@ class ExperimentAssigner:
         return await self._experiment_repository.get(name)
 
     async def stop(self, name: str) -> Experiment:
-        """End an experiment; raises ``NotFound``, and ``InvalidInput`` where it does not run."""
+        """Stop an experiment. Raises ``NotFound``; ``InvalidInput`` if it is not running."""
         if not await self._experiment_repository.stop(name):
             state = (await self._experiment_repository.get(name)).state
             raise InvalidInput(f"Experiment {name} is {state}: only a running one can stop.")
@@ -112,7 +115,7 @@ class ExperimentAssigner:
 
 
 def _varied_options(options: SearchOptions, variant: Variant) -> SearchOptions:
-    """Apply a variant's ranking policy to what a caller wants."""
+    """Apply a variant's ranking policy to the search options."""
     if variant.keep_near_duplicates:
         options = replace(options, near_duplicates=NearDuplicates.KEEP)
     if variant.near_duplicate_distance is not None:

@@ -1,4 +1,4 @@
-"""One search, from bytes to ranked results. Knows no framework and no server."""
+"""Runs a search, from bytes to ranked results. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class ImageSearch:
-    """Answers searches. ``deadline_s`` bounds what the servers behind it may take together, decoding apart."""
+    """Answers searches. ``deadline_s`` bounds the total time of the servers behind it, not counting decoding."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ImageSearch:
     async def by_picture(self, data: bytes, box: Box | None, options: SearchOptions) -> SearchAnswer:
         """Search with the bytes of a picture, or a box inside it.
 
-        Raises what ``images.decode`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
+        Raises what ``Decoder.decode`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
         with self.admission.slot():
             watch = StageTimer()
@@ -78,13 +78,13 @@ class ImageSearch:
     async def _by_pixels(
         self, query_id: int, decoded: Decoded, assignment: ExperimentAssignment, begun: StageTimer, release: Release
     ) -> SearchAnswer:
-        watch = StageTimer(begun.begin, dict(begun.stages))  # a second release may be asked
+        watch = StageTimer(begun.begin, dict(begun.stages))  # copy: this may run again for the fallback release
         async with watch.stage("embed"):
             embedding = await self._query_encoder.embed(decoded, release)
         return await self._answer(query_id, embedding, release, assignment, watch)
 
     async def by_image(self, image: Image, options: SearchOptions) -> SearchAnswer:
-        """Search with a picture of the corpus. Raises as ``by_picture``, and ``NotFound`` where it is not indexed."""
+        """Search with an image of the corpus. Raises what ``by_picture`` raises; ``NotFound`` if it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
         with self.admission.slot():
@@ -102,7 +102,7 @@ class ImageSearch:
     async def _answered(
         self, key: bytes, assignment: ExperimentAssignment, ask: Callable[[Release], Awaitable[SearchAnswer]]
     ) -> SearchAnswer:
-        """Answer by the release that an experiment chooses, else by the one that the router names.
+        """Answer with the release that an experiment chooses, otherwise with the one that the router chooses.
 
         On failure or timeout of a canary, fall back to the live release.
         """
@@ -127,13 +127,13 @@ class ImageSearch:
     async def by_embedding(
         self, embedding: NDArray[np.float32], release: Release, options: SearchOptions
     ) -> list[Result]:
-        """Search with float32 [256] of unit length that this release's encoder made."""
+        """Search with an embedding of this release's encoder: float32 [256] of unit length."""
         with self.admission.slot():
             async with self._deadline():
                 return await self._retriever.best(embedding, release, options, StageTimer())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
-        """Embed a picture as float32 [256], by the live release."""
+        """Embed a picture, or a box inside it, with the live release: float32 [256]."""
         with self.admission.slot():
             decoded = await self._query_encoder.decode(data, box)
             async with self._deadline():

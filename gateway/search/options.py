@@ -1,4 +1,4 @@
-"""What a caller asks of a search. Standard library only."""
+"""Options of a search. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """What a caller asks of a search: how many results, which images, and how they are folded."""
+    """Options of a search: the number of results, the filter, and how near-duplicates are handled."""
 
     k: int
     near_duplicates: NearDuplicates
     where: Filter
     left_out: int | None = None
-    """An image that must not be among the results: the query itself."""
+    """Id of an image to exclude from the results: the query itself."""
     consistency: Consistency = Consistency.BOUNDED
     user_id: int | None = None
-    """Who asks."""
+    """The user who searches; None if unknown."""
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
 
     def sticky_key(self, picture: bytes) -> bytes:
-        """Return the key that a release is chosen by: the user, or the picture where no user is named."""
+        """Return the key that determines the release: the user, or the picture if no user is given."""
         return picture if self.user_id is None else str(self.user_id).encode()

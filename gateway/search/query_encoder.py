@@ -1,4 +1,4 @@
-"""Turns queries into embeddings of a release. Knows no framework and no server."""
+"""Turns queries into embeddings of a release. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class QueryEncoder:
-    """Embeds pictures, and images of the corpus, by the encoder of a release."""
+    """Embeds pictures, and images of the corpus, with the encoder of a release."""
 
     def __init__(self, decoder: Decoder, encoder: Encoder, vectors: Vectors, object_store: ObjectStore) -> None:
         self._decoder = decoder
@@ -42,7 +42,7 @@ class QueryEncoder:
         return embedding
 
     async def embedding_of(self, image: Image, release: Release) -> NDArray[np.float32]:
-        """Return the embedding of an image of the corpus; embed its file if the release does not hold it."""
+        """Return the embedding of an image of the corpus; embed its file if the release does not contain it."""
         stored = await self._vectors.fetch(release.collection, [image.id])
         if image.id in stored:
             return stored[image.id]
@@ -50,7 +50,7 @@ class QueryEncoder:
         return await self.embed(await self.decode(data), release)
 
     async def _check_fingerprint(self, release: Release) -> None:
-        """Refuse to compare vectors of different encoders; a release that matched once is not checked again."""
+        """Raise ``FingerprintMismatch`` if another encoder made the release. A match is checked only once."""
         if (release.name, release.fingerprint) in self._matched:
             return
         loaded = await self._encoder.fingerprint(release.model_version)

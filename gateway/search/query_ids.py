@@ -1,4 +1,4 @@
-"""Ids of queries. Knows no framework and no server."""
+"""Ids of queries. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from visualsearch.ports import ImageRepository
 
 AT_ONCE = 64
-"""Ids reserved at a time, so that most searches need no call for one."""
+"""Number of ids reserved at once, so that most searches need no call to the catalog."""
 
 
 class QueryIds:
-    """Hands out ids from the sequence of image ids, so that a query and an image never share one."""
+    """Allocates query ids from the sequence of the image ids, so that the two never collide."""
 
     def __init__(self, image_repository: ImageRepository) -> None:
         self._image_repository = image_repository

@@ -1,4 +1,4 @@
-"""Turns candidates into a ranking: near-duplicates folded into their best member. Pure numpy."""
+"""Ranks candidates, and folds near-duplicates into the best of them. Pure numpy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HASH_BITS = 64
 BLOCK = 64
-"""Candidates that are compared with all others at once: as many as fit a processor's cache at k' = 1,000."""
+"""Number of candidates that are compared with all others at once; this many fit the CPU cache at k' = 1,000."""
 
 
 def rank(
@@ -33,19 +33,19 @@ def rank(
     not_duplicates: Collection[tuple[int, int]] = (),
     distance: int = NEAR_DUPLICATE_DISTANCE,
 ) -> list[Ranked]:
-    """Rank candidates by score, best first, up to ``limit`` places.
+    """Rank candidates by score, best first, and return at most ``limit``.
 
-    With ``COLLAPSE`` a candidate whose pHash, or whose mirror image's pHash, is within ``distance``
-    bits of a better one's is folded into the best such; a folded one draws no further ones in. Where the pHashes are
-    not surely alike (over ``SURE_DISTANCE`` bits) and embeddings are at hand, their cosine similarity must reach
-    ``NEAR_DUPLICATE_COSINE`` too. ``not_duplicates`` holds pairs (lower id, higher id) that never fold.
+    With ``COLLAPSE``, a candidate is folded into the best one whose pHash is within ``distance`` bits of its own pHash
+    or of its mirror image's. Nothing is folded into a folded candidate. If the pHashes differ by more than
+    ``SURE_DISTANCE`` bits and the candidates have embeddings, their cosine similarity must reach
+    ``NEAR_DUPLICATE_COSINE`` too. ``not_duplicates`` are pairs (lower id, higher id) that are never folded.
     """
     ids, scores = candidates.ids.tolist(), candidates.scores.tolist()
     if near_duplicates is NearDuplicates.KEEP:
         return [Ranked(*pair) for pair in zip(ids[:limit], scores[:limit], strict=True)]
     waiting = np.ones(len(ids), bool)
     ranking: list[Ranked] = []
-    # Only leaders that are shown draw members: the time goes with the places asked for, not with the candidates.
+    # Fold only into leaders that are returned, so that the cost grows with ``limit``, not with the candidates.
     while len(ranking) < limit and waiting.any():
         leaders = np.flatnonzero(waiting)[: min(BLOCK, limit - len(ranking))]
         bits = _distances(candidates, leaders, not_duplicates)
@@ -61,7 +61,7 @@ def rank(
 
 
 def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
-    """Return the candidates that are none of these images."""
+    """Return the candidates without these images."""
     if not image_ids:
         return candidates
     keep = ~np.isin(candidates.ids, list(image_ids))
@@ -78,11 +78,11 @@ def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
 def _members(
     candidates: Candidates, leader: int, bits: NDArray[np.uint8], waiting: NDArray[np.bool_], distance: int
 ) -> list[int]:
-    """Return the places of waiting candidates that fold into the leader."""
+    """Return the positions of the waiting candidates to fold into the leader."""
     near = np.flatnonzero((bits <= distance) & waiting)
     sure = bits[near] <= SURE_DISTANCE
     if candidates.embeddings is not None and not sure.all():
-        # Not by a matrix product: waking its threads takes longer than these few sums.
+        # Avoid a matrix product: starting its threads takes longer than these few sums.
         cosines = np.einsum("ij,j->i", candidates.embeddings[near], candidates.embeddings[leader])
         near = near[sure | (cosines >= NEAR_DUPLICATE_COSINE)]
     members: list[int] = near.tolist()
@@ -92,9 +92,9 @@ def _members(
 def _distances(
     candidates: Candidates, leaders: NDArray[np.intp], not_duplicates: Collection[tuple[int, int]]
 ) -> NDArray[np.uint8]:
-    """Return how many bits each candidate or its mirror image is from these places, uint8 [leaders, n].
+    """Return the Hamming distance of each candidate, or its mirror image, to each leader: uint8 [leaders, n].
 
-    Pairs that never fold are as far as can be.
+    Pairs that are never folded get the maximum, ``HASH_BITS``.
     """
     phashes = candidates.phashes[leaders, None]
     bits: NDArray[np.uint8] = np.bitwise_count(candidates.phashes ^ phashes)

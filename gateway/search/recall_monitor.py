@@ -1,10 +1,10 @@
-"""The recall proxy: a sampled share of live queries is searched thoroughly too, after the answer, and compared.
+"""Estimates recall: repeats a sample of live queries with a thorough search after the answer, and compares the results.
 
-It measures what the search parameters in force lose against the same index searched with all its might, on the queries
-that people really ask; not what the index itself can never find (`visualsearch tune` compares with exact answers).
+It measures how much recall the current search parameters lose compared with a thorough search of the same index, on
+real queries. It does not measure what the index itself can never find; `visualsearch tune` compares with exact answers.
 
-No request waits for it. One query at a time is looked at, at most a twentieth of the time; what comes meanwhile is
-dropped and counted, and everything is while requests wait for a thread.
+No request waits for it. It measures one query at a time, and works at most a twentieth of the time. Samples that arrive
+meanwhile, or while requests wait for a thread, are dropped and counted.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST = 19.0
-"""After a query the proxy rests for so many times as long as it took: it works a twentieth of the time at most."""
+"""Pause after a query, as a multiple of its duration, so that the monitor works at most a twentieth of the time."""
 MAX_REST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A query, and the scores of its answer before anything was folded, best first."""
+    """A query, and the scores of its candidates before folding, best first."""
 
     release: Release
     embedding: NDArray[np.float32]
@@ -48,7 +48,7 @@ class Sample:
 
 
 class RecallMonitor:
-    """The proxy of one process. ``share`` of the queries is sampled, ``busy`` says that there is no time for it."""
+    """The recall monitor of one process. It samples ``share`` of the queries, and none while ``busy`` returns True."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class RecallMonitor:
         self._work: asyncio.Task[None] | None = None
 
     def offer(self, release: Release, embedding: NDArray[np.float32], where: Filter, found: Candidates) -> None:
-        """Take a query that has just been answered, or let it go; returns at once."""
+        """Sample or skip a query that was just answered; returns at once."""
         if random.random() >= self._share:  # noqa: S311 - no secret
             return
         if self._busy() or (self._work is not None and not self._work.done()):
@@ -77,7 +77,7 @@ class RecallMonitor:
         self._work = asyncio.create_task(self._measure(sample))
 
     async def close(self) -> None:
-        """Give up the query that is being looked at."""
+        """Cancel the measurement in progress."""
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""From an embedding to ranked results: candidates, folding, rows. Knows no framework and no server."""
+"""Retrieves candidates for an embedding, ranks them, and joins them with their rows. Depends on no server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MORE = 4
 
 
 class Retriever:
-    """Finds and ranks results. ``on_candidates`` sees the first candidates of every query; it must return at once."""
+    """Finds and ranks results. ``on_candidates`` gets the first candidates of every query; it must return at once."""
 
     def __init__(
         self, vectors: Vectors, exclusions: DuplicateExclusions, on_candidates: OnCandidates | None = None
@@ -44,7 +44,7 @@ class Retriever:
     ) -> list[Result]:
         """Return the k best results, or fewer if the collection has no more; fetch more candidates as needed.
 
-        Stages and their times are added to ``watch``. Raises ``Unavailable``.
+        Adds the times of the stages to ``watch``. Raises ``Unavailable``.
         """
         count = max(release.search_params.get("candidates", CANDIDATES), 4 * options.k)
         if options.consistency is Consistency.STRONG:
@@ -67,15 +67,15 @@ class Retriever:
     async def _nearest(self, embedding: NDArray[np.float32], count: int, release: Release, where: Filter) -> Candidates:
         try:
             return await self._vectors.nearest(release.collection, embedding, count, release.search_params, where)
-        except NotFound as error:  # of the collection: nothing that the caller asked for
+        except NotFound as error:  # the collection is missing, not something that the caller named
             raise Unavailable(f"Release {release.name}", str(error)) from None
 
     async def _results(self, found: Candidates, options: SearchOptions) -> list[Result]:
         """Rank candidates and join them with their rows.
 
-        It is ranked first and asked for marked pairs and rows then, together: nearly always that is one round trip.
-        Where pairs are marked, the others are ranked again; so they are without what has no row (any more), which
-        neither shows nor folds anything into itself.
+        Rank first, then fetch the rows and the duplicate exclusions together, which usually takes one round trip. Rank
+        again if there are exclusions, or if a candidate has no row (any more): such a candidate is neither shown nor
+        folds others.
         """
         rows: dict[int, ImageSummary] = {}
         pairs: set[tuple[int, int]] = set()

@@ -1,6 +1,6 @@
-"""A share of the queries also runs on a candidate, after the answer has gone, and the two rankings are compared.
+"""Shadow traffic: repeats a share of the queries on a candidate release after the answer, and compares the rankings.
 
-Bounded and shed first: a process has two such searches in hand at most, and none while requests wait.
+It is the first load to be shed. A process runs at most two such searches at once, and none while requests wait.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 IN_HAND = 2
 PARTS = 1_000_000
-"""Measures are added up in millionths, since the store adds whole numbers."""
+"""Measures are summed in millionths, because the store adds integers only."""
 PATIENCE_S = 10.0
 
 
 class ShadowSearch:
-    """The shadow of one process; ``busy`` says that there is no time for it."""
+    """The shadow traffic of one process. It drops queries while ``busy`` returns True."""
 
     def __init__(self, releases: Releases, counts: ReleaseCounters, busy: Callable[[], bool] = lambda: False) -> None:
         self._releases = releases
@@ -41,7 +41,7 @@ class ShadowSearch:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def offer(self, answer: SearchAnswer, ask: Ask) -> None:
-        """Take a query that was answered by the live release, or let it go; returns at once."""
+        """Repeat or skip a query that the live release answered; returns at once."""
         one = self._releases.shadow()
         if one is None or random.random() * 100 >= one.shadow:  # noqa: S311 - no secret
             return
@@ -78,14 +78,14 @@ class ShadowSearch:
             log.info("a shadow's count is lost: %s", error)
 
     async def close(self) -> None:
-        """Give up what is in hand."""
+        """Cancel the searches in progress."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[str, Any] | None:
-    """Tell how alike the shadow's answers are to the live ones, means over its queries; None without a shadow."""
+    """Return how similar the shadow's answers are to the live ones: means over its queries; None without a shadow."""
     one = next((one for one in await log.records() if one.shadow), None)
     if one is None:
         return None
@@ -108,5 +108,5 @@ async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[
 
 
 def series(release: str) -> str:
-    """Return the name under which a shadow's figures are added up."""
+    """Return the name of the counters of a shadow."""
     return f"shadow:{release}"

@@ -1,4 +1,4 @@
-"""How long each stage of a search takes."""
+"""Times the stages of a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StageTimer:
-    """Milliseconds per stage; a stage that runs twice counts twice."""
+    """Milliseconds per stage. The times of a stage that runs several times are added up."""
 
     begin: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "embed", "ann", "rank"), 0.0))
@@ -23,7 +23,7 @@ class StageTimer:
 
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[None]:
-        """Measure what runs inside."""
+        """Add the duration of the block to a stage."""
         begin = time.perf_counter()
         try:
             with tracing.span(name):
@@ -33,5 +33,5 @@ class StageTimer:
 
     @property
     def total(self) -> float:
-        """Milliseconds since the beginning."""
+        """Milliseconds since the start."""
         return (time.perf_counter() - self.begin) * 1000

@@ -1,1 +1,1 @@
-"""Why a result was found: the regions of two pictures that agree. Knows no framework and no server."""
+"""Explains results: which regions of two pictures are similar. Depends on no framework and no server."""

@@ -1,4 +1,4 @@
-"""Why a picture was found: its regions that agree with the query's. Knows no framework and no server."""
+"""Explains why an image was found: which of its regions are similar to the query. Depends on no framework or server."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from visualsearch.releases.active_releases import Releases
 
 PATIENCE_S = 1.0
-"""How long a query that was just answered is waited for: it is written down after its answer has gone."""
+"""How long to wait for a query that was just answered, because it is recorded after its answer is sent."""
 POLL_S = 0.1
 WHITE = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 255, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedPicture:
-    """A picture, and the box of it that counts."""
+    """A picture, and the box of it that is compared."""
 
     data: bytes
     decoded: Decoded
@@ -44,7 +44,7 @@ class ExplainedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where query and image agree, and what to draw it on."""
+    """Similarity heatmaps of a query and an image, and the pictures to draw them on."""
 
     query: ExplainedPicture
     image: ExplainedPicture
@@ -53,7 +53,7 @@ class Explanation:
 
 
 class Explainer:
-    """Explains results. ``deadline_s`` bounds what the servers behind one call may take together."""
+    """Explains results. ``deadline_s`` bounds the total time of the servers that one call needs."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Explainer:
         self._deadline_s = deadline_s
 
     async def explain(self, query_image_id: int, image_id: int, caller: Caller) -> Explanation:
-        """Compare a query with an image, by the encoder of the live release.
+        """Compare a query with an image, using the encoder of the live release.
 
-        The query is an image of the corpus or a past search's. Raises ``NotFound`` where either is not there (any
-        more) or not the caller's to see, ``Unsupported`` where the encoder gives no feature map, ``Overloaded`` and
-        ``Unavailable``.
+        The query is an image of the corpus or the picture of a past search. Raises ``NotFound`` if either does not
+        exist (any more) or the caller may not see it, ``Unsupported`` if the encoder has no feature map, ``Overloaded``
+        and ``Unavailable``.
         """
         try:
             async with asyncio.timeout(self._deadline_s + PATIENCE_S):
@@ -116,7 +116,7 @@ class Explainer:
         return await self._asked(data, "")
 
     async def _of_search(self, query_image_id: int, caller: Caller) -> ExplainedPicture:
-        """Find the picture of a past search; somebody else's is as if there were none."""
+        """Return the picture of a past search. Raises ``NotFound`` for a search of another owner too."""
         missing = NotFound(
             f"There is no picture of query {query_image_id}: no such search was made with your key, or its picture is "
             "not kept (any more)."
@@ -133,7 +133,7 @@ class Explainer:
         raise missing
 
     async def _kept(self, query: StoredQuery) -> ExplainedPicture | None:
-        """Return a query's picture; None while it is not stored, which happens after the answer, too."""
+        """Return a query's picture; None while it is not stored, because it is stored after the answer."""
         try:
             part = part_named(query.blob_key)
             pack = await self._object_store.get(part.key, PACK_BYTES + MAX_UPLOAD_BYTES)

@@ -1,10 +1,10 @@
-"""Which regions of two pictures agree, and how to show it. Numpy and Pillow only.
+"""Computes and draws which regions of two pictures are similar. Numpy and Pillow only.
 
 An embedding pools the cells of the last feature map, so that the similarity of two pictures is a sum over pairs of
-cells, one of each: Stylianou, Souvenir & Pless, "Visualizing Deep Similarity Networks", WACV 2019. There a cell counts
-for its product with the mean of the other picture's cells; here for that with its best counterpart, after what all
-cells of both have in common is taken away: on objects pasted into two backgrounds that points better
-(benchmarks/results/explain.md).
+cells, one of each: Stylianou, Souvenir & Pless, "Visualizing Deep Similarity Networks", WACV 2019. They score a cell by
+its product with the mean of the other picture's cells. Here the mean of all cells of both pictures is subtracted first,
+and a cell is scored by its product with the best matching cell of the other picture. On objects pasted into two
+backgrounds this localizes better (benchmarks/results/explain.md).
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 384
-"""Longer side of each picture as it is drawn, in pixels."""
+"""Longer side of each drawn picture, in pixels."""
 GAP = 12
 WARM, HOT = np.array([255, 190, 0], np.float32), np.array([225, 0, 0], np.float32)
-"""What little and much heat is drawn in, RGB."""
+"""Colours of low and high heat, RGB."""
 COVER = 0.7
-"""How much of the picture the strongest heat covers; where there is none, it is grey."""
+"""Opacity of the strongest heat. Regions without heat stay grey."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityHeatmap:
-    """How strongly each cell agrees with the other picture: float32 [rows, columns] in 0 .. 1, over a box of it."""
+    """Similarity of each cell to the other picture: float32 [rows, columns] in 0 .. 1, over a box of the picture."""
 
     cells: NDArray[np.float32]
     box: Box
 
 
 def agreement(maps: NDArray[np.float32], blank: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the heat of both of two pictures, each float32 [rows, columns] in 0 .. 1, out of their feature maps.
+    """Compute the heat of two pictures from their feature maps: each float32 [rows, columns] in 0 .. 1.
 
-    ``maps`` is float32 [2, channels, rows, columns], ``blank`` that of a white picture, [channels, rows, columns]. The
-    hottest cell of the two pictures has 1; a picture's median cell and what is below it has 0. All is 0 where nothing
-    agrees more than anything else.
+    ``maps`` is float32 [2, channels, rows, columns]; ``blank`` is that of a white picture, [channels, rows, columns].
+    The hottest cell of the two pictures has heat 1. In each picture, cells at or below the median have heat 0. All heat
+    is 0 if no cell is more similar than the others.
     """
     _, channels, rows, columns = maps.shape
     cells = maps.reshape(2, channels, rows * columns).transpose(0, 2, 1)
     one, other = cells - cells.mean((0, 1))
-    # Empty margins agree with empty margins; that is no reason. A cell counts by how far it is from white's.
+    # Empty margins are similar to each other, which explains nothing. Weight a cell by its distance to a white one.
     fullness = np.linalg.norm(cells - blank.reshape(channels, -1).T, axis=2)
     fullness /= np.maximum(fullness.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     products = (one @ other.T) * fullness[0][:, None] * fullness[1]
@@ -65,9 +65,9 @@ def drawn(
     heats: tuple[SimilarityHeatmap, SimilarityHeatmap],
     sizes: tuple[tuple[int, int], ...],
 ) -> bytes:
-    """Draw two pictures side by side, in grey, and in yellow to red where they agree; returns a PNG file.
+    """Draw two pictures side by side in grey, with similar regions in yellow to red; returns a PNG file.
 
-    ``sizes`` are (width, height) of the whole upright pictures in pixels, in which the boxes of ``heats`` count.
+    ``sizes`` are (width, height) of the whole upright pictures in pixels, the unit of the boxes of ``heats``.
     """
     sides = [_drawn(*one) for one in zip(pictures, heats, sizes, strict=True)]
     canvas = Image.new("RGB", (sum(one.width for one in sides) + GAP, max(one.height for one in sides)), "white")
@@ -87,7 +87,7 @@ def _drawn(picture: bytes, heat: SimilarityHeatmap, size: tuple[int, int]) -> Im
     inside = max(1, round(heat.box.x2 * x) - left), max(1, round(heat.box.y2 * y) - top)
     smooth = Image.fromarray(heat.cells).resize(inside, Image.Resampling.BICUBIC)
     warm = np.zeros((image.height, image.width, 1), np.float32)
-    # The box may end on the last pixel's far side.
+    # Rounding may put the box beyond the last pixel, so clip the heat to the picture.
     part = warm[top : top + inside[1], left : left + inside[0], 0]
     part[...] = np.clip(np.asarray(smooth), 0, 1)[: part.shape[0], : part.shape[1]]
     grey = np.asarray(image.convert("L"), np.float32)[..., None]

@@ -1,1 +1,1 @@
-"""What is recorded of searches and clicks, off the path of the request."""
+"""Records searches and clicks outside the request path."""

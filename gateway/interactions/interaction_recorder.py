@@ -1,4 +1,4 @@
-"""Tells the spool what was shown and clicked, off the request's path. Knows no framework and no server."""
+"""Queues searches and clicks outside the request path. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_HELD = 10_000
-"""Searches, about 1 kB each, that wait in this process while the spool is away; what comes beyond is lost, and said."""
+"""Maximum number of searches (about 1 kB each) held while the queue is down. More are dropped, counted and logged."""
 AT_ONCE = 500
 GATHER_S = 0.2
-"""Searches of so long a time are spooled together: a search alone costs the spool and the catalog as much as ten."""
+"""Searches are queued in batches of this duration, because one search costs queue and catalog as much as ten."""
 PAUSE_S = 0.5
 CLICK_S = 1.2
-"""How long a click waits to be spooled, behind searches that wait too: its caller must hear within 2 s."""
+"""Timeout of queueing a click, behind the searches that wait. The caller must get a response within 2 s."""
 
 
 class InteractionRecorder:
-    """Spools in the order in which things happened: a click comes after the search that it belongs to."""
+    """Queues interactions in the order in which they happened, so that a click follows its search."""
 
     def __init__(self, interaction_queue: InteractionQueue, max_held: int = MAX_HELD) -> None:
         self._interaction_queue = interaction_queue
@@ -40,7 +40,7 @@ class InteractionRecorder:
         self._lost = 0
 
     def searched(self, search: Search) -> None:
-        """Take a search down; returns at once."""
+        """Record a search; returns at once."""
         if len(self._held) >= self._max_held:
             INTERACTIONS.labels("search", "lost").inc()
             self._lost += 1
@@ -50,9 +50,9 @@ class InteractionRecorder:
             self._task = asyncio.create_task(self._send_held())
 
     async def clicked(self, click: Click) -> None:
-        """Take a click down; it is spooled when this returns.
+        """Record a click; it is in the queue when this returns.
 
-        Raises ``Unavailable`` and ``Overloaded`` when it cannot be, and then nothing is written.
+        Raises ``Unavailable`` or ``Overloaded`` if it cannot be queued.
         """
         try:
             async with asyncio.timeout(CLICK_S):
@@ -61,11 +61,11 @@ class InteractionRecorder:
             raise Unavailable("The spool", "no answer in time") from None
 
     async def waiting(self) -> int:
-        """Count what is spooled and not written yet."""
+        """Return the number of queued interactions that are not written yet."""
         return await self._interaction_queue.length()
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Send what is held; what cannot be sent in time is lost with this process, and said."""
+        """Queue the held searches. Those that cannot be queued in time are lost, which is counted and logged."""
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout_s)
             self._task.cancel()
@@ -89,7 +89,7 @@ class InteractionRecorder:
             self._lost = 0
 
     async def _send(self, clicks: Sequence[Click] = ()) -> None:
-        """Spool what is held, and the clicks after it."""
+        """Queue a batch of the searches that are held, followed by the clicks."""
         async with self._sending:
             searches = [self._held[place] for place in range(min(AT_ONCE, len(self._held)))]
             interactions: list[Interaction] = [*searches, *clicks]

@@ -1,4 +1,4 @@
-"""Keeps the pictures of queries, several to an object, once the answers have gone. Knows no framework and no server."""
+"""Stores the pictures of queries after the answer, several per object. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.2
-"""Pictures of so long a time share an object: to put one costs a store about the same, however large it is."""
+"""Pictures of this period share an object, because the cost of a put hardly depends on its size."""
 MAX_BYTES = 256 * 2**20
-"""So many bytes may wait to be stored; what comes beyond is not kept, and counted."""
+"""Maximum number of bytes that wait to be stored. Further pictures are dropped and counted."""
 
 
 class QueryImageStore:
-    """Keeps pictures for training and explanations. What waits when the process is killed is lost: at most a moment's.
+    """Stores query pictures for training and explanations; none if ``wanted`` is False.
 
-    With ``wanted`` False it keeps none.
+    Pictures that are not stored yet are lost if the process is killed.
     """
 
     def __init__(self, object_store: ObjectStore, wanted: bool = True) -> None:
@@ -39,7 +39,7 @@ class QueryImageStore:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, query_id: int, picture: bytes) -> str:
-        """Have a picture stored soon; say where, or ``""`` where it will not be. Returns at once."""
+        """Schedule a picture to be stored; return its location, or ``""`` if it is not stored. Returns at once."""
         if not self._wanted:
             return ""
         if self._waiting + len(picture) > MAX_BYTES:
@@ -57,7 +57,7 @@ class QueryImageStore:
         return str(part)
 
     async def drain(self, timeout_s: float = 5.0) -> None:
-        """Store what waits."""
+        """Store the pictures that wait, within ``timeout_s``."""
         self._put_now()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
@@ -69,11 +69,11 @@ class QueryImageStore:
 
     async def _put_soon(self, key: str) -> None:
         await asyncio.sleep(GATHER_S)
-        if self._key == key:  # else it was full before
+        if self._key == key:  # otherwise the object was full and is stored already
             self._put_now()
 
     def _put_now(self) -> None:
-        """Begin another object at once, whenever this one comes to be put: it must not grow beyond what is read."""
+        """Schedule the put of this object and start another at once, so that none exceeds the size limit of reads."""
         if self._pictures:
             self._later(self._put(self._key, b"".join(self._pictures), len(self._pictures)))
         self._key, self._pictures, self._size = "", [], 0

@@ -1,1 +1,1 @@
-"""The REST interface: one router per noun."""
+"""The REST API: one router per noun."""

@@ -32,8 +32,8 @@ DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and g
 
 
 def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
-    """Build the app; ``app.state.gateway`` must be set before the first request (the lifespan does)."""
-    # /docs by files of ours: a guarded network need not reach a CDN, and no foreign script sees a key.
+    """Build the app. ``app.state.gateway`` must be set before the first request; the lifespan does that."""
+    # Serve the files of /docs locally, so that it needs no CDN and no third-party script sees a key.
     app = FastAPIOffline(
         redoc_url=None,
         static_url="/static/docs",

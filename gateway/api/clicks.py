@@ -1,4 +1,4 @@
-"""Clicks on results over REST."""
+"""REST route of clicks on results."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ router = APIRouter()
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
-    """Take down a click on a result: it is spooled when the answer comes, and written within about a second.
+    """Record a click on a result. It is queued when the response is sent, and stored within about a second.
 
-    While the catalog is away a click is accepted unchecked, and dropped later if nobody was ever shown that.
+    While the catalog is down, a click is accepted unchecked. It is dropped later if its search or image never existed.
     """
     gateway = gateway_of(request)
     checked = await gateway.is_real(click.query_image_id, click.displayed_image_id, caller)

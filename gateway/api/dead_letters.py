@@ -1,4 +1,4 @@
-"""Dead letters over REST: list them, and put them back on the stream."""
+"""REST routes of dead letters: list them, and put them back on the stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter()
 async def dead_letters(
     request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[schemas.DeadLetter]:
-    """List dead letters, the newest first, each with its reason."""
+    """List dead letters with their reasons, newest first."""
     letters = await gateway_of(request).events.dead_letters(limit)
     return [
         schemas.DeadLetter(
@@ -40,5 +40,5 @@ async def dead_letters(
 async def retry_dead_letters(
     request: Request, _caller: AdminCaller, wanted: Annotated[schemas.Retry, Body()]
 ) -> dict[str, Any]:
-    """Put the named dead letters back on the stream, or all of them; answer how many."""
+    """Put the given dead letters back on the stream, or all if none is given. Returns how many."""
     return {"retried": await gateway_of(request).events.requeue(wanted.entries)}

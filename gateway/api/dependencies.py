@@ -1,4 +1,4 @@
-"""Who calls: what every route asks first."""
+"""Dependencies of the routes: the gateway and the authenticated caller."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the 
 
 
 def gateway_of(request: Request) -> Gateway:
-    """Return what this process holds together."""
+    """Return the gateway of this process."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
 
 def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
-    """Return a dependency that checks key and rate before anything else of the request is looked at."""
+    """Return a dependency that checks key, role and rate limit before the rest of the request is parsed."""
 
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
         access = gateway_of(request).access

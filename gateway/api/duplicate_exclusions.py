@@ -1,4 +1,4 @@
-"""What people say of results: that two images are no duplicates of each other."""
+"""REST routes of duplicate exclusions: pairs of images that people marked as not duplicates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter()
 
 
 class Pair(BaseModel):
-    """Two images, in any order."""
+    """Two different images, in any order."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"image_ids": [42, 57]}]})
 
@@ -27,7 +27,7 @@ class Pair(BaseModel):
 
 
 async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]:
-    """Return two different ids of images that the caller may see."""
+    """Return both ids. Raises ``InvalidInput`` if they are equal; ``NotFound`` if the caller may not see an image."""
     one, other = pair.image_ids
     if one == other:
         raise InvalidInput(f"image_ids names image {one} twice: name two different images.")
@@ -44,7 +44,7 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
-    """Keep two images from ever being folded into each other again; the very next search knows. Twice is no harm."""
+    """Never fold these two images into each other. Takes effect with the next search; repeating it changes nothing."""
     await gateway_of(request).duplicate_exclusions.mark_not_duplicates(
         *await _pair(request, caller, pair), caller.owner
     )
@@ -58,7 +58,7 @@ async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) 
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def unmark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
-    """Let two images be folded again."""
+    """Remove the mark, so that the two images can be folded again."""
     one, other = await _pair(request, caller, pair)
     if not await gateway_of(request).duplicate_exclusions.unmark_not_duplicates(one, other):
         raise NotFound(f"Images {one} and {other} are not marked as no duplicates: there is nothing to take back.")

@@ -1,4 +1,4 @@
-"""What operators call to define, start and stop experiments."""
+"""REST routes of experiments: define, start and stop them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NameInPath = Annotated[str, Path(max_length=50)]
 
 
 class Variant(BaseModel):
-    """What differs for those who are in it; what is not given stays as it is for everybody."""
+    """The parameters that a variant changes for its users. A parameter that is not given keeps its default."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
@@ -42,7 +42,7 @@ class Variant(BaseModel):
 
 
 class NewExperiment(BaseModel):
-    """An experiment to be; the first variant is the control."""
+    """An experiment to define. The first variant is the control."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +54,7 @@ class NewExperiment(BaseModel):
 
 
 class Experiment(BaseModel):
-    """An experiment and where it stands; buckets ``first_bucket`` to before ``end_bucket`` of its layer are its own."""
+    """An experiment and its state. It owns the buckets from ``first_bucket`` to before ``end_bucket`` of its layer."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -74,7 +74,7 @@ class Experiment(BaseModel):
     "/experiments", status_code=201, summary="Define an experiment", responses=failures(401, 403, 422, 429, 503)
 )
 async def create(request: Request, _caller: AdminCaller, wanted: NewExperiment) -> Experiment:
-    """Write a draft down; nobody sees it until it is started, and it cannot be changed afterwards."""
+    """Create a draft. It affects no search until it is started, and cannot be changed."""
     given = wanted.model_dump()
     variants = tuple(experiments.Variant(**variant) for variant in given.pop("variants"))
     draft = experiments.Experiment(variants=variants, **given)
@@ -86,7 +86,7 @@ async def create(request: Request, _caller: AdminCaller, wanted: NewExperiment) 
 
 @router.get("/experiments", summary="All experiments, the newest first", responses=failures(401, 403, 429, 503))
 async def everything(request: Request, _caller: AdminCaller) -> list[Experiment]:
-    """List drafts, what runs, and what has been stopped."""
+    """List draft, running and stopped experiments, newest first."""
     return [Experiment.model_validate(one) for one in await gateway_of(request).experiment_repository.everything()]
 
 
@@ -94,11 +94,11 @@ async def everything(request: Request, _caller: AdminCaller) -> list[Experiment]
     "/experiments/{name}/start", summary="Let an experiment run", responses=failures(401, 403, 404, 422, 429, 503)
 )
 async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
-    """Give it a free part of its layer; every process of the gateway knows within about a second."""
+    """Start a draft on free buckets of its layer. Every process of the gateway applies it within about a second."""
     return Experiment.model_validate(await gateway_of(request).experiments.start(name))
 
 
 @router.post("/experiments/{name}/stop", summary="End an experiment", responses=failures(401, 403, 404, 422, 429, 503))
 async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
-    """End it for everybody; what was written down stays."""
+    """Stop an experiment for all users. The recorded interactions are kept."""
     return Experiment.model_validate(await gateway_of(request).experiments.stop(name))

@@ -1,4 +1,4 @@
-"""Why a result was found, as numbers or as a picture."""
+"""REST route that explains a result, as numbers or as a picture."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Id = Annotated[int, Query(ge=-MAX_ID, le=MAX_ID)]
 
 
 class Format(StrEnum):
-    """As numbers, or as a picture."""
+    """Format of an explanation: numbers (``json``) or a picture (``png``)."""
 
     JSON = "json"
     PNG = "png"
 
 
 class Regions(BaseModel):
-    """One of the pictures; ``heat`` holds rows of equal cells over ``box``, from 0 (none) to 1 (most agreement)."""
+    """Heat of one picture. ``heat`` holds rows of equal cells over ``box``, from 0 (none) to 1 (most similar)."""
 
     width: int
     height: int
@@ -39,7 +39,7 @@ class Regions(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Which regions of query and image agree."""
+    """Which regions of query and image are similar."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -78,7 +78,7 @@ async def explain(
     ] = None,
     accept: Annotated[str, Header()] = "",
 ) -> Response:
-    """Give a heat map over both pictures: as numbers, or drawn side by side as a PNG file."""
+    """Return a similarity heatmap of both pictures: as numbers, or drawn side by side as a PNG file."""
     gateway = gateway_of(request)
     found = await gateway.explainer.explain(query_image_id, image_id, caller)
     wanted = as_what or (Format.PNG if "image/png" in accept and "json" not in accept else Format.JSON)

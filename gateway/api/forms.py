@@ -1,4 +1,4 @@
-"""Multipart forms: one value a field, and the bytes of a picture."""
+"""Multipart forms: validates the fields, and reads the bytes of a picture."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 
 NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
-"""Form fields that are left out for their default; empty, they are a mistake of the program that sends them."""
+"""Form fields that must be omitted, not empty, to get their default. An empty value is a mistake of the client."""
 
 Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
 
 
 async def plain_form(request: Request) -> None:
-    """Refuse a form that gives a field twice, or empty where that means nothing."""
+    """Raise ``InvalidInput`` if a form has a field twice, or an empty field that must have a value."""
     form = await request.form()
     for name in form:
         values = form.getlist(name)
@@ -30,7 +30,7 @@ PlainForm = Depends(plain_form)
 
 
 async def picture_bytes(image: UploadFile) -> bytes:
-    """Read an uploaded picture; raises ``BrokenImage`` for an empty one and ``ImageTooLarge`` above the limit."""
+    """Read an uploaded picture. Raises ``BrokenImage`` if it is empty, ``ImageTooLarge`` if it exceeds the limit."""
     data = await image.read()
     if not data:
         raise BrokenImage("The picture is empty. Send the bytes of a JPEG, PNG or WebP file as 'image'.")

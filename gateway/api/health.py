@@ -1,4 +1,4 @@
-"""Liveness, readiness, counts and metrics over REST."""
+"""REST routes of liveness, readiness, statistics and metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter()
 
 @router.get("/health", summary="The process lives")
 async def health() -> schemas.Health:
-    """Answer without asking any server."""
+    """Return 200 without calling any server."""
     return schemas.Health()
 
 
@@ -29,7 +29,7 @@ async def health() -> schemas.Health:
     responses=failures(503),
 )
 async def ready(request: Request) -> Response:
-    """Run a tiny inference, a query, a statement, a stream write and an object put."""
+    """Check every server: run a tiny inference, a query, a statement, a stream write and an object put."""
     trouble = await gateway_of(request).not_ready()
     if trouble:
         detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
@@ -44,14 +44,14 @@ async def ready(request: Request) -> Response:
     responses=failures(401, 403, 429),
 )
 async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
-    """Count images by status, the stream's lag, rows per collection; name the live release.
+    """Return images by status, the lag of the stream, rows per collection, and the live release.
 
-    What cannot be counted now is null, and ``errors`` says why.
+    A part that cannot be counted now is null, and ``errors`` gives the reason.
     """
     return await gateway_of(request).stats()
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """Expose metrics to Prometheus."""
+    """Return the metrics in Prometheus' text format."""
     return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Images over REST: upload, status, content, deletion."""
+"""REST routes of images: upload, status, content and deletion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def accept(
         Visibility.PUBLIC
     ),
 ) -> schemas.Accepted:
-    """Accept a picture; it becomes searchable, or is rejected with a reason that GET /images/{id} tells."""
+    """Accept a picture for indexing. GET /images/{id} returns its status, and the reason if it is rejected."""
     accepted = await gateway_of(request).corpus.accept(await picture_bytes(image), source, caller.owner, visibility)
     response.headers["Location"] = f"/images/{accepted.id}"
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
@@ -43,9 +43,9 @@ async def accept(
 
 @router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
 async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
-    """Tell an image's size and where it stands: pending, indexed, or rejected with a reason.
+    """Return an image's size and status: pending, indexed, or rejected with a reason.
 
-    Once it is indexed, the very next search finds it: to read your own upload, ask with `wait_s` and then search.
+    Once an image is indexed, the next search finds it. To search for your own upload, wait for it with `wait_s` first.
     """
     gateway = gateway_of(request)
     image = await gateway.corpus.wait_until_settled(image_id, caller, wait_s)
@@ -65,7 +65,7 @@ async def content(
     image_id: ImageId,
     size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
 ) -> Response:
-    """Give the file as it was uploaded, or a thumbnail without its metadata."""
+    """Return the file as it was uploaded, or a thumbnail without the file's metadata."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller)
     data, kind = await gateway.corpus.content(image, size)
@@ -80,7 +80,7 @@ async def content(
     responses=failures(401, 403, 404, 429, 503),
 )
 async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
-    """Remove a picture from search, metadata and object store."""
+    """Remove a picture from search, catalog and object store."""
     gateway = gateway_of(request)
     collections = [release.collection for release in await gateway.releases.written()]
     await gateway.corpus.delete(image_id, caller, collections)

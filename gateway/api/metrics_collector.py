@@ -1,7 +1,7 @@
-"""What only the moment of a scrape can tell: servers up, images, stream, rows, builds, differences, releases.
+"""Metrics that are computed at scrape time: servers up, images, stream, rows, builds, differences, releases.
 
-No process keeps these: each scrape counts them anew, so that any number of processes tell the same, and none of them
-something old. What cannot be counted now is left out.
+No process stores them. Each scrape counts them anew, so that all processes report the same current values. A value that
+cannot be counted now is omitted.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ STREAM = {
 
 
 class MetricsCollector(Collector):
-    """The facts of one scrape.
+    """The metrics of one scrape.
 
-    ``stats`` is what ``Gateway.stats`` gives, ``trouble`` what ``Gateway.not_ready``, ``releases`` what
+    ``stats`` is the result of ``Gateway.stats``, ``trouble`` that of ``Gateway.not_ready``, ``releases`` that of
     ``release_facts``.
     """
 
@@ -43,7 +43,7 @@ class MetricsCollector(Collector):
         self._releases = releases
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give every family of which there is anything to tell."""
+        """Yield every metric family that has a value."""
         stats = self._stats
         yield family(
             "server_up",
@@ -95,7 +95,7 @@ class MetricsCollector(Collector):
 
 
 async def facts(gateway: Gateway) -> MetricsCollector:
-    """Ask everything at once; takes as long as the slowest server is given to answer."""
+    """Collect all values concurrently. It takes at most the longest timeout of the servers."""
     stats, trouble, moves = await asyncio.gather(
         gateway.stats(), gateway.not_ready(), release_facts(gateway.release_repository)
     )

@@ -1,4 +1,4 @@
-"""What GET /metrics shows: every process' metrics added up, and the facts of that moment."""
+"""The content of GET /metrics: the metrics of all processes summed, and those computed at scrape time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 async def scrape(gateway: Gateway) -> bytes:
-    """Write everything in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     moment = CollectorRegistry(auto_describe=False)
     moment.register(await facts(gateway))
-    # In a thread: every process' files are read.
+    # Run in a thread, because it reads the files of every process.
     return await asyncio.to_thread(lambda: generate_latest(_measured()) + generate_latest(moment))
 
 
 def _measured() -> CollectorRegistry:
-    """Return what this process measures, or all of them where they share a folder."""
+    """Return the metrics of this process, or of all processes if they share a folder."""
     if FOLDER not in os.environ:
         return REGISTRY
     together = CollectorRegistry()

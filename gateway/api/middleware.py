@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its metrics, the limit of its body, and an answer in any case."""
+"""ASGI middleware: request ids, metrics, load shedding, body limits, and a response to unexpected errors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
-"""A picture of the largest size, and the form around it."""
+"""Size of the largest picture, plus the form around it."""
 DRAIN_BYTES = 200 * 1024 * 1024
-"""So much of a body that is too large is still read: a client that is cut off while it sends never sees the answer."""
+"""How much of a too large body is read and discarded, because a client that is cut off never sees the response."""
 SEARCH = "/search"
 UNTRACED = {"/health", "/ready", "/metrics"}
-"""Machines ask for these every few seconds."""
+"""Probes and scrapers call these every few seconds."""
 SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class RequestId:
-    """Gives each request an id (the caller's, where it is a sane one), counts it, and answers what nobody foresaw."""
+    """Assigns each request an id (the caller's if it is valid), counts it, and answers unexpected errors with 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,13 +58,13 @@ class RequestId:
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception:
-                # Here and not in a handler of the framework's: that would answer outside of this, without the id.
+                # Not in a handler of the framework: it would run outside this middleware, without the request id.
                 log.exception("unexpected error")
                 ERRORS.labels("Unexpected").inc()
                 if not status:
                     await Problem(500, HINTS[500])(scope, receive, send_with_id)
             finally:
-                # The route's template, not the address: ids must not become labels.
+                # Use the route's template, not the path, so that ids do not become labels.
                 route = getattr(scope.get("route"), "path", "none")
                 tracing.annotate(f"{scope['method']} {route}", http__route=route, http__response__status_code=status)
                 count_request(route, scope["method"], str(status), time.perf_counter() - begin)
@@ -79,7 +79,7 @@ def _traced(scope: Scope, headers: dict[bytes, bytes], identity: str) -> Abstrac
 
 
 class Shed:
-    """Refuses a search unread while the process has as many as it can answer in time."""
+    """Refuses a search before its body is read if the process has as many as it can answer in time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -90,14 +90,14 @@ class Shed:
             if admission.full:
                 error = admission.refuse()
                 count_error(error)
-                scope["route"] = SimpleNamespace(path=SEARCH)  # the router, which would say so, is not reached
+                scope["route"] = SimpleNamespace(path=SEARCH)  # the router, which sets the route, is not reached
                 await Problem(503, str(error))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too large, whether its length was announced or not."""
+    """Answers 413 to a body that is too large, with or without a Content-Length header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

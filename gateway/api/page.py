@@ -1,4 +1,4 @@
-"""The page that people search with."""
+"""The search page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastapi.responses import FileResponse
 router = APIRouter()
 WEB = FilePath(__file__).parents[1] / "web"
 PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'"
-"""The page needs nothing from elsewhere; the cropping library sets styles on its elements."""
+"""The page loads nothing from other origins. The cropping library sets inline styles on its elements."""
 
 
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
-    """Give the page."""
+    """Return the search page."""
     return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457): the only place that knows which error is which status."""
+"""Maps errors to problem documents (RFC 9457). Only this module knows the HTTP status of each error."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MEANINGS = {
 
 
 class Problem(JSONResponse):
-    """A problem document."""
+    """A response with a problem document."""
 
     media_type = "application/problem+json"
 
@@ -67,25 +67,25 @@ class Problem(JSONResponse):
 
 
 def status_of(error: errors.VisualSearchError) -> int:
-    """Return the HTTP status of an error: that of the nearest class which has one."""
+    """Return the HTTP status of an error, which is that of its nearest class in ``STATUSES``."""
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
 def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe these statuses for the OpenAPI document."""
+    """Return the OpenAPI descriptions of these statuses."""
     content = {Problem.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of an app become a problem document, and its OpenAPI document tell so."""
+    """Make an app return every error as a problem document, and describe that in its OpenAPI document."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = describe()
         known = document["components"]["schemas"]
         known["Problem"] = schemas.Problem.model_json_schema()
-        # The framework's own form of a validation error is never sent.
+        # Remove the framework's own schemas of validation errors, which are never sent.
         for name in ("HTTPValidationError", "ValidationError"):
             known.pop(name, None)
         for operation in (operation for path in document["paths"].values() for operation in path.values()):
@@ -118,7 +118,7 @@ async def _invalid(request: Request, error: Exception) -> Problem:
         where, *rest = (str(part) for part in one["loc"])
         name = ".".join(rest) or where
         sentences.append(f"{name}: {one['msg']}")
-    # An id in the path that is none, or beyond every id, is simply not there.
+    # An image id in the path that is malformed or out of range is answered as one that does not exist.
     in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in error.errors())
     status = 404 if in_path else 422
     lead = "There is no such image" if in_path else "The request does not fit"
@@ -127,7 +127,7 @@ async def _invalid(request: Request, error: Exception) -> Problem:
 
 async def _http(request: Request, error: Exception) -> Problem:
     assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form or JSON that cannot be read
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a form or JSON that cannot be parsed
         what = str(error.detail).rstrip(".")
         return Problem(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
     headers = dict(error.headers or {})

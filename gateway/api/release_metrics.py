@@ -1,4 +1,4 @@
-"""Where releases stand, for a scrape."""
+"""Metrics of the releases, computed at scrape time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 WAIT_S = 1.5
 MOVES = 100
-"""So many of the last moves are looked through for a canary that was rolled back."""
+"""Number of recent transitions that are searched for canaries that were rolled back."""
 
 
 def family(
     name: str, text: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]]
 ) -> GaugeMetricFamily:
-    """Make a family of gauges; a sample is its labels' values and its own."""
+    """Create a family of gauges. Each sample is a pair of label values and value."""
     made = GaugeMetricFamily(f"visualsearch_{name}", text, labels=labels)
     for values, number in samples:
         made.add_metric(list(values), number)
@@ -33,7 +33,7 @@ def family(
 
 
 async def release_facts(log: ReleaseRepository) -> list[GaugeMetricFamily]:
-    """Say where releases stand, the retired left out, and when a canary was taken back; nothing if nobody knows."""
+    """Return the states of releases, except retired ones, and the times of canary rollbacks; [] if unavailable."""
     try:
         async with asyncio.timeout(WAIT_S):
             records, moves = await asyncio.gather(log.records(), log.history(None, MOVES))

@@ -1,4 +1,4 @@
-"""Releases over REST, for the role admin. ``visualsearch.releases.lifecycle`` holds the rules."""
+"""REST routes of releases, for the role admin. ``visualsearch.releases.lifecycle`` holds the rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Reason = Annotated[str, Field(max_length=2000, description="Why; kept in the his
 
 
 class Check(BaseModel):
-    """One condition of the gate."""
+    """One condition of the gate: the measured value, the limit, and whether it holds."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -37,7 +37,7 @@ class Check(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What the gate found out, held against the release that was live then."""
+    """Result of the gate for a release, compared with the release that was live then."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -48,7 +48,7 @@ class Evaluation(BaseModel):
 
 
 class Canary(BaseModel):
-    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds."""
+    """How a canary is ramped: percent of the searches by step, each step for ``step_s`` seconds."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -61,7 +61,7 @@ class Canary(BaseModel):
 
 
 class ReleaseStanding(schemas.Release):
-    """Where a release stands, and why; ``shadow`` is in percent of the queries."""
+    """State of a release, and the reason for it; ``shadow`` is in percent of the queries."""
 
     state: str
     since: datetime
@@ -73,7 +73,7 @@ class ReleaseStanding(schemas.Release):
 
 
 class HistoryEntry(BaseModel):
-    """What somebody did to a release."""
+    """A change of a release: when, by whom and why."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -89,7 +89,7 @@ class HistoryEntry(BaseModel):
 
 
 class Wish(BaseModel):
-    """A release to build: what is left out is the live one's, and the name is made of the rest."""
+    """A release to build. Omitted fields default to those of the live release; the name is derived from the others."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -99,19 +99,19 @@ class Wish(BaseModel):
 
 
 class Why(BaseModel):
-    """A move and its reason."""
+    """The reason for a change of a release."""
 
     reason: Reason = ""
 
 
 class Promotion(Why):
-    """A promotion; ``force`` passes by what the gate says, and needs a reason."""
+    """A promotion. ``force`` overrides the gate and requires a reason."""
 
     force: bool = False
 
 
 class CanaryWish(Promotion):
-    """How a canary is ramped: percent of the traffic by step, each for ``step_s`` seconds and ``min_requests``."""
+    """How to ramp a canary: percent of the searches by step, each for ``step_s`` seconds and ``min_requests``."""
 
     steps: Annotated[list[float], Field(min_length=1, max_length=20)] = [1.0, 2.0, 5.0]
     step_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
@@ -119,13 +119,13 @@ class CanaryWish(Promotion):
 
 
 class ShadowWish(BaseModel):
-    """Percent of the queries that also run on the release; 0 ends it."""
+    """Percent of the queries that also run on the release; 0 ends the shadow traffic."""
 
     share: Annotated[float, Field(ge=0, le=100)]
 
 
 def standing_of(one: ReleaseRecord) -> ReleaseStanding:
-    """Return a standing in the form of the interface."""
+    """Convert a release record to its REST schema."""
     release = one.release
     return ReleaseStanding(
         name=release.name,
@@ -163,7 +163,7 @@ def _forced(force: bool, reason: str) -> str:
 
 @router.get("", summary="Where the releases stand", responses=failures(401, 403, 429, 503))
 async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseStanding]:
-    """List releases, the newest first."""
+    """List releases, newest first."""
     return [standing_of(one) for one in await gateway_of(request).release_repository.records()]
 
 
@@ -174,14 +174,14 @@ async def history(
     release: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[HistoryEntry]:
-    """Tell when, by whom and why each move was made, the newest first."""
+    """List the changes of releases with time, actor and reason, newest first."""
     found = await gateway_of(request).release_repository.history(release, limit)
     return [HistoryEntry.model_validate(one) for one in found]
 
 
 @router.post("", status_code=202, summary="Build a release", responses=REFUSALS)
 async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseStanding:
-    """Have an indexer build a release beside what is live, and evaluate it; /stats tells how far it is."""
+    """Request that an indexer builds and evaluates a release beside the live one. /stats returns the progress."""
     gateway = gateway_of(request)
     release = await wanted(
         gateway.release_repository, gateway.encoder, gateway.vectors, wish.model_version, wish.profile, wish.name
@@ -192,27 +192,27 @@ async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseSta
 
 @router.post("/rollback", summary="Go back", responses=REFUSALS)
 async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str, Any]:
-    """End the canary; where there is none, make the release live that the live one replaced. Answers what is live."""
+    """End the canary; without one, make the predecessor of the live release live again. Returns the live release."""
     live = await _lifecycle(request, caller).roll_back(why.reason)
     return {"live": live.release.name}
 
 
 @router.get("/{name}", summary="Where one release stands", responses=REFUSALS)
 async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
-    """Tell a release's state, what the gate said, and why it stands there."""
+    """Return a release's state, the reason for it, and the result of the gate."""
     return await _standing(request, name)
 
 
 @router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
 async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
-    """Have an indexer evaluate a release; GET /releases/{name} tells the verdict once its ``job`` is empty."""
+    """Request that an indexer evaluates a release. GET /releases/{name} returns the result once ``job`` is empty."""
     await _lifecycle(request, caller).ask(name, Job.EVALUATE)
     return await _standing(request, name)
 
 
 @router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
 async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryWish) -> ReleaseStanding:
-    """Let a release answer for a small share of the users; doing worse than the live one rolls it back."""
+    """Answer a small share of the users with a release. It is rolled back if it does worse than the live one."""
     force = _forced(how.force, how.reason)
     ramp = RampedCanary(tuple(how.steps), how.step_s, how.min_requests)
     await _lifecycle(request, caller).canary(name, ramp, force=force)
@@ -221,14 +221,14 @@ async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryW
 
 @router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
 async def shadow(request: Request, caller: AdminCaller, name: Name, wish: ShadowWish) -> ReleaseStanding:
-    """Run a share of the queries on a release too, after the answer; /stats tells how alike its answers are."""
+    """Repeat a share of the queries on a release after the answer. /stats compares its answers with the live ones."""
     await _lifecycle(request, caller).shadow(name, wish.share)
     return await _standing(request, name)
 
 
 @router.post("/{name}/promote", summary="Make a release live", responses=REFUSALS)
 async def promote(request: Request, caller: AdminCaller, name: Name, how: Promotion) -> ReleaseStanding:
-    """Make a release live in one step; the one that was live stays ready for a rollback."""
+    """Make a release live in one step. The previous one stays ready for a rollback."""
     force = _forced(how.force, how.reason)
     await _lifecycle(request, caller).promote(name, reason="" if force else how.reason, force=force)
     return await _standing(request, name)
@@ -236,6 +236,6 @@ async def promote(request: Request, caller: AdminCaller, name: Name, how: Promot
 
 @router.post("/{name}/retire", status_code=202, summary="Let a release go", responses=REFUSALS)
 async def retire(request: Request, caller: AdminCaller, name: Name, why: Why) -> ReleaseStanding:
-    """Retire a release; an indexer drops its collection and unloads its model once no request can be using them."""
+    """Retire a release. An indexer drops its collection and unloads its model once no request can use them."""
     await _lifecycle(request, caller).retire(name, why.reason)
     return await _standing(request, name)

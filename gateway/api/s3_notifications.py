@@ -1,6 +1,6 @@
-"""Notices of object stores, in the form that S3 gave them and MinIO, Ceph and others took over, as events of ours.
+"""Converts S3 event notifications, which MinIO, Ceph and others send too, to indexing events.
 
-Source of the form: the AWS S3 user guide, "Event message structure".
+The format is described in the AWS S3 user guide, "Event message structure".
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 MAX_RECORDS = 1000
 MAX_TEXT = 1024
-"""S3's limit of a key, in bytes; a longer one cannot be an object's."""
+"""S3's limit of a key, in bytes."""
 KINDS = {"ObjectCreated": EventKind.CREATED, "ObjectRemoved": EventKind.DELETED}
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a call told: events for the stream, and what is no news of a picture, as (number of the record, reason)."""
+    """A parsed notification: events for the stream, and the refused records as (index, reason)."""
 
     events: list[Event] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
 def read_notice(body: object, object_store: ObjectStore) -> Notice:
-    """Read a store's JSON. Raises ``InvalidInput`` when it is not of S3's form; bad records are refused one by one.
+    """Parse a store's JSON. Raises ``InvalidInput`` if it does not have S3's form; bad records are refused one by one.
 
-    A store repeats a call that fails, again and again: what can never be used must not fail the call.
+    A store repeats a failed call endlessly, so a record that can never be used must not fail the call.
     """
     if isinstance(body, dict) and body.get("Event") == "s3:TestEvent":
-        return Notice()  # AWS asks whether anybody listens
+        return Notice()  # AWS tests the endpoint
     records = body.get("Records") if isinstance(body, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InvalidInput('The body is no S3 notice: {"Records": [{"eventName": …, "s3": {…}}]} is expected.')
@@ -61,7 +61,7 @@ def _event(record: dict[str, Any], object_store: ObjectStore) -> Event:
         raise InvalidInput("The record names no bucket or no key: s3.bucket.name and s3.object.key are expected.")
     if bucket.get("name") != object_store.bucket:
         raise InvalidInput(f"The bucket {str(bucket.get('name'))[:80]!r} is not ours: {object_store.bucket!r} is.")
-    # Encoded as in a form: a space comes as a plus.
+    # Keys are form-encoded: a space is a plus.
     key = unquote_plus(thing["key"])
     if len(key.encode(errors="replace")) > MAX_TEXT:
         raise InvalidInput(f"The key has more than {MAX_TEXT} bytes.")

@@ -1,4 +1,4 @@
-"""The shapes of what comes in and goes out, as the REST contract has them."""
+"""Schemas of the requests and responses of the REST API."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXAMPLE: JsonValue = {
 
 
 class Result(BaseModel):
-    """One result. ``score`` is cosine similarity in [-1, 1]; ``rank`` counts from 1."""
+    """One result. ``score`` is the cosine similarity in [-1, 1]; ``rank`` counts from 1."""
 
     id: int
     score: float
@@ -56,7 +56,7 @@ class Timings(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Results, best first. ``query_image_id`` names the query in clicks."""
+    """Results, best first. Clicks refer to the search by ``query_image_id``."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -71,7 +71,7 @@ class SearchAnswer(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A promise: the image becomes searchable, or is rejected with a reason."""
+    """An accepted image. It will be indexed, or rejected with a reason."""
 
     id: int
     uri: str
@@ -79,7 +79,7 @@ class Accepted(BaseModel):
 
 
 class ImageFacts(BaseModel):
-    """What is known of an image; ``reason`` says why it was rejected."""
+    """Metadata and status of an image; ``reason`` says why it was rejected."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -93,7 +93,7 @@ class ImageFacts(BaseModel):
 
 
 class Click(BaseModel):
-    """Somebody clicked a result of a search."""
+    """A click on a result of a search."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"user_id": 7, "query_image_id": 999, "displayed_image_id": 42, "rank": 1}]}
@@ -106,7 +106,7 @@ class Click(BaseModel):
 
 
 class Stream(BaseModel):
-    """How far indexing is behind; ``lag`` is null where the server cannot tell."""
+    """Backlog of indexing, in events; ``lag`` is null if the server does not know it."""
 
     lag: int | None
     pending: int
@@ -115,7 +115,7 @@ class Stream(BaseModel):
 
 
 class Release(BaseModel):
-    """Which model and which collection answer."""
+    """A release: the model and the collection that answer searches."""
 
     name: str
     model_version: int
@@ -126,7 +126,7 @@ class Release(BaseModel):
 
 
 class Build(BaseModel):
-    """How far a release's collection is built, in images."""
+    """Progress of building a release's collection, in images."""
 
     release: str
     up_to: int
@@ -135,7 +135,7 @@ class Build(BaseModel):
 
 
 class Difference(BaseModel):
-    """What the last reconciliation counted; ``release`` is empty where object store and catalog differ."""
+    """A count of the last reconciliation; ``release`` is empty for differences between object store and catalog."""
 
     release: str
     kind: str
@@ -143,7 +143,7 @@ class Difference(BaseModel):
 
 
 class SampledRecall(BaseModel):
-    """Recall@10 of a release's queries of the last ten minutes, as far as they were sampled."""
+    """Recall@10 of a release's sampled queries of the last ten minutes."""
 
     release: str
     recall: float | None
@@ -153,7 +153,7 @@ class SampledRecall(BaseModel):
 
 
 class ReleaseState(BaseModel):
-    """Where a release stands, and why."""
+    """State of a release, and the reason for it."""
 
     name: str
     state: str
@@ -162,7 +162,7 @@ class ReleaseState(BaseModel):
 
 
 class SeenOfRelease(BaseModel):
-    """What was seen of a release since the canary began."""
+    """Statistics of a release since the canary began."""
 
     requests: int
     errors: int
@@ -174,7 +174,7 @@ class SeenOfRelease(BaseModel):
 
 
 class CanaryFacts(BaseModel):
-    """The canary's share in percent, and what is seen of it beside the live release."""
+    """The canary's share in percent, and statistics of the canary and the live release."""
 
     release: str
     share: float
@@ -184,7 +184,7 @@ class CanaryFacts(BaseModel):
 
 
 class ShadowFacts(BaseModel):
-    """How alike the answers of a release that nobody sees are to the live ones; ``share`` in percent of the queries."""
+    """Similarity of a shadow release's answers to the live ones; ``share`` is in percent of the queries."""
 
     release: str
     share: float
@@ -197,9 +197,10 @@ class ShadowFacts(BaseModel):
 
 
 class Stats(BaseModel):
-    """What there is; a part is null when its server does not answer, and ``errors`` says why.
+    """Counts of the system. A part is null if its server does not answer, and ``errors`` gives the reason.
 
-    A collection that comes, goes or is not loaded cannot be counted: its number is null, and its reason is there too.
+    A collection that is being created or dropped, or is not loaded, cannot be counted. Its count is null, with the
+    reason in ``errors``.
     """
 
     images: dict[str, int] | None
@@ -217,27 +218,27 @@ class Stats(BaseModel):
 
 
 class S3Notice(BaseModel):
-    """What S3, MinIO and others send; each record has ``eventName``, ``s3.bucket.name`` and ``s3.object.key``."""
+    """An S3 event notification; each record has ``eventName``, ``s3.bucket.name`` and ``s3.object.key``."""
 
     Records: list[dict[str, object]]
 
 
 class RefusedRecord(BaseModel):
-    """A record that is no news of a picture of ours, by its place in the notice, and why."""
+    """A record of the notification that cannot be used, by its index, and the reason."""
 
     record: int
     reason: str
 
 
 class NoticeAnswer(BaseModel):
-    """How many records are on the stream now, and which are not."""
+    """The number of records that were put on the stream, and the refused ones."""
 
     accepted: int
     refused: list[RefusedRecord]
 
 
 class DeadLetter(BaseModel):
-    """An event that was given up on, and why."""
+    """An event that failed for good, and the reason."""
 
     entry: str
     kind: str
@@ -248,13 +249,13 @@ class DeadLetter(BaseModel):
 
 
 class Retry(BaseModel):
-    """Which dead letters to retry; all of them where none is named."""
+    """The dead letters to retry; all if none is given."""
 
     entries: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=1000)] = []
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457); ``detail`` says what to do."""
+    """An error (RFC 9457); ``detail`` says what went wrong and what to do."""
 
     type: str = "about:blank"
     title: str
@@ -264,6 +265,6 @@ class Problem(BaseModel):
 
 
 class Health(BaseModel):
-    """The process lives."""
+    """The process is alive."""
 
     ok: Literal[True] = True

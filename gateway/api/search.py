@@ -1,4 +1,4 @@
-"""Searches over REST: by an uploaded picture, or by one of the corpus."""
+"""REST routes of searches, by an uploaded picture or by an image of the corpus."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many result
 
 
 def _search_answer(answer: SearchAnswer) -> Response:
-    """Write the answer as schemas.SearchAnswer has it, without building its fifty models: they cost more than a hop."""
+    """Serialize an answer as ``schemas.SearchAnswer``, without its fifty models, which cost more than a network hop."""
     body = {
         "query_image_id": answer.query_image_id,
         "results": [
@@ -67,7 +67,7 @@ async def search(
     near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
     consistency: Annotated[Consistency, Form(description=CONSISTENCY)] = Consistency.BOUNDED,
 ) -> Response:
-    """Search with a picture, or with what is inside a box of it."""
+    """Search with a picture, or with a box inside it."""
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await picture_bytes(image)
@@ -92,7 +92,7 @@ async def similar(
     near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
     consistency: Annotated[Consistency, Query(description=CONSISTENCY)] = Consistency.BOUNDED,
 ) -> Response:
-    """Search with a picture that is indexed already; it is itself left out."""
+    """Search with an indexed image. The results do not include the image itself."""
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller)
     options = SearchOptions(

@@ -1,4 +1,4 @@
-"""Webhooks of object stores: what happened in the bucket."""
+"""Webhook for event notifications of object stores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ router = APIRouter()
 
 
 def _authenticate(request: Request) -> None:
-    """Let in whoever has the webhook's own token, or a key that may write; raises ``Unauthenticated``."""
+    """Accept the webhook's token or a key with the role write. Raises ``Unauthenticated`` and ``Forbidden``."""
     gateway = gateway_of(request)
-    # MinIO sends its token as it was configured, so with or without the word.
+    # MinIO sends its token as configured, with or without "Bearer".
     given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if gateway.webhook_token and hmac.compare_digest(given.encode(), gateway.webhook_token.encode()):
         return
@@ -46,9 +46,9 @@ def _authenticate(request: Request) -> None:
     },
 )
 async def store_events(request: Request) -> schemas.NoticeAnswer:
-    """Take notices in the form of AWS S3 and MinIO; keys are URL-decoded, and telling twice does no harm.
+    """Accept event notifications in the format of AWS S3 and MinIO. Keys are URL-decoded, and repeats do no harm.
 
-    Records that are no news of a picture of ours are refused one by one, with the reason; no need to repeat them.
+    Records that cannot be used are refused one by one, with the reason. There is no need to send them again.
     """
     _authenticate(request)
     gateway = gateway_of(request)

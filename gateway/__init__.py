@@ -1,1 +1,1 @@
-"""The gateway: a thin FastAPI and gRPC front over encoder, vectors and catalog."""
+"""The gateway: a thin FastAPI and gRPC layer over encoder, vector index and catalog."""

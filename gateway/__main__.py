@@ -1,4 +1,4 @@
-"""The gateway: `python -m gateway` runs one process per core behind one port."""
+"""The gateway's entry point: `python -m gateway` runs one process per core behind one port."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from visualsearch.settings import Settings
 
 
 def main() -> None:
-    """Read the settings and serve, with a fresh folder for what the processes tell each other."""
+    """Load the settings, empty the folder that the processes share, and serve."""
     settings = Settings.load()
     folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():
         left.unlink()
-    # Only now: metrics look for the folder while they are imported.
+    # Import only now: prometheus_client reads the variable when it is imported.
     from gateway.api.app import create_app
     from gateway.main import with_servers
     from gateway.process.workers import Workers

@@ -1,4 +1,4 @@
-"""Who may call what, and how often."""
+"""Authentication by API key, authorization by role, and rate limits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class AccessControl:
-    """Checks keys and rates. ``keys`` is ``owner:role:sha256-of-key`` separated by commas; empty lets anybody in.
+    """Checks API keys and rate limits.
 
-    ``rates`` counts each caller's requests; None is no limit. Raises ``ConfigurationError`` for keys of another form.
+    ``keys`` is a comma-separated list of ``owner:role:sha256-of-key``; if it is empty, no key is needed. ``rates``
+    counts each caller's requests; None means no limit. Raises ``ConfigurationError`` for malformed keys.
     """
 
     def __init__(self, keys: str, rates: RateLimit | None, limit_loopback: bool) -> None:
@@ -29,11 +30,11 @@ class AccessControl:
 
     @property
     def guarded(self) -> bool:
-        """Say whether keys are in use."""
+        """Whether keys are configured."""
         return bool(self._callers)
 
     def caller(self, headers: Mapping[str, str], needs: Role) -> Caller:
-        """Say who calls; raises ``Unauthenticated`` and ``Forbidden``."""
+        """Return the caller. Raises ``Unauthenticated``; ``Forbidden`` if its role is below ``needs``."""
         if not self._callers:
             return OPERATOR
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -49,7 +50,7 @@ class AccessControl:
         return known[0]
 
     async def limit(self, caller: Caller, address: str) -> None:
-        """Take one request out of the allowance of a key's owner, or of an address; raises ``RateLimited``."""
+        """Count one request against the limit of the key's owner, or of the address; raises ``RateLimited``."""
         if self._rates is None or (_is_loopback(address) and not self._limit_loopback):
             return
         wait_s = await self._rates.take(f"owner {caller.owner}" if caller.owner else address)

@@ -1,4 +1,4 @@
-"""Who calls the gateway, and what that caller may see. Standard library only."""
+"""The caller of a request and its permissions. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Role(IntEnum):
-    """What a key opens; each role includes the ones before it."""
+    """Role of an API key; each role includes the ones before it."""
 
     READ = 1
     WRITE = 2
@@ -22,9 +22,9 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The author of a request. ``owner`` is empty for a caller without a key, who owns nothing.
+    """The caller of a request. ``owner`` is empty for a caller without a key, who owns nothing.
 
-    ``sees_everything`` is true where no keys are configured, so that everybody is the operator.
+    ``sees_everything`` is true if no keys are configured, because then every caller is the operator.
     """
 
     owner: str
@@ -32,13 +32,13 @@ class Caller:
     sees_everything: bool = False
 
     def owns(self, owner: str) -> bool:
-        """Return whether the private things of ``owner`` are this caller's to see."""
+        """Return whether this caller may see private data of ``owner``."""
         return self.sees_everything or self.owner == owner
 
     def may_see(self, image: Image) -> bool:
-        """Return whether this caller may know of an image: a public one, or its own."""
+        """Return whether this caller may see an image: a public one or its own."""
         return image.visibility is Visibility.PUBLIC or self.owns(image.owner)
 
 
 OPERATOR = Caller("", Role.ADMIN, sees_everything=True)
-"""Everybody, where no keys are configured."""
+"""Every caller, if no keys are configured."""

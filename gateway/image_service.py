@@ -1,4 +1,4 @@
-"""Pictures coming in, being shown, and going. Knows no framework and no server."""
+"""Accepts, serves and deletes images. Depends on no framework and no server."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-"""How often a pending image is looked at for somebody who waits."""
+"""Interval at which the status of a pending image is polled for a waiting caller."""
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
 class ImageService:
-    """The pictures. ``deadline_s`` bounds what the servers behind one call may take together."""
+    """Accepts, serves and deletes images. ``deadline_s`` bounds the total time of the servers that one upload needs."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class ImageService:
         self._deadline_s = deadline_s
 
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
-        """Promise to index a picture: its row, its object and its event are there when this returns.
+        """Accept a picture for indexing: register its row, store its object and publish its event.
 
-        Raises what ``images.decode`` raises; ``Unavailable`` when a server is away, and nothing is left behind then.
+        Raises what ``Decoder.decode`` raises, and ``Unavailable`` if a server is down; then the changes are undone.
         """
         with tracing.span("decode"):
             await self._decoder.decode(data)
@@ -78,7 +78,7 @@ class ImageService:
         return image
 
     async def _undo(self, image: Image, key: str) -> None:
-        """Take a promise back that could not be kept; the sweeper finishes what fails here."""
+        """Undo a failed upload. The sweeper finishes what fails here."""
         try:
             await self._image_repository.delete(image.id)
             await self._object_store.delete(key)
@@ -94,7 +94,7 @@ class ImageService:
         return image
 
     async def wait_until_settled(self, image_id: int, caller: Caller, wait_s: float) -> Image:
-        """Return an image as ``get`` does, once it is pending no more or ``wait_s`` seconds are over."""
+        """Return an image as ``get`` does, as soon as it is no longer pending, or after ``wait_s`` seconds."""
         end = time.monotonic() + wait_s
         while True:
             image = await self.get(image_id, caller)
@@ -103,7 +103,7 @@ class ImageService:
             await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
 
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
-        """Return a picture's file, or a thumbnail of it, and its content type."""
+        """Return a picture's file, or a thumbnail whose longer side is ``size`` pixels, and the content type."""
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
         if size is not None:
             data = await self._decoder.run(thumbnail, data, size)
@@ -112,7 +112,7 @@ class ImageService:
     async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
         """Remove an image from search, catalog and object store.
 
-        Raises ``NotFound``, and ``Forbidden`` unless it is the caller's own or the caller is an administrator.
+        Raises ``NotFound``; ``Forbidden`` unless the caller owns it or is an administrator.
         """
         if caller.role < Role.ADMIN and (await self.get(image_id, caller)).owner != caller.owner:
             raise Forbidden("Only its owner or an administrator may delete this image.")
@@ -124,5 +124,5 @@ class ImageService:
 
 
 def _digests(data: bytes) -> tuple[bytes, str]:
-    """Return the SHA-256 of a file and the entity tag of its object; 20 MB take long enough to run in a thread."""
+    """Return a file's SHA-256 and its object's entity tag. For 20 MB this takes long enough to need a thread."""
     return hashlib.sha256(data).digest(), simple_etag(data)

@@ -1,4 +1,4 @@
-"""Prints the OpenAPI document: `python -m gateway.openapi > gateway/openapi.json` after the interface was changed."""
+"""Prints the OpenAPI document. After changes of the API: `python -m gateway.openapi > gateway/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.api.app import create_app
 
 
 def document() -> str:
-    """Return the OpenAPI document of the REST interface, as it is committed."""
+    """Return the OpenAPI document of the REST API in the form that is committed."""
     return json.dumps(create_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

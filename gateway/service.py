@@ -1,4 +1,4 @@
-"""What the routes and the gRPC servicer stand on: one object per process that holds the parts together."""
+"""The services and adapters that the routes and the gRPC servicer use: one object per process."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
 COUNT_S = 1.0
-"""One collection that hangs leaves the others time to be told."""
+"""Timeout of counting one collection; below ``CHECK_S``, so that the other counts are returned if one hangs."""
 CLICK_CHECK_S = 0.7
-"""How long a click waits for the catalog before it is accepted unchecked."""
+"""Timeout of checking a click against the catalog. After it, the click is accepted unchecked."""
 RECALL_WINDOW_S = 600.0
-"""/stats and /metrics tell the recall of so many last seconds."""
+"""Window of the recall in /stats and /metrics, in seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
-    """Everything that a request may need."""
+    """The services and adapters that requests use."""
 
     encoder: Encoder
     vectors: Vectors
@@ -91,13 +91,13 @@ class Gateway:
     blocked_ids: frozenset[int] = frozenset()
 
     def filter_for(self, caller: Caller) -> Filter:
-        """Say what a caller may be shown."""
+        """Return the filter for the images that a caller may see."""
         return Filter(caller.owner, self.blocked_sources, self.blocked_ids, self.min_side)
 
     def after_search(
         self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""
     ) -> None:
-        """Count a search at once, and write it down once the answer has gone."""
+        """Count a search at once; record it after the response is sent."""
         stages = {**answer.timings_ms, "rescore": answer.rescore_ms, "total": answer.latency_ms}
         variant = ",".join(f"{experiment}:{name}" for experiment, name in answer.variants.items())
         count_stages(answer.release, variant, stages)
@@ -113,11 +113,11 @@ class Gateway:
         )
 
     def pseudonym(self, user_id: int | None) -> int | None:
-        """Say under which number a user is written down."""
+        """Return the pseudonym under which a user is recorded."""
         return hashed_user(self.user_id_key, user_id)
 
     async def is_real(self, query_image_id: int, displayed_image_id: int, caller: Caller) -> bool:
-        """Check that there was such a search and is such an image; False while the catalog is away.
+        """Check that the query was issued and that the caller may see the image; return False if the catalog is down.
 
         Raises ``NotFound``.
         """
@@ -132,7 +132,7 @@ class Gateway:
         return True
 
     async def drain(self) -> None:
-        """Wait until everything that was put off is stored and spooled."""
+        """Finish deferred work: store query pictures, stop the background searches, and queue interactions."""
         await self.query_image_store.drain()
         if self.recall is not None:
             await self.recall.close()
@@ -140,7 +140,7 @@ class Gateway:
         await self.interaction_recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
-        """Ask every server for a little real work; return what is wrong by server."""
+        """Run one small operation on every server; return the failures by server."""
         checks = (
             self._check_encoder(),
             self._check_vectors(),
@@ -163,7 +163,7 @@ class Gateway:
         await self.vectors.check(release.collection)
 
     async def stats(self) -> dict[str, Any]:
-        """Count what there is; what cannot be counted now is null, with the reason under ``errors``."""
+        """Return counts of the system. A part that cannot be counted now is null, with the reason in ``errors``."""
         uncounted: list[str] = []
         parts = {
             "images": self._image_counts(),
@@ -191,7 +191,7 @@ class Gateway:
         return asdict(await self.events.state())
 
     async def _collections(self, uncounted: list[str]) -> dict[str, int | None]:
-        """Count each by itself: one that comes or goes at this moment is null, and ``uncounted`` is told why."""
+        """Count each collection; null, with a reason in ``uncounted``, for one that is being created or dropped."""
         names = await self.vectors.collections()
         counts = await asyncio.gather(*(_part(self.vectors.count(name), COUNT_S) for name in names))
         uncounted += [f"{name}: {trouble}" for name, (_, trouble) in zip(names, counts, strict=True) if trouble]

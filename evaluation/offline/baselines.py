@@ -1,6 +1,6 @@
-"""What a ranking has to beat: hashes, colours, and the backbone without any training of ours.
+"""Baselines of the offline evaluation: perceptual hashes, colour histograms, and the backbone as published.
 
-Each is a function from uint8 [n, 224, 224, 3] to float32 [n, d] of unit length, as an encoder is.
+Each is a function from uint8 [n, 224, 224, 3] to float32 [n, d] of unit length, like an encoder.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 HUES, SATURATIONS, VALUES = 16, 4, 4
 FITTED_ON = 3000
-"""Pictures of openclipart that the PCA is fitted on, none of them held out."""
+"""Maximum number of pictures of openclipart that the PCA is fitted on. None of them is held out."""
 
 
 def phash(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the 64 bits of the perceptual hash as plus and minus 1/8: a dot product is then 1 - distance / 32."""
+    """Return the 64 bits of the perceptual hash as plus or minus 1/8, so that a dot product is 1 - distance / 32."""
     bits = np.stack([imagehash.phash(Image.fromarray(one)).hash.ravel() for one in pixels])
     return np.where(bits, np.float32(0.125), np.float32(-0.125))
 
 
 def colours(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the square roots of an HSV histogram's shares: their dot product is the Bhattacharyya coefficient."""
+    """Return the square roots of a normalized HSV histogram; a dot product is then the Bhattacharyya coefficient."""
     rows = []
     for one in pixels:
         hsv = np.asarray(Image.fromarray(one).convert("HSV")).astype(np.int64).reshape(-1, 3)
@@ -46,12 +46,12 @@ def colours(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def raw(cache: Path) -> Embed:
-    """Return the backbone alone, 1,280 numbers. Needs the training environment unless it lies in the cache."""
+    """Return the backbone alone, with 1,280 dimensions. Needs the training environment unless it is cached."""
     return onnx_embed(_kept(cache / "efficientnet-lite0-raw.onnx", _raw))
 
 
 def pca(cache: Path, data: Path = DATA) -> Embed:
-    """Return the backbone with a plain PCA to 256 numbers, fitted on pictures that are not judged."""
+    """Return the backbone with a plain PCA to 256 dimensions, fitted on pictures that are not evaluated."""
     return onnx_embed(_kept(cache / "efficientnet-lite0-pca256.onnx", lambda: _pca(data)))
 
 
@@ -61,7 +61,7 @@ BASELINES: dict[str, Callable[[Path], Embed]] = {
     "raw backbone, 1280-d": raw,
     "PCA-256": pca,
 }
-"""Builders by name; each takes a folder in which it may keep what took long to make."""
+"""Builders by name. Each takes a folder in which it may cache its model."""
 
 
 def _kept(file: Path, make: Callable[[], bytes]) -> Path:

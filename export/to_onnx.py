@@ -4,8 +4,8 @@
     python -m export.to_onnx encoder.onnx --backbone ViT-B-32 --pretrained FILE_OR_TAG
     python -m export.to_onnx encoder.onnx --checkpoint out/training/checkpoint.pt --rotate opq.npz
 
-`visualsearch export` is the same command. ``encoder.json``, beside the ONNX file, says where the model comes from;
-``export.publish`` makes the model card of that.
+`visualsearch export` is the same command. It also writes ``encoder.json`` beside the ONNX file, which records where the
+model comes from. ``export.publish`` generates the model card from it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def description(
     backbone: Backbone, projected: Projection, lineage: dict[str, Any] | None = None, words: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what a model card says of where an encoder comes from; ``words`` are those of the command."""
+    """Return the origin of an encoder for its model card; ``words`` are the arguments of the command."""
     return {
         "backbone": {"name": backbone.name, "weights": backbone.weights, "licence": backbone.licence},
         "projection": {"how": projected.how, "fitted_on": dict(projected.fitted_on)},
@@ -45,7 +45,7 @@ def description(
 
 
 def _parts(arguments: argparse.Namespace) -> tuple[Backbone, Projection, dict[str, Any]]:
-    """Return backbone, projection and lineage as the command names them."""
+    """Load the backbone and the projection that the arguments name; return them with the lineage of the checkpoint."""
     if arguments.checkpoint:
         backbone, projected, lineage = checkpoint_to_encoder.read(arguments.checkpoint, arguments.pretrained)
     else:

@@ -53,7 +53,7 @@ async def _follow(stores: Stores) -> None:
         for sentence in await follow(await stores.release_repository.records(), stores.vectors, stores.models):
             out.print(sentence, highlight=False)
     except VisualSearchError as error:
-        out.print(f"[yellow]What follows is left to the indexers:[/] {error}", highlight=False)
+        out.print(f"[yellow]The indexers will update aliases and models:[/] {error}", highlight=False)
 
 
 async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> Evaluation:
@@ -78,7 +78,7 @@ async def _record(stores: Stores, name: str) -> ReleaseRecord:
     for one in await stores.release_repository.records():
         if one.release.name == name:
             return one
-    raise NotFound(f"There is no release {name!r}; `visualsearch release list` names those that there are.")
+    raise NotFound(f"There is no release {name!r}; `visualsearch release list` shows all releases.")
 
 
 async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
@@ -90,7 +90,7 @@ async def _prove(stores: Stores, lifecycle: Lifecycle, name: str) -> None:
 
 def _forced(force: bool, reason: str) -> str:
     if force and not reason.strip():
-        raise InvalidInput("--force needs --reason: the history should tell why the gate was passed by.")
+        raise InvalidInput("--force needs --reason: the history records why the gate was overridden.")
     return f"forced: {reason}" if force else ""
 
 

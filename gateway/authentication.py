@@ -46,7 +46,7 @@ class AccessControl:
         if not known:
             raise Unauthenticated("This API key is not known. Ask the operator for one.")
         if known[0].role < needs:
-            raise Forbidden(f"This API key may not do that: it needs the role {needs.name.lower()}.")
+            raise Forbidden(f"This API key does not permit that: the call needs the role {needs.name.lower()}.")
         return known[0]
 
     async def limit(self, caller: Caller, address: str) -> None:
@@ -55,7 +55,7 @@ class AccessControl:
             return
         wait_s = await self._rates.take(f"owner {caller.owner}" if caller.owner else address)
         if wait_s:
-            raise RateLimited(f"You ask more often than you may: ask again in {wait_s:.1f} s.", wait_s)
+            raise RateLimited(f"You exceed your request rate: try again in {wait_s:.1f} s.", wait_s)
 
 
 def _parse(entry: str) -> tuple[str, Caller]:

@@ -84,7 +84,7 @@ class ImageService:
             await self._object_store.delete(key)
             await self._image_repository.finish_deletion(image.id)
         except (Unavailable, NotFound) as error:
-            log.warning("image %d is not fully taken back: %s", image.id, error)
+            log.warning("the upload of image %d was not fully undone: %s", image.id, error)
 
     async def get(self, image_id: int, caller: Caller) -> Image:
         """Return an image that the caller may see; raises ``NotFound``."""

@@ -58,7 +58,7 @@ class MetricsCollector(Collector):
             if stats["stream"] and stats["stream"][key] is not None:
                 yield GaugeMetricFamily(name, text, stats["stream"][key])
         if stats["interactions_waiting"] is not None:
-            text = "Searches and clicks that are spooled and not written yet."
+            text = "Searches and clicks in the interaction queue that are not written yet."
             yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
         yield from self._index()
         yield from self._releases

@@ -152,16 +152,16 @@ async def _standing(request: Request, name: str) -> ReleaseStanding:
     for one in await gateway_of(request).release_repository.records():
         if one.release.name == name:
             return standing_of(one)
-    raise NotFound(f"There is no release {name!r}; GET /releases names those that there are.")
+    raise NotFound(f"There is no release {name!r}; GET /releases lists all releases.")
 
 
 def _forced(force: bool, reason: str) -> str:
     if force and not reason.strip():
-        raise InvalidInput("'force' needs a 'reason': the history should tell why the gate was passed by.")
+        raise InvalidInput("'force' needs a 'reason': the history records why the gate was overridden.")
     return f"forced: {reason}" if force else ""
 
 
-@router.get("", summary="Where the releases stand", responses=failures(401, 403, 429, 503))
+@router.get("", summary="List releases and their state", responses=failures(401, 403, 429, 503))
 async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseStanding]:
     """List releases, newest first."""
     return [standing_of(one) for one in await gateway_of(request).release_repository.records()]
@@ -197,7 +197,7 @@ async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str,
     return {"live": live.release.name}
 
 
-@router.get("/{name}", summary="Where one release stands", responses=REFUSALS)
+@router.get("/{name}", summary="Get the state of one release", responses=REFUSALS)
 async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
     """Return a release's state, the reason for it, and the result of the gate."""
     return await _standing(request, name)

@@ -58,7 +58,7 @@ class InteractionRecorder:
             async with asyncio.timeout(CLICK_S):
                 await self._send([click])
         except TimeoutError:
-            raise Unavailable("The spool", "no answer in time") from None
+            raise Unavailable("The interaction queue", "no answer in time") from None
 
     async def waiting(self) -> int:
         """Return the number of queued interactions that are not written yet."""
@@ -71,7 +71,7 @@ class InteractionRecorder:
             self._task.cancel()
         if self._held:
             INTERACTIONS.labels("search", "lost").inc(len(self._held))
-            log.error("%d searches are lost: the spool was away until the end", len(self._held))
+            log.error("%d searches are lost: the interaction queue was unavailable until shutdown", len(self._held))
 
     async def _send_held(self) -> None:
         troubled = False
@@ -81,11 +81,13 @@ class InteractionRecorder:
                 await self._send()
             except (Unavailable, Overloaded) as error:
                 if not troubled:
-                    log.warning("searches are held back, up to %d of them: %s", self._max_held, error)
+                    log.warning(
+                        "the interaction queue is unavailable; buffering up to %d searches: %s", self._max_held, error
+                    )
                 troubled = True
                 await asyncio.sleep(PAUSE_S)
         if self._lost:
-            log.error("%d searches are lost: more happened than could be held while the spool was away", self._lost)
+            log.error("%d searches are lost: the interaction queue is unavailable, the buffer is full", self._lost)
             self._lost = 0
 
     async def _send(self, clicks: Sequence[Click] = ()) -> None:

@@ -83,6 +83,6 @@ class QueryImageStore:
             await self._object_store.put(key, pack)
         except VisualSearchError as error:
             LATER_FAILURES.labels("query picture").inc(count)
-            log.warning("%d query pictures could not be kept: %s", count, error)
+            log.warning("%d query pictures could not be stored: %s", count, error)
         finally:
             self._waiting -= len(pack)

@@ -75,7 +75,7 @@ class ShadowSearch:
         try:
             await self._counts.add_total(series(release.name), counters)
         except VisualSearchError as error:
-            log.info("a shadow's count is lost: %s", error)
+            log.info("shadow counters were not saved: %s", error)
 
     async def close(self) -> None:
         """Cancel the searches in progress."""

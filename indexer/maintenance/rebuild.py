@@ -106,6 +106,6 @@ class Rebuild:
             except (Unavailable, Overloaded, NotFound) as error:
                 if time.monotonic() > end:
                     raise
-                log.warning("the build waits: %s", error)
+                log.warning("the build waits for a server: %s", error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             pause = min(pause * 2, MAX_PAUSE_S)

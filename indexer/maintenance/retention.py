@@ -57,7 +57,7 @@ class Retention:
             if await self._events.lease("retention", self._name, RETRY_S):
                 await self.enforce()
         except VisualSearchError as error:
-            log.warning("retention is put off: %s", error)
+            log.warning("retention is postponed: %s", error)
             return RETRY_S
         return EVERY_S
 
@@ -65,10 +65,10 @@ class Retention:
         """Create the partitions of the coming days, and delete data older than the retention period."""
         dropped = await self._interaction_repository.keep(self._days)
         if dropped:
-            log.info("older than %d days and dropped: %s", self._days, ", ".join(dropped))
+            log.info("dropped partitions older than %d days: %s", self._days, ", ".join(dropped))
         deleted = await self._delete_pictures(datetime.now(UTC) - timedelta(days=self._days))
         if deleted:
-            log.info("%d pictures of queries were older than %d days and are deleted", deleted, self._days)
+            log.info("deleted %d query pictures older than %d days", deleted, self._days)
         await self._interaction_queue.remove_idle_consumers()
 
     async def _delete_pictures(self, before: datetime) -> int:

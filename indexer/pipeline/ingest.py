@@ -122,7 +122,7 @@ class Ingest:
             data, etag = await self._object_store.fetch(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
         except (NotFound, InvalidInput) as error:
-            log.warning("image %d is left out: %s", image.id, error)
+            log.warning("image %d is skipped: %s", image.id, error)
             return None
         return Ready(image, prepared, hashlib.sha256(data).digest(), etag)
 

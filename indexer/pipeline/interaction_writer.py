@@ -69,10 +69,10 @@ class InteractionWriter:
         INTERACTIONS.labels("entry", "written").inc(written.new - written.unfounded)
         INTERACTIONS.labels("click", "unfounded").inc(written.unfounded)
         if written.unfounded:
-            log.warning("%d clicks were dropped: nobody was ever shown that", written.unfounded)
+            log.warning("%d clicks were dropped: their search or image does not exist", written.unfounded)
         await self._interaction_queue.done([entry.entry_id for entry in known])
 
     async def _dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
         INTERACTIONS.labels("entry", "buried").inc()
-        log.error("an interaction cannot be written and is put aside: %s", reason)
+        log.error("an interaction cannot be written and goes to the dead letters: %s", reason)
         await self._interaction_queue.dead_letter(entry, reason)

@@ -46,7 +46,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except VisualSearchError as error:
-                log.warning("sweep put off: %s", error)
+                log.warning("the sweep is postponed: %s", error)
             try:
                 await asyncio.wait_for(stop.wait(), EVERY_S)
             except TimeoutError:
@@ -58,7 +58,7 @@ class Sweeper:
         behind_s = (await self._events.state()).oldest_pending_s
         late = await self._image_repository.waiting(self._sweep_after_s + min(behind_s, PATIENCE_S), LIMIT)
         if late:
-            log.info("%d images have waited for %.0f s and are put on the stream again", len(late), self._sweep_after_s)
+            log.info("%d images have been pending for %.0f s and are published again", len(late), self._sweep_after_s)
             await self._events.publish([Event(EventKind.CREATED, image.uri, image.id) for image in late])
         for image_id, uri in await self._image_repository.unfinished_deletions(self._sweep_after_s, LIMIT):
             await self._finish_forgetting(image_id, uri)

@@ -54,7 +54,7 @@ class ChangeFeedConsumer:
                 if await self._events.lease(LOG, self._name, LEASE_S):
                     await self._follow(stop)
             except VisualSearchError as error:
-                log.warning("the change log is not followed now: %s", error)
+                log.warning("following the change log is interrupted: %s", error)
             try:
                 await asyncio.wait_for(stop.wait(), WAIT_S)
             except TimeoutError:
@@ -128,9 +128,9 @@ class BucketSweep:
                     last = time.monotonic()
                     found = await self.sweep()
                     if found:
-                        log.info("%d objects were not known and are put on the stream", found)
+                        log.info("%d unknown objects were found in the bucket and are published", found)
             except VisualSearchError as error:
-                log.warning("the bucket is not swept now: %s", error)
+                log.warning("the sweep of the bucket is postponed: %s", error)
             try:
                 await asyncio.wait_for(stop.wait(), WAIT_S)
             except TimeoutError:

@@ -207,7 +207,7 @@ async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
         await eventually(lambda: not at.interaction_queue.entries)
         assert [one.query_image_id for one in at.interaction_repository.searches] == [1, 2]
         assert len(at.interaction_queue.dead) == 2
-    assert "put aside" in caplog.text
+    assert "goes to the dead letters" in caplog.text
 
 
 async def test_a_click_on_what_never_was_is_dropped_and_said(caplog):

@@ -72,7 +72,7 @@ async def test_a_rollback_ends_a_canary_first_and_leaves_the_live_one_alone(shop
 async def test_a_canary_that_somebody_has_ended_is_not_rolled_back_again(shop):
     await shop.ready()
     await shop.lifecycle.promote("v2")
-    with pytest.raises(Conflict, match="no canary any more"):
+    with pytest.raises(Conflict, match="no longer a canary"):
         await shop.lifecycle.roll_back("late", canary="v2")
     assert (await shop.states())["v2"] == "live"
 
@@ -134,7 +134,7 @@ async def test_what_does_not_fit_is_refused_and_nothing_moves(shop):
         (lifecycle.shadow("v2", 5), "is building: to run as a shadow"),
         (lifecycle.ready("v1"), "is live: to become ready"),
         (lifecycle.begin(OLD), "is live already"),
-        (lifecycle.begin(replace(NEW, profile="ivf_pq")), "was begun as"),
+        (lifecycle.begin(replace(NEW, profile="ivf_pq")), "was started as"),
     ):
         with pytest.raises(Conflict, match=trouble):
             await move

@@ -77,4 +77,4 @@ async def test_pictures_that_the_store_does_not_take_are_counted(caplog):
     query_image_store.keep(2, b"2")
     await query_image_store.drain()
     assert failed("query picture") == before + 2
-    assert "could not be kept" in caplog.text
+    assert "could not be stored" in caplog.text

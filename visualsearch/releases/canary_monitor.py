@@ -68,9 +68,9 @@ class CanaryMonitor:
                 if await self._events.lease(LEASE, self._name, LEASE_S):
                     await self.judge()
             except VisualSearchError as error:
-                log.warning("the canary is not watched: %s", error)
+                log.warning("the canary was not judged: %s", error)
             except Exception:
-                log.exception("the canary is not watched")
+                log.exception("the canary was not judged")
 
     async def flush(self) -> None:
         """Add this process' counts to the shared ones."""
@@ -97,9 +97,9 @@ class CanaryMonitor:
                 reason = "; ".join(found)
                 try:
                     await lifecycle.roll_back(reason, canary=name)
-                    log.error("the canary %s was rolled back: %s", name, reason)
+                    log.error("canary %s was rolled back: %s", name, reason)
                 except Conflict:
-                    log.info("somebody else has ended the canary %s", name)
+                    log.info("canary %s was already ended by somebody else", name)
                 return
         await self._ramp(name, one.canary, lifecycle)
 
@@ -109,7 +109,7 @@ class CanaryMonitor:
             return
         if (await self.seen(age_s)).get(name, ReleaseStats()).requests >= canary.min_requests:
             await lifecycle.step(name, canary.step + 1)
-            log.info("the canary %s takes its next step", name)
+            log.info("canary %s moves to its next step", name)
 
     async def seen(self, window_s: float) -> dict[str, ReleaseStats]:
         """Return the statistics of each release over the last ``window_s`` seconds."""

@@ -49,7 +49,7 @@ class Lifecycle:
             if old.state != ReleaseState.BUILDING:
                 raise Conflict(f"Release {release.name} is {old.state} already; choose another name.")
             if old.release != release:
-                raise Conflict(f"Release {release.name} was begun as {old.release}; that is not what is asked for now.")
+                raise Conflict(f"Release {release.name} was started as {old.release}, which differs from this request.")
             if job is not old.job:
                 await book.put(replace(old, job=job))
 
@@ -154,7 +154,7 @@ class Lifecycle:
             live = next((one for one in records if one.state == ReleaseState.LIVE), None)
             running = next((one for one in records if one.state == ReleaseState.CANARY), None)
             if canary is not None and (running is None or running.release.name != canary):
-                raise Conflict(f"Release {canary} is no canary any more.")
+                raise Conflict(f"Release {canary} is no longer a canary.")
             if live is None:
                 raise Conflict("No release is live; run `visualsearch init`.")
             if running is not None:
@@ -234,7 +234,7 @@ async def _known(book: ReleaseTransaction, name: str) -> ReleaseRecord:
     for one in await book.records():
         if one.release.name == name:
             return one
-    raise NotFound(f"There is no release {name!r}; `visualsearch release list` names those that there are.")
+    raise NotFound(f"There is no release {name!r}; `visualsearch release list` shows all releases.")
 
 
 def _only(old: ReleaseRecord, what: str, *states: ReleaseState) -> None:
@@ -252,7 +252,7 @@ def _gate(new: ReleaseRecord, records: Sequence[ReleaseRecord], force: str) -> N
         raise Conflict(f"{trouble} Run `visualsearch release evaluate {name}`, or force it with a reason.")
     assert evaluation is not None
     if not evaluation.passed:
-        raise Conflict(f"The gate keeps release {name} back: {_failures(evaluation)}. Build a better one, or force it.")
+        raise Conflict(f"Release {name} failed the gate: {_failures(evaluation)}. Build a better one, or force it.")
 
 
 def _failures(evaluation: Evaluation) -> str:

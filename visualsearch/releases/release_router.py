@@ -84,6 +84,6 @@ class ReleaseRouter:
         try:
             await self._counts.add(counted)
         except VisualSearchError as error:
-            log.warning("counts of releases wait: %s", error)
+            log.warning("release counters were not saved and are kept for the next flush: %s", error)
             for release, counters in counted.items():
                 self._counted.setdefault(release, Counter()).update(counters)

@@ -50,4 +50,4 @@ class PostgresRecallSamples(RecallRepository):
             "UPDATE releases SET search_params = %s WHERE name = %s RETURNING name", Jsonb(dict(search_params)), release
         )
         if not rows:
-            raise NotFound(f"There is no release {release!r}; `visualsearch release list` names those there are.")
+            raise NotFound(f"There is no release {release!r}; `visualsearch release list` shows all releases.")

@@ -45,7 +45,7 @@ class PostgresReleases(ReleaseRepository):
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
                 await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             except psycopg.errors.LockNotAvailable:
-                raise Conflict("Somebody else is moving a release right now. Try again shortly.") from None
+                raise Conflict("Another operator is changing a release. Try again shortly.") from None
             yield PostgresReleaseTransaction(connection)
 
     @override

@@ -62,7 +62,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
             async with self._deadline():
                 stale = await self._redis.xautoclaim(STREAM, GROUP, consumer, int(stale_after_s * 1000), count=count)
                 if stale[2]:
-                    log.warning("%d entries were gone before anybody was done with them: %s", len(stale[2]), stale[2])
+                    log.warning("%d entries left the stream unacknowledged: %s", len(stale[2]), stale[2])
                 entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
                 if entries:
                     deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])

@@ -3,8 +3,8 @@
     python -m export.publish encoder.onnx --version 2 --semver 0.2.0 --metrics golden.json
 
 Publishing is atomic for a running Triton. The version is written to a hidden folder, which is renamed at the end.
-config.pbtxt, which lists the versions to load, is then replaced in one step. To finish an interrupted run, repeat the
-command.
+config.pbtxt, which lists the versions to load, is then replaced in one step; of its comments, those at the top are
+kept. To finish an interrupted run, repeat the command.
 
 The output ``feature_map`` is optional, and config.pbtxt applies to all versions that it lists. It declares the map only
 if all of them have a map of the same shape, because Triton refuses a version that lacks a declared output.
@@ -19,18 +19,22 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+from tritonclient.grpc.model_config_pb2 import DataType, ModelOutput
 
+from visualsearch.adapters.triton.model_config import read_config, write_config
 from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE, UNIT_NORM_TOLERANCE
 from visualsearch.imaging.preprocessing import PREPROCESSING, fingerprint
 
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
 MODEL = "image_encoder"
-_VERSIONS = re.compile(r"(version_policy:\s*\{\s*specific:\s*\{\s*versions:\s*\[)([\d,\s]*)(\])")
-_FEATURE_MAP = re.compile(r'\n *output \[ \{ name: "feature_map"[^\n]*')
+FEATURE_MAP = "feature_map"
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
@@ -71,7 +75,7 @@ def feature_map_shape(model: bytes) -> list[int] | None:
     """Return (channels, rows, columns) of an encoder's feature map, or None if it has none."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     shapes = {one.name: one.shape for one in session.get_outputs()}
-    return list(shapes["feature_map"][1:]) if "feature_map" in shapes else None
+    return list(shapes[FEATURE_MAP][1:]) if FEATURE_MAP in shapes else None
 
 
 def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
@@ -82,16 +86,14 @@ def publish(model: bytes, model_card: dict[str, Any], repository: Path, version:
     Raises ``ConfigurationError`` if the version exists, the model does not work or config.pbtxt has no version policy.
     """
     check(model)
-    config = repository / MODEL / "config.pbtxt"
-    if not config.is_file():
-        raise ConfigurationError(f"{config} is missing; take model_repository/ of a release of this project.")
-    found = _VERSIONS.search(config.read_text())
-    if not found:
-        raise ConfigurationError(f"{config} has no line version_policy: {{ specific: {{ versions: [ 1 ] }} }}.")
+    file = repository / MODEL / "config.pbtxt"
+    config = read_config(file)
+    if not config.version_policy.HasField("specific"):
+        raise ConfigurationError(f"{file} has no version_policy {{ specific {{ versions: [1] }} }}.")
     folder = repository / MODEL / str(version)
-    named = version in map(int, re.findall(r"\d+", found[2]))
+    named = version in config.version_policy.specific.versions
     if folder.exists() and not named and (folder / "model.onnx").read_bytes() == model:
-        _name_version(config, version)
+        _name_version(file, config, version)
         return folder
     if folder.exists():
         raise ConfigurationError(f"Version {version} exists already in {repository}; choose a higher number.")
@@ -101,33 +103,28 @@ def publish(model: bytes, model_card: dict[str, Any], repository: Path, version:
     (hidden / "model.onnx").write_bytes(model)
     (hidden / "card.json").write_text(json.dumps(model_card, indent=2) + "\n")
     hidden.rename(folder)
-    _name_version(config, version)
+    _name_version(file, config, version)
     return folder
 
 
-def _name_version(config: Path, version: int) -> None:
-    """Add a version to those that Triton loads. Declare the feature map if all versions have one."""
-    named: set[int] = {version}
-
-    def added(found: re.Match[str]) -> str:
-        named.update(int(number) for number in re.findall(r"\d+", found[2]))
-        return f"{found[1]} {', '.join(map(str, sorted(named)))} {found[3]}"
-
-    text = _VERSIONS.sub(added, config.read_text())
-    files = [config.with_name(str(number)) / "model.onnx" for number in sorted(named)]
-    shapes = [feature_map_shape(file.read_bytes()) for file in files if file.exists()]
-    beside = config.with_name(".config.pbtxt.writing")
-    beside.write_text(_offering(text, shapes[0] if all(shape == shapes[0] for shape in shapes) else None))
-    beside.replace(config)
+def _name_version(file: Path, config: ModelConfig, version: int) -> None:
+    """Add a version to those that Triton loads. Declare the feature map if all versions have one of the same shape."""
+    policy = config.version_policy.specific
+    versions = sorted({*policy.versions, version})
+    policy.versions[:] = versions
+    models = [file.with_name(str(number)) / "model.onnx" for number in versions]
+    shapes = [feature_map_shape(model.read_bytes()) for model in models if model.exists()]
+    _declare_feature_map(config, shapes[0] if all(shape == shapes[0] for shape in shapes) else None)
+    write_config(file, config)
 
 
-def _offering(text: str, shape: list[int] | None) -> str:
-    """Return the text of config.pbtxt with a feature map of this shape among the outputs, or without one."""
-    bare = _FEATURE_MAP.sub("", text)
-    if shape is None:
-        return bare
-    line = f'output [ {{ name: "feature_map", data_type: TYPE_FP32, dims: {shape} }} ]'
-    return re.sub(r'(\n *output \[ \{ name: "embedding"[^\n]*)', rf"\1\n{line}", bare)
+def _declare_feature_map(config: ModelConfig, shape: list[int] | None) -> None:
+    """Declare a feature map of this shape among the outputs, or none."""
+    outputs = [one for one in config.output if one.name != FEATURE_MAP]
+    if shape is not None:
+        outputs.append(ModelOutput(name=FEATURE_MAP, data_type=DataType.TYPE_FP32, dims=shape))
+    del config.output[:]
+    config.output.extend(outputs)
 
 
 def main(words: list[str] | None = None) -> int:

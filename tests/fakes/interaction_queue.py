@@ -6,8 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from visualsearch.adapters.messages import decode_interaction, encode_interaction
 from visualsearch.domain.errors import Overloaded, Unavailable
-from visualsearch.domain.interactions import QueuedInteraction, from_text, to_text
+from visualsearch.domain.interactions import QueuedInteraction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class FakeInteractionQueue:
     @property
     def interactions(self) -> list[Interaction]:
         """Return the queued interactions, in order."""
-        return [one for text in self.entries.values() if (one := from_text(text))]
+        return [one for text in self.entries.values() if (one := decode_interaction(text))]
 
     def _up(self) -> None:
         if self.down:
@@ -43,7 +44,7 @@ class FakeInteractionQueue:
             raise Overloaded("Too many interactions wait to be written already.")
         for one in interactions:
             self._number += 1
-            self.entries[f"{self._number}-0"] = to_text(one)
+            self.entries[f"{self._number}-0"] = encode_interaction(one)
 
     async def read(self, consumer: str, count: int, block_s: float, stale_after_s: float) -> list[QueuedInteraction]:
         self._up()
@@ -53,7 +54,9 @@ class FakeInteractionQueue:
         if not found:
             await asyncio.sleep(block_s)
         self.read_at |= dict.fromkeys(found[:count], time.monotonic())
-        return [QueuedInteraction(one, self.entries[one], from_text(self.entries[one])) for one in found[:count]]
+        return [
+            QueuedInteraction(one, self.entries[one], decode_interaction(self.entries[one])) for one in found[:count]
+        ]
 
     async def done(self, entry_ids: Sequence[str]) -> None:
         self._up()

@@ -17,9 +17,10 @@ from tests.fakes.interaction_repository import FakeInteractions
 from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.serving import KEY, Serving, assert_problem
+from visualsearch.adapters.messages import decode_interaction, encode_interaction
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.indexing import ObjectInfo
-from visualsearch.domain.interactions import Click, Search, from_text, hashed_user, to_text
+from visualsearch.domain.interactions import Click, Search, hashed_user
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def test_what_is_written_down_is_read_as_it_was():
         Search(9, "v1", (3, 2), 4, True, "1,2,3,4", "queries/9", {"x": "é"}),
         Click(9, 3, 1, None, False),
     ):
-        assert from_text(to_text(interactions)) == interactions
+        assert decode_interaction(encode_interaction(interactions)) == interactions
 
 
 async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 
 def new_id() -> str:
@@ -101,24 +99,3 @@ def hashed_user(key: str, user_id: int | None) -> int | None:
         return None
     digest = hmac.digest(key.encode(), str(user_id).encode(), hashlib.sha256)
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def to_text(interaction: Interaction) -> str:
-    """Serialize an interaction as JSON that ``from_text`` reads."""
-    return json.dumps(
-        {"kind": type(interaction).__name__.lower(), **asdict(interaction), "at": interaction.at.isoformat()}
-    )
-
-
-def from_text(text: str) -> Interaction | None:
-    """Parse the output of ``to_text``; return None if the text has another form."""
-    try:
-        values: dict[str, Any] = json.loads(text)
-        kind = values.pop("kind")
-        values["at"] = datetime.fromisoformat(values["at"])
-        uuid.UUID(values["id"])
-        if kind == "click":
-            return Click(**values)
-        return Search(**{**values, "shown": tuple(values["shown"])})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult, to_text
+from visualsearch.adapters.messages import encode_interaction
+from visualsearch.domain.interactions import Click, Search, StoredQuery, WriteResult
 from visualsearch.ports import InteractionRepository
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class PostgresInteractions(InteractionRepository):
         written = WriteResult()
         for statement, some in ((SEARCHES, searches), (CLICKS, clicks)):
             if some:
-                rows = await self._database.rows(statement, f"[{','.join(map(to_text, some))}]")
+                rows = await self._database.rows(statement, f"[{','.join(map(encode_interaction, some))}]")
                 written += WriteResult(rows[0]["new"], rows[0]["unfounded"])
         return written
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 from typing_extensions import override
 
+from visualsearch.adapters.messages import decode_dead_letter, decode_event, encode_dead_letter, encode_event
 from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
-from visualsearch.domain.indexing import DeadLetter, Delivery, Event, EventKind, StreamState
+from visualsearch.domain.indexing import Delivery, StreamState
 from visualsearch.ports import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from visualsearch.domain.indexing import DeadLetter, Event
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,6 @@ LEASE = "visualsearch:lease:"
 PAGE = 1000
 LONG_AGO_MS = 24 * 3600 * 1000
 ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
-ID = re.compile(r"[0-9]{0,18}")
-"""An image id that fits 64 bits, or empty."""
 
 
 class ValkeyEventStream(ValkeyClient, EventStream):
@@ -48,7 +49,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
     async def publish(self, events: Sequence[Event]) -> None:
         async with self._deadline(), self._redis.pipeline(transaction=False) as pipe:
             for event in events:
-                pipe.xadd(STREAM, _fields(event))
+                pipe.xadd(STREAM, encode_event(event))
             await pipe.execute()
 
     @override
@@ -66,7 +67,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
                 entries = [(entry_id, fields) for entry_id, fields in stale[1] if fields]
                 if entries:
                     deliveries = await self._deliveries(consumer, [entry_id for entry_id, _ in entries])
-                    return [Delivery(i, _event(f), deliveries.get(i, 1)) for i, f in entries]
+                    return [Delivery(i, decode_event(f), deliveries.get(i, 1)) for i, f in entries]
             async with self._deadline(block_s):
                 fresh = await self._redis.xreadgroup(
                     GROUP, consumer, {STREAM: ">"}, count=count, block=max(1, int(block_s * 1000))
@@ -74,7 +75,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
         except GroupGone:
             await self.ensure_group()
             return []
-        return [Delivery(i, _event(f), 1) for _, batch in fresh or [] for i, f in batch]
+        return [Delivery(i, decode_event(f), 1) for _, batch in fresh or [] for i, f in batch]
 
     async def _deliveries(self, consumer: str, entry_ids: list[str]) -> dict[str, int]:
         """Return how often each entry was delivered."""
@@ -119,9 +120,9 @@ class ValkeyEventStream(ValkeyClient, EventStream):
 
     @override
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        extra = {"reason": reason, "deliveries": str(delivery.deliveries), "died_at": datetime.now(UTC).isoformat()}
+        letter = encode_dead_letter(delivery, reason, datetime.now(UTC))
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(DEAD, {**_fields(delivery.event), **extra})
+            pipe.xadd(DEAD, letter)
             pipe.xack(STREAM, GROUP, delivery.entry_id)
             await pipe.execute()
 
@@ -129,7 +130,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         async with self._deadline():
             entries = await self._redis.xrevrange(DEAD, count=limit)
-        return [_dead_letter(entry_id, fields) for entry_id, fields in entries]
+        return [decode_dead_letter(entry_id, fields) for entry_id, fields in entries]
 
     @override
     async def requeue(self, entry_ids: Sequence[str]) -> int:
@@ -147,7 +148,7 @@ class ValkeyEventStream(ValkeyClient, EventStream):
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for first, last in spans:
                 for entry_id, fields in await self._redis.xrange(DEAD, first, last, count=PAGE):
-                    pipe.xadd(STREAM, _fields(_event(fields)))
+                    pipe.xadd(STREAM, encode_event(decode_event(fields)))
                     pipe.xdel(DEAD, entry_id)
             return len(await pipe.execute()) // 2
 
@@ -193,23 +194,3 @@ class ValkeyEventStream(ValkeyClient, EventStream):
     async def check(self) -> None:
         async with self._deadline():
             await self._redis.xadd(PROBE, {"at": str(time.time())}, maxlen=1)
-
-
-def _fields(event: Event) -> dict[str, str]:
-    image_id = "" if event.image_id is None else str(event.image_id)
-    fields = {"kind": event.kind.value, "uri": event.uri, "image_id": image_id, "etag": event.etag}
-    return fields | ({"traceparent": event.traceparent} if event.traceparent else {})
-
-
-def _event(fields: dict[str, str]) -> Event:
-    """Parse an event; a malformed one becomes an event without a uri."""
-    kind, uri, image_id = fields.get("kind", ""), fields.get("uri", ""), fields.get("image_id", "")
-    if kind not in set(EventKind) or "\x00" in uri or not ID.fullmatch(image_id):
-        return Event(EventKind.CREATED, "")
-    etag, traceparent = fields.get("etag", ""), fields.get("traceparent", "")
-    return Event(EventKind(kind), uri, int(image_id) if image_id else None, etag, traceparent)
-
-
-def _dead_letter(entry_id: str, fields: dict[str, str]) -> DeadLetter:
-    died_at = datetime.fromisoformat(fields["died_at"])
-    return DeadLetter(entry_id, _event(fields), fields["reason"], int(fields["deliveries"]), died_at)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from visualsearch.adapters.messages import decode_interaction, encode_interaction
 from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
 from visualsearch.domain.errors import Overloaded
-from visualsearch.domain.interactions import QueuedInteraction, from_text, to_text
+from visualsearch.domain.interactions import QueuedInteraction
 from visualsearch.ports import InteractionQueue
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ValkeyInteractionQueue(ValkeyClient, InteractionQueue):
             raise Overloaded(f"{self._length} interactions wait to be written already. Try again shortly.")
         async with self._deadline(), self._redis.pipeline(transaction=True) as pipe:
             for one in interactions:
-                pipe.xadd(STREAM, {FIELD: to_text(one)})
+                pipe.xadd(STREAM, {FIELD: encode_interaction(one)})
             pipe.xlen(STREAM)
             self._length = (await pipe.execute())[-1]
 
@@ -102,4 +103,4 @@ class ValkeyInteractionQueue(ValkeyClient, InteractionQueue):
 
 def _queued_interaction(entry_id: str, fields: dict[str, str] | None) -> QueuedInteraction:
     text = (fields or {}).get(FIELD, "")
-    return QueuedInteraction(entry_id, text, from_text(text))
+    return QueuedInteraction(entry_id, text, decode_interaction(text))

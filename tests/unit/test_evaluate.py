@@ -153,7 +153,8 @@ def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, words, complaint, ca
     assert said.count("\n") == 1
 
 
-def test_a_gateway_that_is_not_there_is_said_to_be_so(folder, capsys):
+def test_a_gateway_that_is_not_there_is_said_to_be_so(folder, capsys, monkeypatch):
+    monkeypatch.setattr(gateway_ranking, "PAUSES_S", (0.0,))
     assert evaluate.main([str(folder), "--gateway", "--url", "http://127.0.0.1:1"]) == 1
     assert "visualsearch up" in capsys.readouterr().err
 

@@ -79,10 +79,11 @@ async def test_what_is_not_indexed_is_not_shown(serving, status):
 
 
 async def test_more_candidates_are_fetched_until_k_results_are_there(serving):
-    original = await serving.index(jpeg(1))
+    picture = jpeg(1)
+    original = await serving.index(picture)
     row = serving.vectors.rows[RELEASE.collection][original]
     for _ in range(300):
-        image_id = await serving.index(jpeg(1))
+        image_id = await serving.index(picture)
         serving.vectors.rows[RELEASE.collection][image_id] = replace(row, image_id=image_id)
     others = [await serving.index(jpeg(seed)) for seed in range(2, 6)]
     answer = await ask(serving, jpeg(1), k=5)

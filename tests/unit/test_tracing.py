@@ -138,7 +138,8 @@ async def test_nothing_is_traced_where_no_collector_is_named():
         assert tracing.traceparent() == ""
 
 
-async def test_a_collector_that_is_away_holds_nothing_up(unused_tcp_port):
+async def test_a_collector_that_is_away_holds_nothing_up(unused_tcp_port, monkeypatch):
+    monkeypatch.setattr(tracing, "EXPORT_S", 0.2)
     with tracing.exported(f"http://127.0.0.1:{unused_tcp_port}", "gateway"):
         async with Serving() as serving:
             await serving.index(jpeg(1))

@@ -1,7 +1,26 @@
 """What several contract tests of one server share."""
 
+import psycopg
 import pytest
 import redis.asyncio as aioredis
+
+from tests.postgres import migrated_database
+
+
+@pytest.fixture(scope="module")
+def database(stack):
+    """A migrated database of the module's own: (dsn, password)."""
+    with migrated_database(stack) as database:
+        yield database
+
+
+@pytest.fixture
+def postgres_server(database):
+    """A connection to that database, its interactions, images and experiments emptied."""
+    dsn, password = database
+    with psycopg.connect(dsn, password=password, autocommit=True) as server:
+        server.execute("TRUNCATE interactions, queries, spooled, images, experiments CASCADE")
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.contract.test_interaction_repository import database, server  # noqa: F401 - fixtures
 from tests.fakes.experiment_repository import FakeExperiments
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
-from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.experiments import Experiment, Variant
 
@@ -24,10 +22,10 @@ async def experiment_repository(request):
     if request.param == "fake":
         yield FakeExperiments()
         return
-    request.getfixturevalue("server").execute("TRUNCATE experiments")
-    image_repository = PostgresImages(Database(*request.getfixturevalue("database"), 5.0))
-    yield PostgresExperiments(image_repository.database)
-    await image_repository.close()
+    request.getfixturevalue("postgres_server")
+    database = Database(*request.getfixturevalue("database"), 5.0)
+    yield PostgresExperiments(database)
+    await database.close()
 
 
 async def test_what_is_defined_is_there_as_it_was_defined(experiment_repository):

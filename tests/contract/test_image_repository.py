@@ -18,7 +18,6 @@ from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLette
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
-from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
 from visualsearch.domain.indexing import DeadLetter, Event, EventKind
@@ -26,19 +25,6 @@ from visualsearch.domain.releases import Release
 
 ONE, OTHER = b"1" * 32, b"2" * 32
 RELEASE = Release("v1_hnsw", 1, "f" * 64, "images_v1_hnsw", "hnsw", {"ef": 200})
-
-
-@pytest.fixture(scope="module")
-def database(stack):
-    """A migrated database of the tests' own: (dsn, password)."""
-    password = stack.postgres_password.get_secret_value()
-    name = f"contract_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stack.postgres_dsn, password=password, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        dsn = f"{stack.postgres_dsn.rsplit('/', 1)[0]}/{name}"
-        migrate(dsn, password)
-        yield dsn, password
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
@@ -49,7 +35,7 @@ async def image_repository(request):
     dsn, password = request.getfixturevalue("database")
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
         tables = "images, deletions, dead_letters, not_duplicates, releases, positions, differences"
-        server.execute(f"TRUNCATE {tables}, positions, differences CASCADE")
+        server.execute(f"TRUNCATE {tables} CASCADE")
     postgres = PostgresImages(Database(dsn, password, 5.0))
     yield postgres
     await postgres.close()
@@ -231,7 +217,7 @@ async def test_a_dead_letter_is_kept_once(image_repository, archive):
 
 
 async def test_a_check_of_what_works_is_silent(image_repository):
-    await image_repository.check()
+    assert await image_repository.check() is None
 
 
 async def test_a_server_that_is_away_is_unavailable():
@@ -282,7 +268,7 @@ async def test_connections_that_the_server_has_closed_are_replaced(database):
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    await image_repository.check()
+    assert await image_repository.by_uri("s3://images/none") is None
     await image_repository.close()
 
 

@@ -1,17 +1,14 @@
 """The journal's contract, kept by the fake and by Postgres alike; and how Postgres keeps it by the day."""
 
 import asyncio
-import uuid
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
 from tests.fakes.interaction_repository import FakeInteractions
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
-from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.images import NewImage
 from visualsearch.domain.interactions import Click, Search, WriteResult
@@ -20,26 +17,9 @@ ADA = 2**63 - 1
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def database(stack):
-    """A migrated database of the tests' own: (dsn, password)."""
-    password = stack.postgres_password.get_secret_value()
-    name = f"journal_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stack.postgres_dsn, password=password, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        dsn = f"{stack.postgres_dsn.rsplit('/', 1)[0]}/{name}"
-        migrate(dsn, password)
-        yield dsn, password
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture
-def server(database):
-    """The bare server, emptied."""
-    dsn, password = database
-    with psycopg.connect(dsn, password=password, autocommit=True) as server:
-        server.execute("TRUNCATE interactions, queries, spooled, images CASCADE")
-        yield server
+def server(postgres_server):
+    return postgres_server
 
 
 @pytest.fixture

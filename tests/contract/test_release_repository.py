@@ -1,20 +1,17 @@
 """The contract of the releases' log, kept by the fake and by Postgres alike."""
 
 import asyncio
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 
 from tests.fakes.image_repository import FakeImages
 from tests.fakes.release_repository import FakeReleases
+from tests.postgres import migrated_database
 from tests.unit.releases import NEW, OLD, RAMP, verdict
 from visualsearch.adapters.postgres.database import Database
-from visualsearch.adapters.postgres.image_repository import PostgresImages
-from visualsearch.adapters.postgres.migrations import migrate
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Transition
@@ -25,19 +22,12 @@ STANDING = ReleaseRecord(NEW, ReleaseState.READY, NOW, None, 2.5, Job.EVALUATE, 
 
 
 @asynccontextmanager
-async def database(settings):
+async def own_database(settings):
     """A database of its own, so that the stack's own releases stay out of it."""
-    name = f"log_{uuid.uuid4().hex[:8]}"
-    password = settings.postgres_password.get_secret_value()
-    with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    dsn = settings.postgres_dsn.rsplit("/", 1)[0] + f"/{name}"
-    await asyncio.to_thread(migrate, dsn, password)
-    image_repository = PostgresImages(Database(dsn, password, 10.0))
-    yield image_repository
-    await image_repository.close()
-    with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with migrated_database(settings) as (dsn, password):
+        database = Database(dsn, password, 10.0)
+        yield database
+        await database.close()
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.stack)])
@@ -45,8 +35,8 @@ async def log(request):
     if request.param == "fake":
         yield FakeReleases(FakeImages())
         return
-    async with database(request.getfixturevalue("stack")) as image_repository:
-        yield PostgresReleases(image_repository.database)
+    async with own_database(request.getfixturevalue("stack")) as database:
+        yield PostgresReleases(database)
 
 
 async def put(log, *records):
@@ -99,13 +89,13 @@ async def test_two_that_move_at_once_move_one_after_the_other(log):
 
 @pytest.mark.stack
 async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
-    async with database(stack) as image_repository:
-        log = PostgresReleases(image_repository.database)
+    async with own_database(stack) as database:
+        log = PostgresReleases(database)
         await put(log, STANDING)
         begun = asyncio.Event()
         moving = asyncio.create_task(put_and_hang(log, begun))
         await begun.wait()
-        async with image_repository.database.connection() as connection:
+        async with database.connection() as connection:
             # What the server sees of a killed client: a connection that ends.
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"

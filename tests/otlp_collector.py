@@ -1,7 +1,6 @@
 """A collector of traces for tests: takes OTLP over HTTP, and answers questions about what came."""
 
 import threading
-import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from gzip import decompress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.eventually import eventually_sync
 
 KEPT = 20_000
 
@@ -38,14 +39,16 @@ class Collector:
             service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
             self.spans += [_span(service, span) for scope in resource.scope_spans for span in scope.spans]
 
-    def trace(self, trace, until, wait_s=15.0):
-        """Spans of a trace, once they satisfy ``until`` or the time is up."""
-        end = time.monotonic() + wait_s
-        while True:
+    def trace(self, trace, names, wait_s=15.0):
+        """Spans of a trace, once spans of all these names have come."""
+
+        def complete():
             spans = [span for span in list(self.spans) if span.trace == trace]
-            if until({span.name for span in spans}) or time.monotonic() > end:
-                return spans
-            time.sleep(0.1)
+            missing = names - {span.name for span in spans}
+            assert not missing, f"trace {trace} has no {missing}"
+            return spans
+
+        return eventually_sync(complete, wait_s, errors=AssertionError)
 
 
 def _span(service, span):

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 
 import httpx
@@ -11,6 +10,7 @@ import yaml
 
 from compose.prometheus_config import FOLDER
 from tests.conftest import missing
+from tests.eventually import eventually_sync
 
 EVERY = "1s"
 FOR = "2s"
@@ -64,16 +64,8 @@ class Monitoring:
         return {(alert["labels"]["alertname"], alert["labels"].get("server", "")) for alert in alerts}
 
     def until(self, condition, wait_s=90):
-        """Wait until something is so; say whether it came."""
-        end = time.monotonic() + wait_s
-        while time.monotonic() < end:
-            try:
-                if condition():
-                    return True
-            except (httpx.TransportError, NotReady):  # it has only just been started
-                pass
-            time.sleep(0.2)
-        return False
+        """Wait until something is so. Both servers may still be starting, so that their errors mean "not yet"."""
+        return eventually_sync(condition, wait_s, every_s=0.2, errors=(httpx.TransportError, NotReady))
 
     def close(self):
         self._prometheus.close()

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
 from tests.encoders import added, slowed
+from tests.eventually import eventually_sync
 from visualsearch.composition import open_stores
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
@@ -182,9 +183,7 @@ def test_a_bad_canary_is_rolled_back_within_half_a_minute_of_being_bad(canary_st
             assert api.get("/stats").json()["canary"], entry(api, name)["reason"]
         begin = time.monotonic()
         spoil(settings, users)
-        while api.get("/stats").json()["canary"] is not None:
-            assert time.monotonic() < begin + 3 * BOUND_S
-            time.sleep(0.2)
+        eventually_sync(lambda: api.get("/stats").json()["canary"] is None, 3 * BOUND_S, every_s=0.2)
         taken = time.monotonic() - begin
         reason = entry(api, name)["reason"]
     if spoil is forgetful:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from tests.chaos.load import Collages, Upload
+from tests.eventually import eventually_sync
 
 REST_S = 240.0
 JUDGE_S = 1800.0
@@ -39,14 +39,18 @@ def at_rest(stats: dict[str, Any]) -> bool:
 def rest(api: httpx.Client, verdict: Verdict) -> None:
     """Wait until nothing is pending, and record the last counts."""
     begin = time.monotonic()
-    while time.monotonic() - begin < REST_S:
-        with suppress(httpx.HTTPError):  # the gateway was killed too, and may still be restarting
-            verdict.stats = api.get("/stats").raise_for_status().json()
-            rows = verdict.stats["collections"]
-            if at_rest(verdict.stats) and rows and None not in rows.values():
-                verdict.rest_s = time.monotonic() - begin
-                return
-        time.sleep(0.5)
+
+    def rested() -> bool:
+        verdict.stats = api.get("/stats").raise_for_status().json()
+        rows = verdict.stats["collections"]
+        return at_rest(verdict.stats) and bool(rows) and None not in rows.values()
+
+    try:
+        # The gateway was killed too, and may still be restarting.
+        eventually_sync(rested, REST_S, every_s=0.5, errors=httpx.HTTPError)
+    except (AssertionError, httpx.HTTPError):
+        return  # the report says that there was no rest, and what the fates are nevertheless
+    verdict.rest_s = time.monotonic() - begin
 
 
 def judge(

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.encoders import added, narrow, smuggled, turned
+from tests.eventually import eventually_sync
 
 pytestmark = pytest.mark.stack
 PICTURES = sorted((ROOT / "demo" / "pictures" / "food").iterdir())[:12]
@@ -87,8 +88,7 @@ def killed_when(running, words, condition):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not condition() and process.poll() is None:
-        time.sleep(0.05)
+    eventually_sync(lambda: condition() or process.poll() is not None, within_s=240, every_s=0.05)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)

@@ -96,7 +96,7 @@ def test_the_parts_of_a_batch_give_the_gradient_of_the_whole(pictures, small, tm
     gradients = []
     for part in (8, 3):
         one = run(pictures, tmp_path, tune=True, micro_batch=part, kinds=0.5)
-        rows = one._batches(0)[0]
+        rows = one.collection.batches(one.rows, one.config.seed, 0, one.config.batch, one.config.click_ratio)[0]
         (inputs,) = one.source.epoch([rows], 0, 0)
         one.backward(inputs, rows)
         gradients.append([parameter.grad for parameter in one.encoder.parameters() if parameter.grad is not None])

@@ -183,8 +183,8 @@ def _memory(process: psutil.Process) -> int:
     for member in (process, *process.children(recursive=True)):
         try:
             memory = member.memory_full_info()
-        except psutil.Error:
-            continue
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it has just ended, or belongs to another user: the sum is of what can be read
         total += getattr(memory, "pss", memory.rss)
     return total
 

@@ -85,7 +85,7 @@ def strike(fault: Fault, process: psutil.Process) -> list[psutil.Process]:
     for one in halted:
         try:
             one.suspend()
-        except psutil.NoSuchProcess:
+        except psutil.NoSuchProcess:  # a child may end by itself between the listing and the signal
             continue
     return halted
 
@@ -94,5 +94,5 @@ def resume(halted: Sequence[psutil.Process]) -> None:
     for one in halted:
         try:
             one.resume()
-        except psutil.NoSuchProcess:  # the supervisor may have killed it meanwhile
+        except psutil.NoSuchProcess:  # the supervisor replaces what does not answer
             continue

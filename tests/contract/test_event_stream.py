@@ -237,3 +237,4 @@ async def test_connections_that_the_server_has_closed_are_replaced_before_anybod
     await asyncio.sleep(0.1)
     for _ in range(8):
         await valkey.publish(MADE)
+    assert await server.xlen(STREAM) == 12 * len(MADE)

@@ -148,12 +148,12 @@ def test_a_picture_is_embedded_the_same_alone_and_in_any_batch(shipped, referenc
     batch, _ = reference
     whole = embed(shipped, batch[:32])
     for some in (slice(0, 1), slice(5, 12)):
-        np.testing.assert_allclose(embed(shipped, batch[some]), whole[some], atol=1e-5)
+        assert embed(shipped, batch[some]) == pytest.approx(whole[some], abs=1e-5)
 
 
 def test_embeddings_are_of_unit_length_even_for_blank_pictures(shipped):
     blank = np.stack([np.full((224, 224, 3), value, np.uint8) for value in (0, 127, 255)])
-    np.testing.assert_allclose(np.linalg.norm(embed(shipped, blank), axis=1), 1, atol=1e-5)
+    assert np.linalg.norm(embed(shipped, blank), axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_shipped_file_tells_nothing_of_the_machine_that_made_it(shipped):

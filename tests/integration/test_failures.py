@@ -37,8 +37,8 @@ def paused(running, name: str):
         for pid in stopped:
             try:
                 os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:  # the supervisor took it for dead, which is its right
-                continue
+            except ProcessLookupError:
+                continue  # the supervisor has replaced a process that did not answer, as it should
 
 
 def wait_until_ready(api, seconds=120):
@@ -80,7 +80,8 @@ def test_an_upload_says_that_a_server_is_away_and_recovers(running, api, name):
         begin = time.monotonic()
         assert_unavailable(upload(api, jpeg(71)), begin)
     wait_until_ready(api)
-    indexed(api, jpeg(71))
+    image_id = upload(api, jpeg(71)).json()["id"]
+    assert wait_until_settled(api, image_id)["status"] == "indexed"
 
 
 @pytest.mark.parametrize("name", ["triton", "milvus", "postgres", "valkey", "s3", "indexer", "gateway"])

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.conftest import missing
-from visualsearch.observability.host_metrics import HostMetrics, expiry
+from visualsearch.observability.host_metrics import TIMEOUT_S, HostMetrics, expiry
 
 AUTHORITY = """
 [ca]
@@ -49,10 +49,10 @@ def shown(request, tmp_path):
 
 
 def serve(context, plain):
-    for _ in range(2):
-        connection, _ = plain.accept()
-        with connection, context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(1)
+    """Serve one connection; a second would never be answered."""
+    connection, _ = plain.accept()
+    with connection, context.wrap_socket(connection, server_side=True) as secured:
+        secured.recv(1)
 
 
 def test_the_end_of_a_certificate_is_told_though_nobody_knows_its_authority(shown):
@@ -62,6 +62,26 @@ def test_the_end_of_a_certificate_is_told_though_nobody_knows_its_authority(show
 
 def test_where_no_certificate_is_shown_none_is_told(unused_tcp_port):
     assert expiry(f"127.0.0.1:{unused_tcp_port}") is None
+
+
+def test_a_server_that_does_not_speak_tls_shows_no_certificate():
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def greet():
+            connection, _ = plain.accept()
+            with connection:
+                connection.sendall(b"220 ready\r\n")
+                connection.recv(4096)
+
+        threading.Thread(target=greet, daemon=True).start()
+        assert expiry(f"127.0.0.1:{plain.getsockname()[1]}") is None
+
+
+def test_a_server_that_never_answers_holds_a_scrape_for_its_timeout_alone():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        assert expiry(f"127.0.0.1:{silent.getsockname()[1]}") is None
+    assert TIMEOUT_S <= time.monotonic() - begun < 2 * TIMEOUT_S
 
 
 def test_the_disk_is_told(tmp_path):

@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 1.0
-NO_CHECK_TIME = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME. An expired certificate is reported, so it must not fail the handshake."""
+"""Timeout of connecting to a server, and of each step of the TLS handshake."""
 
 
 class HostMetrics(Collector):
@@ -45,23 +45,29 @@ class HostMetrics(Collector):
 
 
 def expiry(address: str) -> float | None:
-    """Return the expiry of the certificate at host:port, in seconds since 1970; None if no certificate is served.
-
-    Connects twice: once to fetch the certificate, and once with it as the only authority, because Python parses only
-    trusted certificates. Checking the server's name and issuer is left to its clients.
-    """
+    """Return the expiry of the certificate at host:port, in seconds since 1970; None if no certificate is served."""
     place = urlsplit(f"//{address}")
-    host, port = place.hostname or "", place.port or 443
     try:
-        pem = ssl.get_server_certificate((host, port), timeout=TIMEOUT_S)
-        context = ssl.create_default_context(cadata=pem)
-        context.check_hostname = False
-        context.verify_flags = ssl.VerifyFlags(NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN)
-        with (
-            socket.create_connection((host, port), TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secured,
-        ):
-            end = (secured.getpeercert() or {})["notAfter"]
+        der = _served_certificate(place.hostname or "", place.port or 443)
     except OSError:  # no server or no TLS; other metrics report whether the server is up
         return None
-    return float(ssl.cert_time_to_seconds(str(end)))
+    try:
+        return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
+    except ValueError:  # OpenSSL accepts some malformed certificates that cryptography does not
+        return None
+
+
+def _served_certificate(host: str, port: int) -> bytes:
+    """Return the certificate that a server presents, in DER. Raises ``OSError`` if it presents none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # An expired or self-signed certificate is reported too. Checking it is left to the server's clients.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), TIMEOUT_S) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+    if der is None:
+        raise ssl.SSLError(f"{host}:{port} presents no certificate")
+    return der

@@ -24,7 +24,7 @@ from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.images import EMBEDDING_DIM, ImageMetadata, NewImage
 from visualsearch.domain.indexing import simple_etag
 from visualsearch.domain.search import VectorRow
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.settings import Settings
 
 CORPUS = (1_000, 3_000, 10_000, 30_000, 100_000)
@@ -37,7 +37,7 @@ TOGETHER = 32
 
 async def fill(stores: Stores, wanted: int) -> int:
     """Fill the corpus to a size with pictures that were not encoded; return the actual size."""
-    release = await Releases(stores.release_repository).live()
+    release = await ActiveReleases(stores.release_repository).live()
     size = await stores.vectors.count(release.collection)
     chance = np.random.default_rng(size)
     busy = asyncio.Semaphore(TOGETHER)

@@ -17,7 +17,7 @@ from visualsearch.domain.recall import CANDIDATES
 from visualsearch.domain.releases import Release
 from visualsearch.domain.search import Filter
 from visualsearch.imaging.preprocessing import decode
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -89,7 +89,7 @@ class Stages:
 async def stages(settings: Settings) -> AsyncIterator[Stages]:
     """Connect to the servers that a search needs."""
     async with open_stores(settings, timeout_s=10) as stores:
-        release = await Releases(stores.release_repository).live()
+        release = await ActiveReleases(stores.release_repository).live()
         assert release is not None
         yield Stages(stores, release)
 

@@ -14,7 +14,7 @@ from indexer.maintenance.backup_archive import Places
 from indexer.maintenance.reconcile import Reconcile
 from indexer.maintenance.restore import Restore
 from indexer.pipeline.ingest import Ingest
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ async def reconcile_with_counts(stores: Stores, console: Console, *, repair: boo
             stores.indexing_progress,
             rewrite=ingest.rewrite if repair else None,
             on_progress=show,
-        ).run(await Releases(stores.release_repository).written())
+        ).run(await ActiveReleases(stores.release_repository).written())
     _print(report, console, repair=repair)
     return report
 

@@ -75,9 +75,8 @@ async def _evaluate(stores: Stores, lifecycle: Lifecycle, release: Release) -> E
 
 
 async def _record(stores: Stores, name: str) -> ReleaseRecord:
-    for one in await stores.release_repository.records():
-        if one.release.name == name:
-            return one
+    if one := (await stores.release_repository.records()).named(name):
+        return one
     raise NotFound(f"There is no release {name!r}; `visualsearch release list` shows all releases.")
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from indexer.releases.search_tuning import SettingMeasurement, Tuning, choose, nlist_for, settings
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.domain.recall import CANDIDATES
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ async def tune(
     """
     if plot is not None:
         _drawable(plot)
-    live = await Releases(stores.release_repository).live()
+    live = await ActiveReleases(stores.release_repository).live()
     measured = await _measured(stores, console, live, queries, nlists)
     mine = [one for one in measured if one.profile == live.profile]
     now, chosen, best = _in_force(mine, live), choose(mine, recall), choose(measured, recall)

@@ -34,7 +34,7 @@ from gateway.service import Gateway
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.observability import tracing
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.releases.canary_monitor import CanaryMonitor
 from visualsearch.releases.release_router import ReleaseRouter
 
@@ -65,7 +65,7 @@ def build(
     """Build the parts of one process; limits that hold for all processes are divided among the worker group."""
     processes = worker_group.size if worker_group else 1
     deadline_s = settings.deadline_ms / 1000
-    releases = Releases(stores.release_repository, clock)
+    releases = ActiveReleases(stores.release_repository, clock)
     release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
     experiments = ExperimentAssigner(stores.experiment_repository, stores.release_repository, clock)
     most = max(1, settings.max_waiting // processes)
@@ -125,7 +125,7 @@ def _access(settings: Settings, stores: Stores, processes: int) -> AccessControl
 
 
 def _explainer(
-    stores: Stores, decoder: Decoder, images: ImageService, releases: Releases, deadline_s: float
+    stores: Stores, decoder: Decoder, images: ImageService, releases: ActiveReleases, deadline_s: float
 ) -> Explainer:
     return Explainer(
         decoder,

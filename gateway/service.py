@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         ReleaseRepository,
         Vectors,
     )
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
     from visualsearch.releases.canary_monitor import CanaryMonitor
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Gateway:
     indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
-    releases: Releases
+    releases: ActiveReleases
     release_repository: ReleaseRepository
     search: ImageSearch
     corpus: ImageService

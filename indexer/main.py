@@ -25,7 +25,7 @@ from visualsearch.domain.search import Priority
 from visualsearch.observability import tracing
 from visualsearch.observability.host_metrics import HostMetrics
 from visualsearch.observability.metrics import configure_logging, serve_metrics
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
         ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
-            releases = Releases(stores.release_repository)
+            releases = ActiveReleases(stores.release_repository)
             ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily
 
 from visualsearch.domain.errors import VisualSearchError
-from visualsearch.domain.release_state import Action
+from visualsearch.domain.release_state import Action, Releases
 from visualsearch.domain.releases import ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from visualsearch.domain.release_state import ReleaseRecord, Transition
+    from visualsearch.domain.release_state import Transition
     from visualsearch.ports import ReleaseRepository
 
 WAIT_S = 1.5
@@ -39,17 +39,17 @@ async def release_facts(log: ReleaseRepository) -> list[GaugeMetricFamily]:
             records, moves = await asyncio.gather(log.records(), log.history(None, MOVES))
     except (TimeoutError, VisualSearchError):
         return []
-    return _families([one for one in records if one.state is not ReleaseState.RETIRED], moves)
+    return _families(records.kept, moves)
 
 
-def _families(records: Sequence[ReleaseRecord], moves: Sequence[Transition]) -> list[GaugeMetricFamily]:
+def _families(records: Releases, moves: Sequence[Transition]) -> list[GaugeMetricFamily]:
     described = (
         ((one.release.name, one.state.value, str(one.release.model_version), one.release.profile), 1) for one in records
     )
     parameters = (
         ((one.release.name, name), value) for one in records for name, value in one.release.search_params.items()
     )
-    canaries = [one for one in records if one.canary is not None and one.state is ReleaseState.CANARY]
+    canary = records.canary
     back = {
         move.release: move.at.timestamp()
         for move in sorted(moves, key=lambda move: move.at)
@@ -62,7 +62,7 @@ def _families(records: Sequence[ReleaseRecord], moves: Sequence[Transition]) -> 
             "canary_ratio",
             "Share of the searches that a canary answers.",
             ["release"],
-            (((one.release.name,), one.canary.share / 100) for one in canaries if one.canary),
+            [((canary.release.name,), canary.canary.share / 100)] if canary and canary.canary else [],
         ),
         family(
             "shadow_ratio",

@@ -149,9 +149,8 @@ def _lifecycle(request: Request, caller: Caller) -> Lifecycle:
 
 
 async def _standing(request: Request, name: str) -> ReleaseStanding:
-    for one in await gateway_of(request).release_repository.records():
-        if one.release.name == name:
-            return standing_of(one)
+    if one := (await gateway_of(request).release_repository.records()).named(name):
+        return standing_of(one)
     raise NotFound(f"There is no release {name!r}; GET /releases lists all releases.")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.search.decoder import Decoder
     from visualsearch.domain.interactions import StoredQuery
     from visualsearch.ports import Encoder, ImageRepository, InteractionRepository, ObjectStore
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
 
 PATIENCE_S = 1.0
 """How long to wait for a query that was just answered, because it is recorded after its answer is sent."""
@@ -63,7 +63,7 @@ class Explainer:
         image_repository: ImageRepository,
         interaction_repository: InteractionRepository,
         object_store: ObjectStore,
-        releases: Releases,
+        releases: ActiveReleases,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder

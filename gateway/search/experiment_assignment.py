@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import InvalidInput, Unavailable
 from visualsearch.domain.experiments import assign, check_start, free_run, unit_of
-from visualsearch.domain.releases import ReleaseState
 from visualsearch.domain.search import NearDuplicates
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ CACHE_S = 1.0
 """How long definitions are cached. Every process of the gateway has its own cache."""
 REFRESH_S = 0.3
 """Timeout of refreshing the definitions. If the catalog hangs, searches use the cached ones."""
-ANSWERS = {ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +73,8 @@ class ExperimentAssigner:
         """Start a draft. Raises ``NotFound``; ``InvalidInput`` if it cannot start."""
         experiment, running = await self._experiment_repository.get(name), await self._experiment_repository.running()
         records = await self._release_repository.records()
-        usable = {one.release.name: one.release.search_params for one in records if one.state in ANSWERS}
-        live = [one.release for one in records if one.state == ReleaseState.LIVE]
-        usable[""] = live[0].search_params if live else {}
+        usable = {one.release.name: one.release.search_params for one in records.answering}
+        usable[""] = records.live.release.search_params if records.live else {}
         check_start(experiment, running, usable)
         if not await self._experiment_repository.start(name, *free_run(running, experiment.layer, experiment.share)):
             now = await self._experiment_repository.get(name)
@@ -98,11 +95,12 @@ class ExperimentAssigner:
         try:
             async with asyncio.timeout(REFRESH_S):
                 running = await self._experiment_repository.running()
-                records = await self._release_repository.records() if any(one.releases for one in running) else []
+                named = any(one.releases for one in running)
+                usable = (await self._release_repository.records()).answering if named else ()
         except (Unavailable, TimeoutError):
             return
         self._running = running
-        self._usable = {one.release.name: one.release for one in records if one.state in ANSWERS}
+        self._usable = {one.release.name: one.release for one in usable}
 
     def _with(self, assignment: ExperimentAssignment, experiment: Experiment, variant: Variant) -> ExperimentAssignment:
         candidates = {} if variant.candidates is None else {"candidates": variant.candidates}

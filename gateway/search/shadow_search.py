@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from visualsearch.domain.releases import Release
     from visualsearch.domain.search import SearchAnswer
     from visualsearch.ports import ReleaseCounters, ReleaseRepository
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
 
     Ask = Callable[[Release], Awaitable[SearchAnswer]]
 
@@ -34,7 +34,9 @@ PATIENCE_S = 10.0
 class ShadowSearch:
     """The shadow traffic of one process. It drops queries while ``busy`` returns True."""
 
-    def __init__(self, releases: Releases, counts: ReleaseCounters, busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, releases: ActiveReleases, counts: ReleaseCounters, busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._releases = releases
         self._counts = counts
         self._busy = busy
@@ -86,7 +88,7 @@ class ShadowSearch:
 
 async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[str, Any] | None:
     """Return how similar the shadow's answers are to the live ones: means over its queries; None without a shadow."""
-    one = next((one for one in await log.records() if one.shadow), None)
+    one = (await log.records()).shadow
     if one is None:
         return None
     sums = await counts.total(series(one.release.name))

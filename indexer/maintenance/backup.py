@@ -65,10 +65,8 @@ class Backup:
             manifest.rows[table] = rows
 
     async def _releases(self, archive: Archive, manifest: Manifest) -> None:
-        for record in await self._places.release_repository.records():
+        for record in (await self._places.release_repository.records()).kept:
             release, state = record.release, record.state
-            if state == ReleaseState.RETIRED:
-                continue
             if str(release.model_version) not in manifest.models:
                 kept = archive.take_model(self._places.model_folder, release.model_version)
                 manifest.models[str(release.model_version)] = kept

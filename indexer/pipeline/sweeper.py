@@ -11,7 +11,7 @@ from visualsearch.domain.indexing import Event, EventKind
 
 if TYPE_CHECKING:
     from visualsearch.ports import EventStream, ImageRepository, ObjectStore, Vectors
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Sweeper:
         image_repository: ImageRepository,
         vectors: Vectors,
         object_store: ObjectStore,
-        releases: Releases,
+        releases: ActiveReleases,
         sweep_after_s: float,
     ) -> None:
         self._events = events

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indexer.pipeline.ingest import Ingest
     from visualsearch.domain.releases import Release
     from visualsearch.ports import DeadLetterArchive, EventStream, ImageRepository
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Worker:
         events: EventStream,
         image_repository: ImageRepository,
         archive: DeadLetterArchive,
-        releases: Releases,
+        releases: ActiveReleases,
         ingest: Ingest,
         *,
         batch: int,

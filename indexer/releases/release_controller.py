@@ -54,8 +54,7 @@ class ReleaseController:
                 return
             records = await self._stores.release_repository.records()
             if self._job is None or self._job.done():
-                asked = next((one for one in records if one.job is not Job.NONE), None)
-                self._job = asyncio.create_task(self._do(asked)) if asked else None
+                self._job = asyncio.create_task(self._do(records.asked)) if records.asked else None
             for sentence in await follow(records, self._stores.vectors, self._stores.models):
                 log.info("%s", sentence)
         except VisualSearchError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from indexer.releases import release_evaluation
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.release_state import Check, Evaluation
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ class Gate:
 
     async def _measure(self, release: Release, tell: Callable[[str, int, int], None]) -> GateMeasurements:
         encoder, vectors = self.stores.encoder, self.stores.vectors
-        live = await Releases(self.stores.release_repository).live()
+        live = await ActiveReleases(self.stores.release_repository).live()
         chosen = release_evaluation.evaluation_set(self.folder)
         mine = await self._embed(release, chosen, tell)
         theirs = mine if live.fingerprint == release.fingerprint else await self._embed(live, chosen, tell)

@@ -69,7 +69,7 @@ async def test_an_error_undoes_all_of_a_move(log):
     await put(log, STANDING)
     with pytest.raises(RuntimeError):
         await move_and_fail(log)
-    assert await log.records() == [STANDING]
+    assert await log.records() == (STANDING,)
     assert await log.history(None, 10) == []
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.release_state import ReleaseRecord, Transition
+from visualsearch.domain.release_state import ReleaseRecord, Releases, Transition
 from visualsearch.domain.releases import Build, Release, ReleaseState
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class FakeReleases:
                 self.by_name, self.transitions = before
                 raise
 
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         await self._image_repository.check()
-        return sorted(self.by_name.values(), key=lambda record: record.since, reverse=True)
+        return Releases(sorted(self.by_name.values(), key=lambda record: record.since, reverse=True))
 
     async def add(self, release: Release, state: ReleaseState) -> None:
         await self._image_repository.check()

@@ -17,7 +17,7 @@ from tests.fakes.vectors import FakeVectors
 from visualsearch.domain.images import NewImage
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.releases import Release
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
 
@@ -92,7 +92,7 @@ def a_worker(world, beat=lambda: None, **values):
         world.events,
         world.image_repository,
         world.dead_letter_archive,
-        Releases(world.release_repository),
+        ActiveReleases(world.release_repository),
         world.ingest,
         beat=beat,
         **values,

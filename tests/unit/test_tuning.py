@@ -16,7 +16,7 @@ from tests.fakes.vectors import FakeVectors
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.releases import Release, ReleaseState
 from visualsearch.domain.search import Candidates, VectorRow
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 ROWS = 1200
 LIVE = Release("v1", 1, "f" * 64, "images_v1", "ivf_pq", {"nprobe": 8})
@@ -105,7 +105,7 @@ def test_nlist_follows_the_rows_of_a_segment():
 async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
     reached, text = await tuned(stores)
     assert reached
-    live = await Releases(stores.release_repository).live()
+    live = await ActiveReleases(stores.release_repository).live()
     assert live.search_params["nprobe"] >= 16
     assert live.search_params["candidates"] >= 200
     assert "Nothing has to be built" in text or "nothing has to be built" in text
@@ -114,7 +114,7 @@ async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
 async def test_a_dry_run_tells_and_changes_nothing(stores):
     reached, text = await tuned(stores, dry_run=True)
     assert reached
-    assert (await Releases(stores.release_repository).live()) == LIVE
+    assert (await ActiveReleases(stores.release_repository).live()) == LIVE
     assert "Nothing was changed" in text
 
 
@@ -124,7 +124,7 @@ async def test_a_recall_that_no_setting_reaches_is_told_with_the_best_and_a_way_
     )
     reached, text = await tuned(stores)
     assert not reached
-    assert (await Releases(stores.release_repository).live()) == LIVE
+    assert (await ActiveReleases(stores.release_repository).live()) == LIVE
     assert "No setting of this index reaches recall 0.98: the best," in text
     assert "--profile hnsw" in text
 

@@ -14,7 +14,7 @@ from visualsearch.domain.images import NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.release_state import Job, ReleaseRecord
 from visualsearch.domain.releases import ReleaseState
-from visualsearch.releases.active_releases import Releases
+from visualsearch.releases.active_releases import ActiveReleases
 
 
 async def test_events_are_indexed_and_acknowledged(world):
@@ -164,7 +164,7 @@ def a_sweeper(world, after_s=0.0):
         world.image_repository,
         world.vectors,
         world.object_store,
-        Releases(world.release_repository),
+        ActiveReleases(world.release_repository),
         after_s,
     )
 

@@ -96,6 +96,53 @@ class ReleaseRecord:
     """Reason of the last change of state."""
 
 
+class Releases(tuple[ReleaseRecord, ...]):
+    """Every release at one moment, newest first."""
+
+    __slots__ = ()
+
+    @property
+    def live(self) -> ReleaseRecord | None:
+        """The release that answers; at most one is live."""
+        return next((one for one in self if one.state is ReleaseState.LIVE), None)
+
+    @property
+    def canary(self) -> ReleaseRecord | None:
+        """The release that answers a part of the traffic; there is at most one."""
+        return next((one for one in self if one.state is ReleaseState.CANARY and one.canary), None)
+
+    @property
+    def shadow(self) -> ReleaseRecord | None:
+        """The release that receives shadow traffic; there is at most one."""
+        return next((one for one in self if one.state is ReleaseState.READY and one.shadow), None)
+
+    @property
+    def answering(self) -> Releases:
+        """Releases that can answer: complete and not retired."""
+        return Releases(
+            one for one in self if one.state in {ReleaseState.READY, ReleaseState.CANARY, ReleaseState.LIVE}
+        )
+
+    @property
+    def kept(self) -> Releases:
+        """All but the retired ones."""
+        return Releases(one for one in self if one.state is not ReleaseState.RETIRED)
+
+    @property
+    def retired(self) -> Releases:
+        """Releases whose collection and model are removed once no request uses them."""
+        return Releases(one for one in self if one.state is ReleaseState.RETIRED)
+
+    @property
+    def asked(self) -> ReleaseRecord | None:
+        """A release that a background job is requested for."""
+        return next((one for one in self if one.job is not Job.NONE), None)
+
+    def named(self, name: str) -> ReleaseRecord | None:
+        """Return the release of a name."""
+        return next((one for one in self if one.release.name == name), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """A change of a release: who made it, when, and why."""

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from visualsearch.domain.release_state import ReleaseRecord, Transition
+    from visualsearch.domain.release_state import ReleaseRecord, Releases, Transition
     from visualsearch.domain.releases import Build, Release, ReleaseState
 
 
 class ReleaseTransaction(Protocol):
     """A transaction on the releases that holds the lock. All its writes are committed together, or none."""
 
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         """Return every release, newest first."""
         ...
 
@@ -43,7 +43,7 @@ class ReleaseRepository(Protocol):
         """
         ...
 
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         """Return every release, newest first."""
         ...
 

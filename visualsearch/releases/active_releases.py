@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unavailable
-from visualsearch.domain.release_state import Job, ReleaseRecord
+from visualsearch.domain.release_state import Job, ReleaseRecord, Releases
 from visualsearch.domain.releases import Release, ReleaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from visualsearch.ports import Encoder, ReleaseRepository, Vectors
 
@@ -35,13 +35,13 @@ REFRESH_S = 0.3
 """Longest wait for a refresh while releases are cached, so that a hanging catalog does not block other requests."""
 
 
-class Releases:
+class ActiveReleases:
     """The releases, cached briefly so that most requests need no query."""
 
     def __init__(self, repository: ReleaseRepository, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._repository = repository
-        self._kept: list[ReleaseRecord] = []
+        self._kept = Releases()
         self._until = 0.0
         self._asking: asyncio.Task[None] | None = None
 
@@ -59,22 +59,20 @@ class Releases:
         with the canary when the share grows. Raises ``Unavailable`` as ``live`` does.
         """
         records = await self.records()
-        for one in records:
-            if one.canary is not None and one.state == ReleaseState.CANARY:
-                place = hashlib.blake2b(key, key=one.release.name.encode()[:64], digest_size=8).digest()
-                if int.from_bytes(place, "big") / 2**64 * 100 < one.canary.share:
-                    return one.release
+        if (one := records.canary) and one.canary:
+            place = hashlib.blake2b(key, key=one.release.name.encode()[:64], digest_size=8).digest()
+            if int.from_bytes(place, "big") / 2**64 * 100 < one.canary.share:
+                return one.release
         return _live(records).release
 
     def shadow(self) -> ReleaseRecord | None:
         """Return the release that receives shadow traffic, as of the last refresh; None if there is none."""
-        return next((one for one in self._kept if one.shadow and one.state == ReleaseState.READY), None)
+        return self._kept.shadow
 
     async def named(self, name: str) -> Release:
         """Return a release that can answer by its name; raises ``NotFound``."""
-        for one in await self.records():
-            if one.release.name == name and one.state not in {ReleaseState.BUILDING, ReleaseState.RETIRED}:
-                return one.release
+        if one := (await self.records()).answering.named(name):
+            return one.release
         raise NotFound(f"No release {name!r} can answer: it is being built, was retired, or never was.")
 
     async def written(self) -> list[Release]:
@@ -83,11 +81,11 @@ class Releases:
         Raises ``Unavailable`` if no live release is known.
         """
         records = await self.records()
-        others = [one for one in records if one.state not in {ReleaseState.LIVE, ReleaseState.RETIRED}]
+        others = [one for one in records.kept if one.state != ReleaseState.LIVE]
         # A release whose build is only requested has no model that is known to work.
         return [_live(records).release, *(one.release for one in others if one.job is not Job.BUILD)]
 
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         """Return all release records, at most half a second old; older while the catalog is down."""
         if not self._kept:
             self._kept = await self._repository.records()
@@ -107,10 +105,9 @@ class Releases:
             self._until = self._clock() + CACHE_S
 
 
-def _live(records: Sequence[ReleaseRecord]) -> ReleaseRecord:
-    for one in records:
-        if one.state == ReleaseState.LIVE:
-            return one
+def _live(records: Releases) -> ReleaseRecord:
+    if one := records.live:
+        return one
     raise Unavailable("The live release", "none has been made yet; run `visualsearch init`")
 
 
@@ -131,8 +128,8 @@ def new_release(
 
 async def ensure_live(repository: ReleaseRepository, vectors: Vectors, wanted: Release) -> Release:
     """Return the live release and create its collection if missing; make ``wanted`` live if there is none."""
-    live = next((one.release for one in await repository.records() if one.state == ReleaseState.LIVE), None)
-    release = live or wanted
+    live = (await repository.records()).live
+    release = live.release if live else wanted
     await vectors.create(release.collection, release.profile)
     if live is None:
         await repository.add(release, ReleaseState.LIVE)

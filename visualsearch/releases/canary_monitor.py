@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from visualsearch.domain.errors import Conflict, VisualSearchError
 from visualsearch.domain.recall import Recall
-from visualsearch.domain.releases import ReleaseState
 from visualsearch.releases.canary import ReleaseStats, breaches
 from visualsearch.releases.lifecycle import Lifecycle
 from visualsearch.releases.release_router import ERRORS, REQUESTS, SLOT
@@ -79,8 +78,7 @@ class CanaryMonitor:
     async def judge(self) -> None:
         """Judge the canary, if there is one: roll it back, advance it to the next step, or leave it."""
         records = await self._log.records()
-        one = next((one for one in records if one.state == ReleaseState.CANARY), None)
-        live = next((one for one in records if one.state == ReleaseState.LIVE), None)
+        one, live = records.canary, records.live
         if one is None or one.canary is None or live is None:
             return
         if self._judged_since != one.since:  # a new canary; discard the last one's clicks
@@ -132,8 +130,7 @@ class CanaryMonitor:
 
     async def facts(self) -> dict[str, Any] | None:
         """Return the canary's share and steps, and the statistics of all releases; None if there is no canary."""
-        records = await self._log.records()
-        one = next((one for one in records if one.state == ReleaseState.CANARY), None)
+        one = (await self._log.records()).canary
         if one is None or one.canary is None:
             return None
         seen = await self.seen(min(LONG_S, (datetime.now(UTC) - one.since).total_seconds()))

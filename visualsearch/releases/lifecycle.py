@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import Conflict, InvalidInput, NotFound
-from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Transition
+from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Releases, Transition
 from visualsearch.domain.releases import ReleaseState
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Lifecycle:
         retired.
         """
         async with self._log.switching() as book:
-            old = next((one for one in await book.records() if one.release.name == release.name), None)
+            old = (await book.records()).named(release.name)
             if old is None:  # the build could not start; only the history records it
                 now = datetime.now(UTC)
                 await book.record(Transition(now, release.name, self._actor, Action.FAIL, "", "", reason))
@@ -101,9 +101,9 @@ class Lifecycle:
         async with self._log.switching() as book:
             old = await _known(book, name)
             _only(old, "run as a shadow", ReleaseState.READY)
-            others = [one for one in await book.records() if one.shadow and one.release.name != name]
-            if others and share:
-                raise Conflict(f"Release {others[0].release.name} runs as a shadow; end that first (share 0).")
+            other = (await book.records()).shadow
+            if other and other.release.name != name and share:
+                raise Conflict(f"Release {other.release.name} runs as a shadow; end that first (share 0).")
             await self._move(book, old, replace(old, shadow=share), Action.SHADOW, f"{share:g}% of the queries")
 
     async def canary(self, name: str, canary: Canary, *, force: str = "") -> None:
@@ -115,9 +115,8 @@ class Lifecycle:
             old = await _known(book, name)
             _only(old, "become a canary", ReleaseState.READY, ReleaseState.CANARY)
             records = await book.records()
-            for other in records:
-                if other.state == ReleaseState.CANARY and other.release.name != name:
-                    raise Conflict(f"Release {other.release.name} is the canary; promote it or roll it back first.")
+            if (other := records.canary) and other.release.name != name:
+                raise Conflict(f"Release {other.release.name} is the canary; promote it or roll it back first.")
             _gate(old, records, force)
             new = replace(old, state=ReleaseState.CANARY, canary=canary, shadow=0.0)
             await self._move(book, old, new, Action.CANARY, _reason(f"{canary.share:g}% of the traffic", force))
@@ -151,8 +150,7 @@ class Lifecycle:
         """
         async with self._log.switching() as book:
             records = await book.records()
-            live = next((one for one in records if one.state == ReleaseState.LIVE), None)
-            running = next((one for one in records if one.state == ReleaseState.CANARY), None)
+            live, running = records.live, records.canary
             if canary is not None and (running is None or running.release.name != canary):
                 raise Conflict(f"Release {canary} is no longer a canary.")
             if live is None:
@@ -179,13 +177,13 @@ class Lifecycle:
     async def _switch(
         self,
         book: ReleaseTransaction,
-        records: Sequence[ReleaseRecord],
+        records: Releases,
         new: ReleaseRecord,
         action: Action,
         reason: str,
     ) -> ReleaseRecord:
         """Make ``new`` live in place of the live release."""
-        live = next((one for one in records if one.state == ReleaseState.LIVE), None)
+        live = records.live
         name = new.release.name
         if live is not None:
             stood_down = replace(live, state=ReleaseState.READY)
@@ -214,7 +212,7 @@ class Lifecycle:
         )
 
 
-def predecessor(switches: Sequence[Transition], records: Sequence[ReleaseRecord]) -> ReleaseRecord | None:
+def predecessor(switches: Sequence[Transition], records: Releases) -> ReleaseRecord | None:
     """Return the release to roll back to; None if there is none. ``switches`` are the transitions, oldest first.
 
     A promotion pushes the replaced release on a stack, and a rollback pops it. Two rollbacks therefore go back two
@@ -231,9 +229,8 @@ def predecessor(switches: Sequence[Transition], records: Sequence[ReleaseRecord]
 
 
 async def _known(book: ReleaseTransaction, name: str) -> ReleaseRecord:
-    for one in await book.records():
-        if one.release.name == name:
-            return one
+    if one := (await book.records()).named(name):
+        return one
     raise NotFound(f"There is no release {name!r}; `visualsearch release list` shows all releases.")
 
 
@@ -243,7 +240,7 @@ def _only(old: ReleaseRecord, what: str, *states: ReleaseState) -> None:
         raise Conflict(f"Release {old.release.name} is {old.state}: to {what}, it must be {wanted}.")
 
 
-def _gate(new: ReleaseRecord, records: Sequence[ReleaseRecord], force: str) -> None:
+def _gate(new: ReleaseRecord, records: Releases, force: str) -> None:
     """Raise ``Conflict`` unless a release was evaluated against the live one and passed."""
     if force:
         return
@@ -264,10 +261,10 @@ def _reason(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def unproved(new: ReleaseRecord, records: Sequence[ReleaseRecord]) -> str:
+def unproved(new: ReleaseRecord, records: Releases) -> str:
     """Return why a release's evaluation is not valid; empty if it is, whether or not the release passed."""
     evaluation = new.evaluation
-    live = next((one.release.name for one in records if one.state == ReleaseState.LIVE), "")
+    live = records.live.release.name if records.live else ""
     name = new.release.name
     if evaluation is None:
         return f"Release {name} has not been evaluated yet."

@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.release_state import Job
-from visualsearch.domain.releases import ReleaseState
 from visualsearch.releases.active_releases import CACHE_S, CANARY_ALIAS, LIVE_ALIAS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from visualsearch.domain.release_state import ReleaseRecord
+    from visualsearch.domain.release_state import ReleaseRecord, Releases
     from visualsearch.ports import ModelControl, Vectors
 
 LONGEST_REQUEST_S = 2.5
@@ -25,7 +24,7 @@ GRACE = timedelta(seconds=2 * CACHE_S + LONGEST_REQUEST_S)
 
 
 async def follow(
-    records: Sequence[ReleaseRecord], vectors: Vectors, models: ModelControl, *, now: datetime | None = None
+    records: Releases, vectors: Vectors, models: ModelControl, *, now: datetime | None = None
 ) -> list[str]:
     """Reconcile all servers; return what was done, one sentence each.
 
@@ -33,19 +32,18 @@ async def follow(
     ``ConfigurationError`` if a needed model cannot be loaded.
     """
     done = await _aliases(records, vectors)
-    kept = [one for one in records if one.state != ReleaseState.RETIRED]
-    gone = [one for one in records if one.state == ReleaseState.RETIRED]
+    kept, gone = records.kept, records.retired
     free = [one for one in gone if (now or datetime.now(UTC)) - one.since > GRACE]
     done += await _collections(kept, free, vectors)
     done += await _models(kept, gone, free, models)
     return done
 
 
-async def _aliases(records: Sequence[ReleaseRecord], vectors: Vectors) -> list[str]:
+async def _aliases(records: Releases, vectors: Vectors) -> list[str]:
     done = []
     there = await vectors.aliased()
-    for alias, state in ((LIVE_ALIAS, ReleaseState.LIVE), (CANARY_ALIAS, ReleaseState.CANARY)):
-        wanted = next((one.release.collection for one in records if one.state == state), None)
+    for alias, one in ((LIVE_ALIAS, records.live), (CANARY_ALIAS, records.canary)):
+        wanted = one.release.collection if one else None
         if wanted == there.get(alias):
             continue
         if wanted is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from visualsearch.domain.releases import Release
     from visualsearch.ports import ReleaseCounters
-    from visualsearch.releases.active_releases import Releases
+    from visualsearch.releases.active_releases import ActiveReleases
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Route:
 class ReleaseRouter:
     """Routes searches to releases. ``canary_s`` is how long a canary may take before the live release is asked."""
 
-    def __init__(self, releases: Releases, counts: ReleaseCounters, canary_s: float) -> None:
+    def __init__(self, releases: ActiveReleases, counts: ReleaseCounters, canary_s: float) -> None:
         self._releases = releases
         self._counts = counts
         self._canary_s = canary_s

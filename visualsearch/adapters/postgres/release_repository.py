@@ -16,7 +16,16 @@ from psycopg.types.json import Jsonb
 from typing_extensions import override
 
 from visualsearch.domain.errors import Conflict
-from visualsearch.domain.release_state import Action, Canary, Check, Evaluation, Job, ReleaseRecord, Transition
+from visualsearch.domain.release_state import (
+    Action,
+    Canary,
+    Check,
+    Evaluation,
+    Job,
+    ReleaseRecord,
+    Releases,
+    Transition,
+)
 from visualsearch.domain.releases import Build, Release, ReleaseState
 from visualsearch.ports import ReleaseRepository, ReleaseTransaction
 
@@ -49,7 +58,7 @@ class PostgresReleases(ReleaseRepository):
             yield PostgresReleaseTransaction(connection)
 
     @override
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         async with self._database.connection() as connection:
             return await PostgresReleaseTransaction(connection).records()
 
@@ -105,9 +114,9 @@ class PostgresReleaseTransaction(ReleaseTransaction):
         self._connection = connection
 
     @override
-    async def records(self) -> list[ReleaseRecord]:
+    async def records(self) -> Releases:
         rows = await self._connection.execute("SELECT * FROM releases ORDER BY since DESC, name")
-        return [_record(row) for row in await rows.fetchall()]
+        return Releases([_record(row) for row in await rows.fetchall()])
 
     @override
     async def switches(self) -> list[Transition]:

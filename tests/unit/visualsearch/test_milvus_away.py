@@ -12,7 +12,7 @@ from tests.eventually import eventually
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.domain.errors import Unavailable
 
-CONFIG = Path(__file__).parents[2] / "milvus" / "collection.yaml"
+CONFIG = Path(__file__).parents[3] / "milvus" / "collection.yaml"
 SOON_S = 5.0
 """Far below the deadline of a call, so that waiting for that would be seen."""
 

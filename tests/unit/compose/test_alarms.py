@@ -12,7 +12,7 @@ import yaml
 from compose import dashboards, kubernetes_alerts
 from tests.conftest import missing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "compose" / "observability"
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 BOARDS = sorted((FOLDER / "grafana" / "dashboards").glob("*.json"))

@@ -8,8 +8,8 @@ from PIL import Image
 
 from gateway.explanation.similarity_heatmap import agreement
 from tests.pictures import encoded, jpeg, noise
+from tests.unit.gateway.test_duplicate_exclusions import API_KEYS, KEYS
 from tests.unit.serving import Serving, assert_problem
-from tests.unit.test_duplicate_exclusions import API_KEYS, KEYS
 from visualsearch.domain.images import Visibility
 
 

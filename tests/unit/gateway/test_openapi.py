@@ -7,7 +7,7 @@ import pytest
 
 from gateway.openapi import document
 
-COMMITTED = Path(__file__).parents[2] / "gateway" / "openapi.json"
+COMMITTED = Path(__file__).parents[3] / "gateway" / "openapi.json"
 DOCUMENT = json.loads(COMMITTED.read_text())
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 

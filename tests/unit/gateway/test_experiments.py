@@ -8,8 +8,8 @@ import pytest
 from cli.experiment import parse_variant
 from gateway.search.experiment_assignment import CACHE_S
 from tests.pictures import jpeg
+from tests.unit.gateway.test_gateway_trouble import KEYS, by
 from tests.unit.serving import RELEASE, Serving, assert_problem
-from tests.unit.test_gateway_trouble import KEYS, by
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.experiments import (
     BUCKETS,

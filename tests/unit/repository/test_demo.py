@@ -6,7 +6,7 @@ from pathlib import Path
 
 from visualsearch.imaging.preprocessing import dimensions, prepare
 
-DEMO = Path(__file__).parents[2] / "demo"
+DEMO = Path(__file__).parents[3] / "demo"
 with (DEMO / "provenance.csv").open(newline="") as stream:
     ROWS = list(csv.DictReader(stream))
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 BUCKETS = 10_000
 """Number of buckets of a layer's hash space. An experiment owns a contiguous range of them."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}", re.ASCII)
-RUNNING, DRAFT, STOPPED = "running", "draft", "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Experiment:
     """Share of the layer's users, in (0, 1]."""
     expected_lift: float = 0.05
     """Relative change of CTR for which the test has the most power. It is fixed before any data is seen."""
-    state: str = DRAFT
+    state: str = "draft"
     first_bucket: int = 0
     end_bucket: int = 0
     started_at: datetime | None = None

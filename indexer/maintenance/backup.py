@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import tarfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -85,21 +84,19 @@ class Backup:
     async def _objects(self, archive: Archive, manifest: Manifest) -> None:
         manifest.bucket = self._places.object_store.bucket
         parts = _Parts(archive)
-        with gzip.open(archive.file("objects", "list.jsonl.gz"), "wt") as listing:
-            async for page in self._places.object_store.walk():
-                for info in page:
-                    if info.key.startswith(OUR_OWN):
+        async for page in self._places.object_store.walk():
+            for info in page:
+                if info.key.startswith(OUR_OWN):
+                    continue
+                if manifest.with_objects:
+                    try:
+                        parts.add(info.key, await self._places.object_store.get(info.key, MAX_UPLOAD_BYTES))
+                    except (NotFound, ImageTooLarge) as error:  # deleted meanwhile, or too large to be indexed
+                        manifest.left_out[info.key] = str(error)
                         continue
-                    if manifest.with_objects:
-                        try:
-                            parts.add(info.key, await self._places.object_store.get(info.key, MAX_UPLOAD_BYTES))
-                        except (NotFound, ImageTooLarge) as error:  # deleted meanwhile, or too large to be indexed
-                            manifest.left_out[info.key] = str(error)
-                            continue
-                    listing.write(json.dumps([info.key, info.size, info.etag]) + "\n")
-                    manifest.objects += 1
-                    manifest.object_bytes += info.size
-                self._places.on_progress("objects", manifest.objects)
+                manifest.objects += 1
+                manifest.object_bytes += info.size
+            self._places.on_progress("objects", manifest.objects)
         parts.close()
 
 

@@ -4,13 +4,11 @@ manifest.json            what the backup contains, with counts and the SHA-256 o
 postgres/TABLE.copy.gz   rows in COPY's text format
 vectors/COLLECTION/N.npz pages of rows: ids, embeddings, pHashes, filters
 models/VERSION/          model.onnx and card.json of each version that a release needs
-objects/list.jsonl.gz    key, size and entity tag of every object
 objects/N.tar            the objects themselves, if requested
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import shutil
@@ -153,13 +151,6 @@ class Archive:
                 )
                 for i in range(len(columns["ids"]))
             ]
-
-    def read_object_list(self) -> Iterator[tuple[str, int, str]]:
-        """Read (key, size, entity tag) of every object."""
-        with gzip.open(self.folder / "objects" / "list.jsonl.gz", "rt") as lines:
-            for line in lines:
-                key, size, etag = json.loads(line)
-                yield key, size, etag
 
     def take_model(self, repository: Path, version: int) -> str:
         """Copy a model version into the backup; return its fingerprint."""

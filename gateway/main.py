@@ -31,6 +31,7 @@ from gateway.search.recall_monitor import RecallMonitor
 from gateway.search.retrieval import Retriever
 from gateway.search.shadow_search import ShadowSearch
 from gateway.service import Gateway
+from gateway.statistics import StatisticsCollector
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.observability import tracing
@@ -87,6 +88,8 @@ def build(
     images = ImageService(
         decoder, stores.vectors, stores.image_repository, stores.events, stores.object_store, deadline_s
     )
+    canary_monitor = _canary_monitor(stores, release_router)
+    interaction_recorder = InteractionRecorder(stores.interaction_queue)
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
@@ -101,11 +104,23 @@ def build(
         corpus=images,
         access=_access(settings, stores, processes),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),
-        interaction_recorder=InteractionRecorder(stores.interaction_queue),
+        interaction_recorder=interaction_recorder,
         query_image_store=QueryImageStore(stores.object_store, settings.store_queries),
         experiments=experiments,
         experiment_repository=stores.experiment_repository,
-        watch=_canary_monitor(stores, release_router),
+        canary_monitor=canary_monitor,
+        statistics=StatisticsCollector(
+            image_repository=stores.image_repository,
+            indexing_progress=stores.indexing_progress,
+            events=stores.events,
+            vectors=stores.vectors,
+            releases=releases,
+            release_repository=stores.release_repository,
+            canary_monitor=canary_monitor,
+            counts=stores.counts,
+            interaction_recorder=interaction_recorder,
+            recall_repository=stores.recall_repository,
+        ),
         shadow=shadow,
         counts=stores.counts,
         blocked_sources=_names(settings.blocked_sources),
@@ -181,7 +196,7 @@ def with_servers(
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S):
                     worker_group.join()
-                    watching = asyncio.create_task(gateway.watch.run())
+                    watching = asyncio.create_task(gateway.canary_monitor.run())
                     _leave_alone_what_stays()
                     yield
                     watching.cancel()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gateway.search.shadow_search import shadow_facts
 from visualsearch.domain.errors import NotFound, Unavailable, VisualSearchError
-from visualsearch.domain.images import Status
 from visualsearch.domain.interactions import Search, hashed_user
 from visualsearch.domain.search import Filter, SearchAnswer
 from visualsearch.observability import tracing
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.search.image_search import ImageSearch
     from gateway.search.recall_monitor import RecallMonitor
     from gateway.search.shadow_search import ShadowSearch
+    from gateway.statistics import StatisticsCollector
     from visualsearch.domain.images import Box
     from visualsearch.ports import (
         DuplicateExclusions,
@@ -49,12 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
-COUNT_S = 1.0
-"""Timeout of counting one collection; below ``CHECK_S``, so that the other counts are returned if one hangs."""
 CLICK_CHECK_S = 0.7
 """Timeout of checking a click against the catalog. After it, the click is accepted unchecked."""
-RECALL_WINDOW_S = 600.0
-"""Window of the recall in /stats and /metrics, in seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +73,8 @@ class Gateway:
     query_image_store: QueryImageStore
     experiments: ExperimentAssigner
     experiment_repository: ExperimentRepository
-    watch: CanaryMonitor
+    canary_monitor: CanaryMonitor
+    statistics: StatisticsCollector
     shadow: ShadowSearch
     counts: ReleaseCounters
     blocked_sources: frozenset[str] = frozenset()
@@ -162,62 +158,6 @@ class Gateway:
         release = await self.releases.live()
         await self.vectors.check(release.collection)
 
-    async def stats(self) -> dict[str, Any]:
-        """Return counts of the system. A part that cannot be counted now is null, with the reason in ``errors``."""
-        uncounted: list[str] = []
-        parts = {
-            "images": self._image_counts(),
-            "stream": self._stream(),
-            "collections": self._collections(uncounted),
-            "live_release": self._live(),
-            "releases": self._releases(),
-            "canary": self.watch.facts(),
-            "shadow": shadow_facts(self.release_repository, self.counts),
-            "builds": self._builds(),
-            "differences": self._differences(),
-            "interactions_waiting": self.interaction_recorder.waiting(),
-            "recall": self._recall(),
-        }
-        results = await asyncio.gather(*(_part(part) for part in parts.values()))
-        answer: dict[str, Any] = {name: value for name, (value, _) in zip(parts, results, strict=True)}
-        answer["errors"] = [trouble for _, trouble in results if trouble] + uncounted
-        return answer
-
-    async def _image_counts(self) -> dict[str, int]:
-        counts = await self.image_repository.counts()
-        return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
-
-    async def _stream(self) -> dict[str, Any]:
-        return asdict(await self.events.state())
-
-    async def _collections(self, uncounted: list[str]) -> dict[str, int | None]:
-        """Count each collection; null, with a reason in ``uncounted``, for one that is being created or dropped."""
-        names = await self.vectors.collections()
-        counts = await asyncio.gather(*(_part(self.vectors.count(name), COUNT_S) for name in names))
-        uncounted += [f"{name}: {trouble}" for name, (_, trouble) in zip(names, counts, strict=True) if trouble]
-        return {name: count for name, (count, _) in zip(names, counts, strict=True)}
-
-    async def _live(self) -> dict[str, Any]:
-        release = await self.releases.live()
-        return asdict(release)
-
-    async def _releases(self) -> list[dict[str, Any]]:
-        return [
-            {"name": one.release.name, "state": one.state.value, "since": one.since, "note": one.note}
-            for one in await self.release_repository.records()
-        ]
-
-    async def _builds(self) -> list[dict[str, Any]]:
-        return [asdict(build) for build in await self.release_repository.builds()]
-
-    async def _recall(self) -> list[dict[str, Any]]:
-        found = await self.recall_repository.since(RECALL_WINDOW_S) if self.recall_repository is not None else {}
-        return [asdict(one) | {"release": name, "recall": one.value} for name, one in found.items()]
-
-    async def _differences(self) -> list[dict[str, Any]]:
-        found = await self.indexing_progress.differences()
-        return [{"release": release, "kind": kind, "number": number} for (release, kind), number in found.items()]
-
 
 async def _trouble(check: Awaitable[None]) -> str:
     try:
@@ -228,13 +168,3 @@ async def _trouble(check: Awaitable[None]) -> str:
     except VisualSearchError as error:
         return str(error)
     return ""
-
-
-async def _part(part: Awaitable[Any], within_s: float = CHECK_S) -> tuple[Any, str]:
-    try:
-        async with asyncio.timeout(within_s):
-            return await part, ""
-    except TimeoutError:
-        return None, f"no answer within {within_s} s"
-    except VisualSearchError as error:
-        return None, str(error)

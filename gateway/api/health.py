@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -37,18 +35,13 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-@router.get(
-    "/stats",
-    summary="How much there is, and how far indexing is behind",
-    response_model=schemas.Stats,
-    responses=failures(401, 403, 429),
-)
-async def stats(request: Request, _caller: Reader) -> dict[str, Any]:
+@router.get("/stats", summary="How much there is, and how far indexing is behind", responses=failures(401, 403, 429))
+async def stats(request: Request, _caller: Reader) -> schemas.Stats:
     """Return images by status, the lag of the stream, rows per collection, and the live release.
 
     A part that cannot be counted now is null, and ``errors`` gives the reason.
     """
-    return await gateway_of(request).stats()
+    return schemas.Stats.of(await gateway_of(request).statistics.collect())
 
 
 @router.get("/metrics", include_in_schema=False)

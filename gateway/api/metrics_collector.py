@@ -7,18 +7,21 @@ cannot be counted now is omitted.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.api.release_metrics import family, release_facts
+from gateway.api.release_metrics import family, release_families
+from visualsearch.domain.images import Status
 from visualsearch.observability.metrics import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.service import Gateway
+    from gateway.statistics import Statistics
 
 STREAM = {
     "lag": ("visualsearch_stream_lag_events", "Events that no indexer has taken yet."),
@@ -31,72 +34,74 @@ STREAM = {
 class MetricsCollector(Collector):
     """The metrics of one scrape.
 
-    ``stats`` is the result of ``Gateway.stats``, ``trouble`` that of ``Gateway.not_ready``, ``releases`` that of
-    ``release_facts``.
+    ``statistics`` is what the gateway counted, ``trouble`` the result of ``Gateway.not_ready``, ``releases`` that of
+    ``release_families``.
     """
 
     def __init__(
-        self, stats: Mapping[str, Any], trouble: Mapping[str, str], releases: Iterable[GaugeMetricFamily]
+        self, statistics: Statistics, trouble: Mapping[str, str], releases: Iterable[GaugeMetricFamily]
     ) -> None:
-        self._stats = stats
+        self._statistics = statistics
         self._trouble = trouble
         self._releases = releases
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every metric family that has a value."""
-        stats = self._stats
+        statistics = self._statistics
         yield family(
             "server_up",
             "Whether a server does a little real work when asked to (1) or not (0).",
             ["server"],
             (((server,), server not in self._trouble) for server in SERVERS),
         )
-        if images := stats["images"]:
-            counts = {status: number for status, number in images.items() if status != "total"}
-            yield family("images", "Images by status.", ["status"], (((name,), n) for name, n in counts.items()))
+        if (images := statistics.images) is not None:
+            yield family("images", "Images by status.", ["status"], (((one.value,), images[one]) for one in Status))
+        stream = asdict(statistics.stream) if statistics.stream else {}
         for key, (name, text) in STREAM.items():
-            if stats["stream"] and stats["stream"][key] is not None:
-                yield GaugeMetricFamily(name, text, stats["stream"][key])
-        if stats["interactions_waiting"] is not None:
+            if stream.get(key) is not None:
+                yield GaugeMetricFamily(name, text, stream[key])
+        if statistics.interactions_waiting is not None:
             text = "Searches and clicks in the interaction queue that are not written yet."
-            yield GaugeMetricFamily("visualsearch_interactions_waiting", text, stats["interactions_waiting"])
+            yield GaugeMetricFamily("visualsearch_interactions_waiting", text, statistics.interactions_waiting)
         yield from self._index()
         yield from self._releases
 
     def _index(self) -> Iterator[GaugeMetricFamily]:
-        rows = self._stats["collections"] or {}
+        statistics = self._statistics
+        rows = statistics.collections or {}
         counted = (((name,), n) for name, n in rows.items() if n is not None)
         yield family("index_rows", "Rows of a collection.", ["collection"], counted)
-        builds = self._stats["builds"] or []
-        parts = (((one["release"], part), one[part]) for one in builds for part in ("done", "total"))
-        yield family("build_images", "Images of a release that is being built.", ["release", "part"], parts)
-        recalls = [one for one in self._stats["recall"] or [] if one["recall"] is not None]
+        builds = statistics.builds or []
+        done = [((one.release, "done"), one.done) for one in builds]
+        total = [((one.release, "total"), one.total) for one in builds]
+        yield family("build_images", "Images of a release that is being built.", ["release", "part"], [*done, *total])
+        recalls = {name: one.value for name, one in (statistics.recall or {}).items() if one.value is not None}
         yield family(
             "recall_proxy",
             "Recall@10 of the sampled queries of the last ten minutes.",
             ["release"],
-            (((one["release"],), one["recall"]) for one in recalls),
+            (((name,), value) for name, value in recalls.items()),
         )
-        shadow = self._stats["shadow"] or {}
-        alike = [(name, shadow[name]) for name in ("overlap", "rbo", "same_first") if shadow.get(name) is not None]
+        shadow = statistics.shadow
+        alike = {"overlap": shadow.overlap, "rbo": shadow.rbo, "same_first": shadow.same_first} if shadow else {}
         yield family(
             "shadow_agreement_ratio",
             "How alike a shadow's answers are to the live ones, means over its queries.",
             ["release", "measure"],
-            (((shadow["release"], name), value) for name, value in alike),
+            (((shadow.release, name), value) for name, value in alike.items() if shadow and value is not None),
         )
-        found = self._stats["differences"] or []
+        found = statistics.differences or {}
         yield family(
             "differences",
             "What the last reconciliation found; release is empty for the object store.",
             ["release", "kind"],
-            (((one["release"], one["kind"]), one["number"]) for one in found),
+            ((where, number) for where, number in found.items()),
         )
 
 
-async def facts(gateway: Gateway) -> MetricsCollector:
+async def collect(gateway: Gateway) -> MetricsCollector:
     """Collect all values concurrently. It takes at most the longest timeout of the servers."""
     stats, trouble, moves = await asyncio.gather(
-        gateway.stats(), gateway.not_ready(), release_facts(gateway.release_repository)
+        gateway.statistics.collect(), gateway.not_ready(), release_families(gateway.release_repository)
     )
     return MetricsCollector(stats, trouble, moves)

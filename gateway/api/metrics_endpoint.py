@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.api.metrics_collector import facts
+from gateway.api.metrics_collector import collect
 from gateway.process.process_metrics import ProcessMetrics
 from gateway.process.worker_group import FOLDER
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def scrape(gateway: Gateway) -> bytes:
     """Return all metrics in Prometheus' text format."""
     moment = CollectorRegistry(auto_describe=False)
-    moment.register(await facts(gateway))
+    moment.register(await collect(gateway))
     # Run in a thread, because it reads the files of every process.
     return await asyncio.to_thread(lambda: generate_latest(_measured()) + generate_latest(moment))
 

@@ -32,7 +32,7 @@ def family(
     return made
 
 
-async def release_facts(log: ReleaseRepository) -> list[GaugeMetricFamily]:
+async def release_families(log: ReleaseRepository) -> list[GaugeMetricFamily]:
     """Return the states of releases, except retired ones, and the times of canary rollbacks; [] if unavailable."""
     try:
         async with asyncio.timeout(WAIT_S):

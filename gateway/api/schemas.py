@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from visualsearch.domain.images import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.statistics import Statistics
+    from visualsearch.domain.recall import Recall
+    from visualsearch.domain.release_state import ReleaseRecord
+    from visualsearch.releases.canary import ReleaseStats
+    from visualsearch.releases.canary_monitor import CanaryProgress
 
 MAX_ID = 2**63 - 1
 MAX_RANK = 2**31 - 1
@@ -151,6 +163,11 @@ class SampledRecall(BaseModel):
     expected: int
     queries: int
 
+    @classmethod
+    def of(cls, release: str, recall: Recall) -> SampledRecall:
+        """Return the response for one release."""
+        return cls(release=release, recall=recall.value, **asdict(recall))
+
 
 class ReleaseState(BaseModel):
     """State of a release, and the reason for it."""
@@ -159,6 +176,11 @@ class ReleaseState(BaseModel):
     state: str
     since: datetime
     note: str
+
+    @classmethod
+    def of(cls, record: ReleaseRecord) -> ReleaseState:
+        """Return the response for one release."""
+        return cls(name=record.release.name, state=record.state.value, since=record.since, note=record.note)
 
 
 class SeenOfRelease(BaseModel):
@@ -172,6 +194,19 @@ class SeenOfRelease(BaseModel):
     searches: int
     clicked: int
 
+    @classmethod
+    def of(cls, seen: ReleaseStats) -> SeenOfRelease:
+        """Return the response for one release."""
+        return cls(
+            requests=seen.requests,
+            errors=seen.errors,
+            p95_ms=seen.p95_ms,
+            recall=seen.recall.value,
+            recall_queries=seen.recall.queries,
+            searches=seen.searches,
+            clicked=seen.clicked,
+        )
+
 
 class CanaryFacts(BaseModel):
     """The canary's share in percent, and statistics of the canary and the live release."""
@@ -181,6 +216,13 @@ class CanaryFacts(BaseModel):
     step: int
     steps: list[float]
     seen: dict[str, SeenOfRelease]
+
+    @classmethod
+    def of(cls, progress: CanaryProgress) -> CanaryFacts:
+        """Return the response for the canary."""
+        canary = progress.canary
+        seen = {name: SeenOfRelease.of(stats) for name, stats in sorted(progress.seen.items())}
+        return cls(release=progress.release, share=canary.share, step=canary.step, steps=list(canary.steps), seen=seen)
 
 
 class ShadowFacts(BaseModel):
@@ -215,6 +257,32 @@ class Stats(BaseModel):
     canary: CanaryFacts | None = None
     shadow: ShadowFacts | None = None
     errors: list[str]
+
+    @classmethod
+    def of(cls, found: Statistics) -> Stats:
+        """Return the response for what was counted."""
+        return cls(
+            images=None if found.images is None else _image_counts(found.images),
+            stream=None if found.stream is None else Stream(**asdict(found.stream)),
+            collections=None if found.collections is None else dict(found.collections),
+            live_release=None if found.live is None else Release(**asdict(found.live)),
+            builds=None if found.builds is None else [Build(**asdict(one)) for one in found.builds],
+            differences=None if found.differences is None else _differences(found.differences),
+            interactions_waiting=found.interactions_waiting,
+            recall=None if found.recall is None else [SampledRecall.of(*one) for one in found.recall.items()],
+            releases=None if found.releases is None else [ReleaseState.of(one) for one in found.releases],
+            canary=None if found.canary is None else CanaryFacts.of(found.canary),
+            shadow=None if found.shadow is None else ShadowFacts(**asdict(found.shadow)),
+            errors=list(found.errors),
+        )
+
+
+def _image_counts(counts: Mapping[Status, int]) -> dict[str, int]:
+    return {status.value: counts[status] for status in Status} | {"total": sum(counts.values())}
+
+
+def _differences(found: Mapping[tuple[str, str], int]) -> list[Difference]:
+    return [Difference(release=release, kind=kind, number=number) for (release, kind), number in found.items()]
 
 
 class S3Notice(BaseModel):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.ranking_metrics import overlap, rank_biased_overlap
@@ -86,8 +87,25 @@ class ShadowSearch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[str, Any] | None:
-    """Return how similar the shadow's answers are to the live ones: means over its queries; None without a shadow."""
+@dataclass(frozen=True, slots=True)
+class ShadowSimilarity:
+    """How similar a shadow's answers are to the live ones: means over ``queries``, None before the first.
+
+    ``share`` is in percent of the queries.
+    """
+
+    release: str
+    share: float
+    queries: int
+    errors: int
+    shed: int
+    overlap: float | None
+    rbo: float | None
+    same_first: float | None
+
+
+async def shadow_similarity(log: ReleaseRepository, counts: ReleaseCounters) -> ShadowSimilarity | None:
+    """Return how similar the shadow's answers are to the live ones; None without a shadow."""
     one = (await log.records()).shadow
     if one is None:
         return None
@@ -97,16 +115,16 @@ async def shadow_facts(log: ReleaseRepository, counts: ReleaseCounters) -> dict[
     def mean(name: str, scale: int) -> float | None:
         return round(sums[name] / queries / scale, 4) if queries else None
 
-    return {
-        "release": one.release.name,
-        "share": one.shadow,
-        "queries": queries,
-        "errors": sums["errors"],
-        "shed": sums["shed"],
-        "overlap": mean("overlap", PARTS),
-        "rbo": mean("rbo", PARTS),
-        "same_first": mean("same_first", 1),
-    }
+    return ShadowSimilarity(
+        one.release.name,
+        one.shadow,
+        queries,
+        sums["errors"],
+        sums["shed"],
+        mean("overlap", PARTS),
+        mean("rbo", PARTS),
+        mean("same_first", 1),
+    )
 
 
 def series(release: str) -> str:

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import time
 import uuid
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import Conflict, VisualSearchError
 from visualsearch.domain.recall import Recall
@@ -35,7 +35,16 @@ SHORT_S, LONG_S = 60.0, 3600.0
 """Both windows are judged: the short one detects sudden failures, the long one needs many requests."""
 CLICKS_S = 10.0
 """Shortest interval between two queries for clicks."""
-ACTOR = "canary watch"
+ACTOR = "canary monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryProgress:
+    """A canary, its schedule, and what was counted of it and of the live release since it began."""
+
+    release: str
+    canary: Canary
+    seen: Mapping[str, ReleaseStats]
 
 
 class CanaryMonitor:
@@ -128,28 +137,16 @@ class CanaryMonitor:
             self._clicked[length] = (time.monotonic() + CLICKS_S, known)
         return known
 
-    async def facts(self) -> dict[str, Any] | None:
-        """Return the canary's share and steps, and the statistics of all releases; None if there is no canary."""
+    async def progress(self) -> CanaryProgress | None:
+        """Return how far the canary is; None if there is no canary."""
         one = (await self._log.records()).canary
         if one is None or one.canary is None:
             return None
         seen = await self.seen(min(LONG_S, (datetime.now(UTC) - one.since).total_seconds()))
-        return {
-            "release": one.release.name,
-            "share": one.canary.share,
-            "step": one.canary.step,
-            "steps": list(one.canary.steps),
-            "seen": {name: _as_dict(what) for name, what in sorted(seen.items())},
-        }
+        return CanaryProgress(one.release.name, one.canary, seen)
 
 
 def _release_stats(counters: Counter[str] | None, recall: Recall, clicks: tuple[int, int]) -> ReleaseStats:
     counted: Mapping[str, int] = counters or {}
     slots = {int(name.removeprefix(SLOT)): number for name, number in counted.items() if name.startswith(SLOT)}
     return ReleaseStats(counted.get(REQUESTS, 0), counted.get(ERRORS, 0), slots, recall, *clicks)
-
-
-def _as_dict(seen: ReleaseStats) -> dict[str, Any]:
-    plain = asdict(seen)
-    wanted = {name: plain[name] for name in ("requests", "errors", "searches", "clicked")}
-    return wanted | {"p95_ms": seen.p95_ms, "recall": seen.recall.value, "recall_queries": seen.recall.queries}

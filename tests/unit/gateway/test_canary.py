@@ -54,7 +54,7 @@ async def searches(serving, number=60):
 
     answers = await asyncio.gather(*map(search, range(number)))
     assert {answer.status_code for answer in answers} == {200}
-    await serving.gateway.watch.flush()
+    await serving.gateway.canary_monitor.flush()
     return [answer.json()["release"] for answer in answers]
 
 
@@ -64,7 +64,7 @@ async def given(serving, number=1000):
 
 
 async def judged(serving):
-    await serving.gateway.watch.judge()
+    await serving.gateway.canary_monitor.judge()
     return await serving.shop.standing()
 
 
@@ -183,7 +183,7 @@ async def test_counts_wait_while_the_store_is_away(serving):
     serving.counts.down = True
     await searches(serving, 20)
     serving.counts.down = False
-    await serving.gateway.watch.flush()
+    await serving.gateway.canary_monitor.flush()
     sums = await serving.counts.since(60)
     assert sum(counters["requests"] for counters in sums.values()) == 20
 

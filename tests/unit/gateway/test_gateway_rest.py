@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from gateway import service
+from gateway import statistics
 from tests.pictures import jpeg, noise
 from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
 from visualsearch.domain.errors import Unavailable
@@ -288,7 +288,7 @@ async def test_health_ready_stats_and_metrics_tell(serving):
     [(False, "Milvus does not answer: collection not loaded. Try again shortly."), (True, "no answer within 0.1 s")],
 )
 async def test_a_collection_that_cannot_be_counted_hides_no_other_and_says_why(serving, hangs, why, monkeypatch):
-    monkeypatch.setattr(service, "COUNT_S", 0.1)
+    monkeypatch.setattr(statistics, "COUNT_S", 0.1)
     serving.vectors.rows["images_coming"] = {}
     count = serving.vectors.count
 

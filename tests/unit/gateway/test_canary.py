@@ -121,7 +121,7 @@ async def test_a_canary_that_fails_goes_and_nobody_has_seen_an_error(serving):
     assert "100.0% of" in standing.note
     assert "requests failed" in standing.note
     assert set(await searches(serving)) == {"v1"}
-    assert (await serving.shop.log.history("v2", 1))[0].actor == "canary watch"
+    assert (await serving.shop.log.history("v2", 1))[0].actor == "canary monitor"
 
 
 async def test_a_canary_that_is_slow_goes(serving):

@@ -7,6 +7,8 @@ load, and `visualsearch status` must not wait for them. The import contracts see
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from visualsearch.domain.search import Priority
@@ -25,15 +27,29 @@ COMMAND_TIMEOUT_S = 30.0
 T = TypeVar("T")
 
 
-def with_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """Run work on the stores that the settings name."""
+def with_stores(work: Callable[[Stores], Awaitable[T]], *, search_servers: bool = True) -> T:
+    """Run work on the stores that the settings name.
+
+    Triton and Milvus of a local stack have a network of their own. The command starts again inside it, so it must not
+    have changed anything before. Without ``search_servers``, it stays outside and can reach neither.
+    """
+    settings = Settings.load()
+    if search_servers:
+        _enter_stack_network(settings)
     from visualsearch.composition import open_stores
 
     async def run() -> T:
-        async with open_stores(Settings.load(), COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
+        async with open_stores(settings, COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
             return await work(stores)
 
     return asyncio.run(run())
+
+
+def _enter_stack_network(settings: Settings) -> None:
+    with contextlib.suppress(ImportError):  # the container image lacks compose: its servers are reachable anyway
+        from compose.runner import join_network
+
+        join_network(settings.home, settings.milvus_uri, [sys.executable, "-m", "cli.main", *sys.argv[1:]])
 
 
 def open_bucket(name: str) -> ObjectStore:

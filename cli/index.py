@@ -35,5 +35,5 @@ def index(
 
     if not what.startswith("s3://") and not Path(what).exists():
         raise InvalidInput(f"There is no file or folder {what!r}.")
-    summary = with_stores(work)
+    summary = with_stores(work, search_servers=False)
     raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)

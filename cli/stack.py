@@ -33,10 +33,22 @@ def up(
     *,
     detach: Annotated[bool, typer.Option(help="Return when all is ready; the servers go on.")] = False,
     lite: Annotated[bool, typer.Option(help="ONNX Runtime in process and milvus-lite, for other platforms.")] = False,
+    publish: Annotated[
+        list[str] | None,
+        typer.Option(help="Open triton, milvus, seaweedfs or metrics to every user of this machine. Repeatable."),
+    ] = None,
+    accept_open_servers: Annotated[
+        bool,
+        typer.Option(
+            help="Start without a private network: every user of this machine can use every server.",
+            envvar="VISUALSEARCH_ACCEPT_OPEN_SERVERS",
+        ),
+    ] = False,
 ) -> None:
     """Start the local servers, the indexer and the gateway; what they hold is kept from one start to the next."""
     runner, _ = _local_stack()
-    raise typer.Exit(runner.up(Settings.load().home, detach=detach, lite=lite))
+    options = runner.Options(lite=lite, publish=publish or (), accept_open_servers=accept_open_servers)
+    raise typer.Exit(runner.up(Settings.load().home, options, detach=detach))
 
 
 def down() -> None:

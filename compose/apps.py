@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from typing import TYPE_CHECKING
 
 from compose import probes
-from compose.servers import BUCKET, LOOPBACK, Service, StackPlan
-from compose.state import GRPC_OFFSET
+from compose.launch import FILER_CHANGES, GATEWAY_INSIDE
+from compose.servers import BUCKET, Service, StackPlan
+from compose.state import GRPC_OFFSET, LOOPBACK
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -42,14 +44,20 @@ def addresses(plan: StackPlan, lite: bool) -> str:
 def gateway(plan: StackPlan) -> Service:
     """Run the gateway: ready when all its dependencies are ready, alive as long as it answers requests."""
     url = f"http://{LOOPBACK}:{plan.ports['gateway']}"
+    environment = _environment(plan) | {"PROMETHEUS_MULTIPROC_DIR": str(plan.home / "run" / "gateway")}
+    sockets = ["gateway", GATEWAY_INSIDE]
+    if plan.listeners:
+        environment["VISUALSEARCH_GATEWAY_SOCKETS"] = json.dumps([plan.listeners[name] for name in sockets])
     return Service(
         "gateway",
         [sys.executable, "-m", "gateway"],
         functools.partial(probes.http, f"{url}/ready"),
         {"url": url, "grpc": f"{LOOPBACK}:{plan.ports['gateway_grpc']}", "metrics": f"{url}/metrics"},
         alive=functools.partial(probes.http, f"{url}/health"),
-        env=_environment(plan) | {"PROMETHEUS_MULTIPROC_DIR": str(plan.home / "run" / "gateway")},
+        env=environment,
         cwd=ROOT,
+        sockets=sockets,
+        ports=["gateway", "gateway_grpc"],
         forks=True,
     )
 
@@ -69,13 +77,28 @@ def indexer(plan: StackPlan) -> Service:
     )
 
 
+def relay(plan: StackPlan) -> Service:
+    """Forward connections from the published ports to the servers that cannot be given an open socket."""
+    ports = plan.ports.numbers | {FILER_CHANGES: plan.ports["weed_filer"] + GRPC_OFFSET}
+    names = [name for name in plan.listeners if name not in {"gateway", GATEWAY_INSIDE}]
+    routes = [f"{plan.listeners[name]}:{LOOPBACK}:{ports[name]}" for name in names]
+    return Service(
+        "relay",
+        [sys.executable, "-m", "compose.relay", *routes],
+        lambda: None,  # the supervisor cannot connect from outside; a relay that ends is started again
+        {"ports": " ".join(str(ports[name]) for name in names)},
+        cwd=ROOT,
+        sockets=names,
+    )
+
+
 def milvus_lite(plan: StackPlan) -> Service:
     """Serve milvus-lite, for platforms without a Milvus wheel."""
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     data = plan.data("milvus-lite")
     port = str(plan.ports["milvus"])
     argv = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(data), "--host", LOOPBACK, "--port", port]
-    return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT)
+    return Service("milvus", argv, functools.partial(probes.milvus, uri, ""), {"uri": uri}, cwd=ROOT, ports=["milvus"])
 
 
 def _environment(plan: StackPlan) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from compose import probes
-from compose.servers import LOOPBACK, Service, StackPlan
+from compose.servers import Service, StackPlan
+from compose.state import LOOPBACK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,9 @@ def milvus(plan: StackPlan) -> Service:
         stop_s=12.0,
         # After a restart it may be unavailable until its old sessions expire.
         patience_s=40.0,
-        note="listens on every network address (this build cannot bind one); its calls need the generated password",
+        ports=["milvus"],
+        binds_all=True,
+        barrier=False,
     )
 
 

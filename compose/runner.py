@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,13 +17,15 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from compose import server_binaries
+from compose import private_network, server_binaries
+from compose.launch import ON_REQUEST
 from compose.process_tree import kill_tree
 from compose.state import locked, process_of, read_state, remove_shared_memory, remove_weed_sockets
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.observability.log_format import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 UP_S = 180.0
@@ -35,18 +38,30 @@ ADDRESSES = ("url", "uri", "dsn")
 out = Console(highlight=False)
 
 
-def up(home: Path, *, detach: bool, lite: bool = False, servers_only: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to start a stack."""
+
+    lite: bool = False
+    publish: Sequence[str] = ()
+    """Servers that the whole machine may connect to, out of ``compose.launch.ON_REQUEST``."""
+    accept_open_servers: bool = False
+    """Leave the servers in the machine's network, where every user can use those that ask for no credentials."""
+
+
+def up(home: Path, options: Options, *, detach: bool) -> int:
     """Start a stack unless it is already running; return 0 when everything is ready.
 
     Without ``detach``, wait until interrupted and then stop the stack, if this call started it. Raises
-    ``ConfigurationError`` on a platform that the servers do not support.
+    ``ConfigurationError`` on a platform that the servers do not support, and where the servers cannot be kept from
+    others unless the options accept that.
     """
     with locked(home / "run" / "up.lock"):
         running = process_of(read_state(home).get("supervisor")) is not None
         if running:
             out.print("Already up.")
         else:
-            _start(home, lite, servers_only)
+            _start(home, options)
     return _wait_until_ready(home) if detach or running else _stay(home)
 
 
@@ -65,19 +80,19 @@ def _stay(home: Path) -> int:
     return down(home) or code
 
 
-def _start(home: Path, lite: bool, servers_only: bool) -> None:
+def _start(home: Path, options: Options) -> None:
     """Start a supervisor; return when it has written its state, so that `down` can find it."""
-    server_binaries.check_platform(lite)
-    if lite and importlib.util.find_spec("milvus_lite") is None:
+    server_binaries.check_platform(options.lite)
+    words = _launch_words(options)
+    if options.lite and importlib.util.find_spec("milvus_lite") is None:
         raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
-    server_binaries.ensure(_server_binaries(home), lite)
+    server_binaries.ensure(_server_binaries(home), options.lite)
     _stop(home)  # processes that a killed supervisor left behind
     (home / "run" / "state.json").unlink(missing_ok=True)
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    options = ["--lite"] * lite + ["--servers-only"] * servers_only
     with (home / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(  # noqa: S603 - fixed arguments
-            [sys.executable, "-m", "compose.supervisor", "--home", str(home), *options],
+            [sys.executable, "-m", "compose.launch", "--home", str(home), *words],
             env={**os.environ, "VISUALSEARCH_CARRIERS": str(_server_binaries(home))},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -86,6 +101,21 @@ def _start(home: Path, lite: bool, servers_only: bool) -> None:
         )
     while not read_state(home) and supervisor.poll() is None:
         time.sleep(LOOK_EVERY_S)
+
+
+def _launch_words(options: Options) -> list[str]:
+    words = ["--lite"] * options.lite
+    if options.accept_open_servers:
+        return ["--open", *words]
+    if reason := private_network.why_not():
+        raise ConfigurationError(
+            f"The servers cannot have a network of their own here: {reason}. Without one, every user of this machine "
+            "can read and change what Triton, Milvus and SeaweedFS hold, and Milvus listens on every address. "
+            "`visualsearch up --accept-open-servers` starts them all the same."
+        )
+    if unknown := set(options.publish) - set(ON_REQUEST):
+        raise ConfigurationError(f"{', '.join(sorted(unknown))}: only {', '.join(ON_REQUEST)} can be published.")
+    return [f"--publish={name}" for name in options.publish] + words
 
 
 def _server_binaries(home: Path) -> Path:
@@ -99,8 +129,7 @@ def _wait_until_ready(home: Path) -> int:
         for name, entry in state.get("processes", {}).items():
             if entry["ready"] and name not in told:
                 told.add(name)
-                note = f"  [yellow]{entry['note']}[/]" if entry["note"] else ""
-                out.print(f"  {name:9} ready after {time.monotonic() - begin:4.1f} s{note}")
+                out.print(f"  {name:9} ready after {time.monotonic() - begin:4.1f} s{_warning(entry)}")
         if state.get("phase") == "ready":
             out.print(f"All is ready: {state['processes'].get('gateway', {}).get('url', 'servers only')}")
             return 0
@@ -112,6 +141,14 @@ def _wait_until_ready(home: Path) -> int:
         time.sleep(LOOK_EVERY_S)
     _explain(home)
     return 1
+
+
+def _warning(entry: dict[str, Any]) -> str:
+    """Return a warning about a server whose credentials are no barrier and that others can connect to."""
+    who = {"machine": "every user of this machine", "network": "every host that reaches this machine"}
+    if not entry["barrier"] and entry["reachable_from"] in who:
+        return f"  [yellow]open to {who[entry['reachable_from']]}: its credentials are no barrier[/]"
+    return ""
 
 
 def _explain(home: Path) -> None:
@@ -153,6 +190,24 @@ def _stop(home: Path) -> bool:
     return bool(supervisor or orphans)
 
 
+def join_network(home: Path, address: str, command: Sequence[str]) -> None:
+    """Go on with a command in a stack's network if one of its servers has this address and is reachable only there.
+
+    ``command`` replaces this process. Does nothing for servers elsewhere, or if this process is inside already. Raises
+    ``ConfigurationError`` if it may not enter.
+    """
+    state = read_state(home)
+    supervisor = process_of(state.get("supervisor"))
+    hidden = [entry for entry in state.get("processes", {}).values() if entry["reachable_from"] == "stack"]
+    if supervisor and any(address in entry.values() for entry in hidden):
+        try:
+            private_network.join(supervisor.pid, command)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The network of the stack in {home} cannot be entered: {error}. Run this as the user who started it."
+            ) from None
+
+
 def status(home: Path) -> dict[str, Any]:
     """Describe each process: its addresses, pid, readiness, uptime in seconds, memory in MB, restarts and health."""
     described = {}
@@ -160,7 +215,7 @@ def status(home: Path) -> dict[str, Any]:
     supervised = process_of(state.get("supervisor")) is not None
     for name, entry in state.get("processes", {}).items():
         process = process_of(entry)
-        facts = {key: value for key, value in entry.items() if key not in {"created", "note", "forks"}}
+        facts = {key: value for key, value in entry.items() if key not in {"created", "barrier", "forks"}}
         facts |= {"pid": process.pid if process else None, "ready": bool(entry["ready"] and process)}
         facts |= {"port": _port(facts), "uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
         if process:
@@ -196,13 +251,14 @@ def print_status(home: Path) -> None:
         out.print("Nothing is running. `visualsearch up` starts it.")
         return
     table = Table()
-    for heading in ("process", "ready", "pid", "address", "uptime", "memory", "restarts", "health"):
+    for heading in ("process", "ready", "pid", "address", "reachable from", "uptime", "memory", "restarts", "health"):
         table.add_column(heading, overflow="fold")
     for name, facts in described.items():
         address = next((str(facts[key]) for key in ADDRESSES if key in facts), "")
         ready = "[green]yes[/]" if facts["ready"] else "[red]no[/]"
         numbers = (f"{facts['uptime_s']:.0f} s", f"{facts['memory_mb']:.0f} MB", str(facts["restarts"]))
-        table.add_row(name, ready, str(facts["pid"] or "-"), address, *numbers, facts["health"])
+        reach = facts["reachable_from"]
+        table.add_row(name, ready, str(facts["pid"] or "-"), address, reach, *numbers, facts["health"])
     out.print(table)
 
 

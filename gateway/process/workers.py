@@ -91,7 +91,7 @@ class Workers(BaseApplication):
     def load_config(self) -> None:
         """Pass the settings to gunicorn."""
         options = {
-            "bind": f"{self._settings.gateway_host}:{self._settings.gateway_port}",
+            "bind": self._addresses(),
             "workers": self._worker_group.size,
             "worker_class": f"{__name__}.GatewayWorker",
             "logger_class": Log,
@@ -106,6 +106,10 @@ class Workers(BaseApplication):
         }
         for name, value in options.items():
             self.cfg.set(name, value)
+
+    def _addresses(self) -> list[str]:
+        inherited = [f"fd://{number}" for number in self._settings.gateway_sockets]
+        return inherited or [f"{self._settings.gateway_host}:{self._settings.gateway_port}"]
 
     def load(self) -> FastAPI:
         """Build the app. Each process opens its own connections to the servers after the fork."""

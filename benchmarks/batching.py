@@ -23,6 +23,7 @@ import onnxruntime
 import tritonclient.grpc.aio as triton
 from rich.progress import track
 
+from benchmarks.local_stack import stack_settings
 from benchmarks.stages import Processes
 from benchmarks.table import write
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
@@ -164,7 +165,7 @@ async def measure(settings: Settings, model: bytes) -> dict[tuple[object, str], 
 
 def main() -> None:
     """Run the sweep and write the table."""
-    settings = Settings.load()
+    settings = stack_settings()
     path = settings.model_repository / settings.model_name / str(settings.model_version) / "model.onnx"
     best = asyncio.run(measure(settings, path.read_bytes()))
     floor, one, apart = (best["raw", kind] for kind in (str(RAW_BATCH), "1", "apart"))

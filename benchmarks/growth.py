@@ -109,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-stack-") as home:
         os.environ.setdefault("VISUALSEARCH_CARRIERS", str(Settings.load().home / "carriers"))
         os.environ["VISUALSEARCH_HOME"] = home
-        subprocess.run([*command, "up", "--detach"], check=True)
+        subprocess.run([*command, "up", "--detach", "--publish=milvus", "--publish=triton"], check=True)
         try:
             sizes, rates = measure()
         finally:

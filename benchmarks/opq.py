@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from pymilvus import DataType, MilvusClient
 
+from benchmarks.local_stack import stack_settings
 from benchmarks.quality import SHIPPED, label
 from benchmarks.table import write
 from evaluation.datasets.fetch import DATA, SOURCES, fetch
@@ -24,7 +25,6 @@ from evaluation.offline.embeddings import embeddings_of, onnx_embed, pixels_of
 from evaluation.offline.sets import picture_files
 from export import opq
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
-from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +151,7 @@ def measured(
 def main(model: Path) -> None:
     """Measure and write the table."""
     vectors, asked = embeddings(model)
-    settings = Settings.load()
+    settings = stack_settings()
     credentials = {"user": settings.milvus_user, "password": settings.milvus_password.get_secret_value()}
     client = MilvusClient(settings.milvus_uri, **credentials)
     noise = np.random.default_rng(0).standard_normal((EMBEDDING_DIM, EMBEDDING_DIM)).astype(np.float32)

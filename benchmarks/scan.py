@@ -14,9 +14,9 @@ import psutil
 from pymilvus import DataType, MilvusClient
 from rich.progress import track
 
+from benchmarks.local_stack import stack_settings
 from benchmarks.table import write
 from compose import runner
-from visualsearch.settings import Settings
 
 NAME = "benchmark_scan"
 ROWS, DIM, BATCH = 100_000, 256, 10_000
@@ -64,7 +64,7 @@ def cost(client: MilvusClient, milvus: psutil.Process, queries: np.ndarray, npro
 
 def main() -> None:
     """Measure and write the table."""
-    settings = Settings.load()
+    settings = stack_settings()
     milvus = psutil.Process(runner.status(settings.home)["milvus"]["pid"])
     client = MilvusClient(
         settings.milvus_uri, user=settings.milvus_user, password=settings.milvus_password.get_secret_value()

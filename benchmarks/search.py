@@ -18,6 +18,7 @@ import orjson
 from rich.progress import track
 
 from benchmarks.load import FORM_TYPE, K, form
+from benchmarks.local_stack import stack_settings
 from benchmarks.stages import Stages, stages
 from benchmarks.table import write
 from visualsearch.settings import Settings
@@ -81,9 +82,10 @@ async def measure(settings: Settings, pictures: list[bytes]) -> list[dict[str, f
 
 def main() -> None:
     """Search with pictures of the corpus and write the table."""
+    settings = stack_settings()
     files = sorted(file for file in PICTURES.rglob("*") if file.is_file())
     queries = [files[number * len(files) // (WARM + COUNTED)].read_bytes() for number in range(WARM + COUNTED)]
-    measured = asyncio.run(measure(Settings.load(), queries))
+    measured = asyncio.run(measure(settings, queries))
     p50 = {name: float(np.median([one[name] for one in measured])) for name in sorted(measured[0])}
     rows = [(name, f"{p50[name]:.1f}", f"{np.percentile([one[name] for one in measured], 95):.1f}") for name in p50]
     added = np.median([one["client: round trip"] - one["directly: sum"] for one in measured])

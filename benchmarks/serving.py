@@ -13,6 +13,8 @@ from pathlib import Path
 
 import matplotlib
 
+from benchmarks.local_stack import stack_settings
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
@@ -20,7 +22,6 @@ from benchmarks.indexing import make_pictures
 from benchmarks.load import K, Load, run
 from benchmarks.stages import Processes, floor
 from benchmarks.table import RESULTS, grid, write
-from visualsearch.settings import Settings
 
 SIZE = (640, 480)
 PICTURES, SAMPLE = 150, 150
@@ -35,7 +36,7 @@ CORES = os.cpu_count() or 1
 
 def main() -> None:
     """Measure the floor, the throughput, and then each rate."""
-    settings = Settings.load()
+    settings = stack_settings()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = make_pictures(folder, SIZE, PICTURES)

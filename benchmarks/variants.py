@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from benchmarks.local_stack import stack_settings
 from benchmarks.quality import SHIPPED, label
 from benchmarks.table import grid, write
 from benchmarks.triton import loaded
@@ -27,7 +28,6 @@ from evaluation.offline.sets import picture_files
 from export import variants
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.images import EMBEDDING_DIM
-from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ def backbone_row(name: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     model = onnx_conversion.to_onnx(encoder)
     with torch.inference_mode():
         wanted = np.concatenate([encoder(torch.from_numpy(part)).numpy() for part in np.array_split(pixels, 8)])
-    with loaded(Settings.load(), model, "benchmarked") as served:
+    with loaded(stack_settings(), model, "benchmarked") as served:
         embeds = {"local": onnx_embed(model), "served": served}
         agreement = {who: (embeddings_of(pixels, embed) * wanted).sum(1).min() for who, embed in embeds.items()}
         speeds = rates(embeds, pixels[:BATCH])

@@ -10,10 +10,10 @@ import numpy as np
 from pymilvus import MilvusClient
 from rich.progress import track
 
+from benchmarks.local_stack import stack_settings
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.search import Filter, VectorRow
-from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,7 +33,7 @@ class ServedIndex:
     """A collection with an index profile of milvus/collection.yaml, or with a modified profile."""
 
     def __init__(self, one: Set, profile: str) -> None:
-        settings = Settings.load()
+        settings = stack_settings()
         password = settings.milvus_password.get_secret_value()
         self._loop = asyncio.new_event_loop()
         self._vectors = MilvusVectors(

@@ -20,7 +20,7 @@ from PIL import Image
 from pymilvus import MilvusClient
 from rich.console import Console
 
-from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
+from tests.conftest import ROOT, UP_TIMEOUT_S, Stack, everything_reachable
 from tests.encoders import added, slowed
 from tests.eventually import eventually_sync
 from visualsearch.composition import open_stores
@@ -51,7 +51,7 @@ def canary_stack(tmp_path_factory):
     builds = [("--name", GREEN), ("--model-version", "2", "--name", SLOW)]
     folders = ["demo/pictures", str(crops(home / "crops"))]
     for words in (
-        ("up", "--detach"),
+        ("up", "--detach", *everything_reachable()),
         *(("index", folder) for folder in folders),
         *(("release", "build", *words) for words in builds),
     ):

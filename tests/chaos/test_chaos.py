@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks import table
 from tests.chaos import faults, report, verdict
 from tests.chaos.load import TIMEOUT_S, Collages, Load, Poison, Upload
-from tests.conftest import ROOT, UP_TIMEOUT_S, Stack
+from tests.conftest import ROOT, UP_TIMEOUT_S, Stack, everything_reachable
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3 * 3600)]
 
@@ -60,7 +60,7 @@ def chaos_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A separate stack with the demo corpus, so that other tests do not interfere."""
     stack = Stack(tmp_path_factory.mktemp("chaos") / "state")
     try:
-        for words in (("up", "--detach"), ("index", "demo/pictures")):
+        for words in (("up", "--detach", *everything_reachable()), ("index", "demo/pictures")):
             done = stack.command(*words, timeout_s=UP_TIMEOUT_S)
             assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         yield stack

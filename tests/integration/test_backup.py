@@ -38,7 +38,7 @@ def rows(settings, *tables):
 def empty(running, tmp_path_factory):
     """Another stack, with nothing in it."""
     stack = Stack(tmp_path_factory.mktemp("restored") / "state")
-    up = stack.command("up", "--detach")
+    up = stack.command("up", "--detach", "--accept-open-servers")
     assert up.returncode == 0, up.stdout + up.stderr
     yield stack
     stack.kill()

@@ -1,15 +1,19 @@
 """The local runner: stacks beside each other, what is killed, what is left when all is stopped."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import orjson
 import psutil
 import pytest
 
+from compose.private_network import why_not
 from tests.conftest import Stack
 from tests.eventually import eventually_sync
 
 pytestmark = pytest.mark.stack
+private = pytest.mark.skipif(bool(why_not()), reason="this kernel gives no network of its own")
 
 
 def status(stack: Stack) -> dict:
@@ -45,16 +49,75 @@ def test_a_second_up_says_so(second):
     assert "Already up" in again.stdout
 
 
-def test_nothing_but_milvus_listens_beyond_this_machine(second):
-    mine = psutil.Process(orjson.loads((second.home / "run" / "state.json").read_bytes())["supervisor"]["pid"])
-    exposed = set()
-    for process in mine.children(recursive=True):
-        for connection in process.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and not connection.laddr.ip.removeprefix("::ffff:").startswith(
-                ("127.", "::1")
-            ):
-                exposed.add(process.name())
-    assert exposed <= {"milvus"}
+def processes(stack: Stack) -> list[psutil.Process]:
+    supervisor = psutil.Process(orjson.loads((stack.home / "run" / "state.json").read_bytes())["supervisor"]["pid"])
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def listening(process: int | str) -> dict[int, str]:
+    """Ports that somebody listens on in the network of a process, with the address in hexadecimal."""
+    lines = []
+    for kind in ("tcp", "tcp6"):
+        lines += Path(f"/proc/{process}/net/{kind}").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return {int(words[1].split(":")[1], 16): words[1].split(":")[0] for words in fields if words[3] == "0A"}
+
+
+def connects(port: int) -> bool:
+    """Whether another user of this machine can connect to a port. The shell does, for nobody may lack our Python."""
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    command = [*other, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"]
+    return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+
+
+@private
+def test_another_user_reaches_nothing_but_what_users_need(running, second):
+    described = status(second)
+    inside = listening(described["milvus"]["pid"])
+    assert ports(second) & set(inside) >= {int(described["milvus"]["port"]), int(described["triton"]["port"])}
+    numbers = orjson.loads((second.home / "ports.json").read_bytes())
+    needed = {numbers[name] for name in ("gateway", "gateway_grpc", "s3", "postgres", "valkey")}
+    assert not {port for port in inside if port not in needed | ports(running) and connects(port)}
+    own = {port: address for port, address in listening("self").items() if port in ports(second)}
+    assert set(own) == needed
+    assert set(own.values()) == {"0100007F"}, "127.0.0.1 alone"
+    assert all(connects(port) for port in needed)
+
+
+@private
+def test_what_asks_for_no_credentials_answers_only_inside_the_stack(second):
+    described = status(second)
+    reach = {name: facts["reachable_from"] for name, facts in described.items()}
+    assert {name for name, who in reach.items() if who == "machine"} == {"gateway", "postgres", "valkey", "s3"}
+    assert set(reach.values()) == {"machine", "stack"}
+    assert second.command("release", "list").returncode == 0, "a command goes on inside"
+
+
+def test_no_secret_stands_in_a_command_line(second):
+    text = (second.home / "secrets.env").read_text()
+    secrets = {line.split("=", 1)[1] for line in text.splitlines()}
+    words = [word for process in processes(second) for word in process.cmdline()]
+    assert not [word for word in words if any(secret in word for secret in secrets)]
+
+
+@private
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
+def test_started_as_root_it_runs_as_a_user_of_its_own(running, second):
+    users = {process.uids().real for process in processes(second)}
+    assert len(users) == 1
+    assert users.isdisjoint({0, 65534})
+    assert users.isdisjoint({process.uids().real for process in processes(running)})
+
+
+@private
+def test_its_shared_memory_and_sockets_are_hidden_from_other_users(second):
+    state = orjson.loads((second.home / "run" / "state.json").read_bytes())
+    triton = Path(f"/proc/{status(second)['triton']['pid']}/root")
+    assert list((triton / "dev/shm").glob(f"{state['shm_prefix']}*"))
+    assert not list(Path("/dev/shm").glob(f"{state['shm_prefix']}*"))
+    assert list((triton / "tmp").glob("seaweedfs-*.sock"))
+    numbers = orjson.loads((second.home / "ports.json").read_bytes())
+    assert not list(Path("/tmp").glob(f"seaweedfs-*-{numbers['s3']}.sock"))
 
 
 def test_tritons_dead_model_process_is_noticed_and_cured(second):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from compose import runner, server_binaries
+from compose import private_network, runner, server_binaries
 from visualsearch.domain.errors import ConfigurationError
 
 
@@ -28,7 +28,7 @@ def test_stopping_nothing_is_fine(tmp_path, capsys):
 
 
 def test_a_process_that_is_gone_is_not_ready_whatever_was_last_written(tmp_path):
-    written = {"url": "http://127.0.0.1:8080", "created": 1.0, "ready": True, "restarts": 2, "health": "ok", "note": ""}
+    written = {"url": "http://127.0.0.1:8080", "created": 1.0, "ready": True, "restarts": 2, "health": "ok"}
     write_state(tmp_path, gateway={"pid": os.getpid(), **written})
     gateway = runner.status(tmp_path)["gateway"]
     assert not gateway["ready"]
@@ -57,7 +57,7 @@ def test_a_log_is_shown_from_its_end(tmp_path, capsys):
 def test_lite_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"requirements/lite\.lock"):
-        runner.up(tmp_path, detach=True, lite=True)
+        runner.up(tmp_path, runner.Options(lite=True), detach=True)
 
 
 def test_an_unsupported_platform_starts_nothing(tmp_path, monkeypatch):
@@ -66,5 +66,17 @@ def test_an_unsupported_platform_starts_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(server_binaries, "check_platform", refuse)
     with pytest.raises(ConfigurationError, match="not here"):
-        runner.up(tmp_path, detach=True)
+        runner.up(tmp_path, runner.Options(), detach=True)
     assert runner.status(tmp_path) == {}
+
+
+def test_where_servers_cannot_be_kept_private_it_wants_to_be_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(private_network, "why_not", lambda: "unshare: Operation not permitted")
+    monkeypatch.setattr(server_binaries, "ensure", lambda *_: pytest.fail("nothing may be started"))
+    with pytest.raises(ConfigurationError, match=r"(?s)Operation not permitted.*--accept-open-servers"):
+        runner.up(tmp_path, runner.Options(), detach=True)
+
+
+def test_only_servers_that_are_known_can_be_published(tmp_path):
+    with pytest.raises(ConfigurationError, match="etcd: only triton, milvus, seaweedfs, metrics"):
+        runner.up(tmp_path, runner.Options(publish=["etcd"]), detach=True)

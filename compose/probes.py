@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import obstore
-import psycopg
 import redis
 import tritonclient.grpc as triton_grpc
 from obstore.store import S3Store
 from pymilvus import MilvusClient, MilvusException
 from tritonclient.utils import InferenceServerException
 
+from compose.postgres_roles import ensure_roles
 from visualsearch.domain.images import IMAGE_SIDE
 from visualsearch.releases.active_releases import LIVE_ALIAS
 
@@ -75,17 +75,9 @@ def _aliases(client: MilvusClient, names: list[str]) -> set[str]:
     return {alias for name in names for alias in client.list_aliases(name, timeout=TIMEOUT_S)["aliases"]}
 
 
-def postgres(dsn: str, password: str) -> None:
-    """Run a statement. Create the database first in a fresh cluster."""
-    try:
-        with psycopg.connect(dsn, password=password, connect_timeout=int(TIMEOUT_S)) as connection:
-            connection.execute("SELECT 1")
-    except psycopg.OperationalError as error:
-        if "does not exist" not in str(error):
-            raise
-        maintenance = dsn.rsplit("/", 1)[0] + "/postgres"
-        with psycopg.connect(maintenance, password=password, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE visualsearch")
+def postgres(dsn: str, password: str, administrator_password: str) -> None:
+    """Connect as the application and run a statement. Create its role and database first in a fresh cluster."""
+    ensure_roles(dsn, password, administrator_password)
 
 
 def valkey(url: str, password: str) -> None:

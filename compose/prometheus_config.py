@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from compose import runner
-from visualsearch.domain.errors import Unavailable
+from compose.launch import ON_REQUEST
+from visualsearch.domain.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,11 @@ def local_config(home: Path) -> str:
     processes = runner.status(home)
     if not processes:
         raise Unavailable("The local stack", "`visualsearch up --detach` starts it")
+    if not runner.reachable(home, ON_REQUEST["metrics"]):
+        raise ConfigurationError(
+            "The servers' metrics are reachable from inside the stack only. `visualsearch up --publish metrics` opens "
+            "them, and with them Milvus' REST API, to every user of this machine."
+        )
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["rule_files"] = [str(FOLDER / "alerts.yml")]
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [ALERTMANAGER]}]}]

@@ -25,7 +25,7 @@ from visualsearch.domain.errors import ConfigurationError
 from visualsearch.observability.log_format import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 UP_S = 180.0
@@ -188,6 +188,12 @@ def _stop(home: Path) -> bool:
         remove_shared_memory(state["shm_prefix"])
         remove_weed_sockets(home)
     return bool(supervisor or orphans)
+
+
+def reachable(home: Path, ports: Iterable[str]) -> bool:
+    """Return whether processes outside a stack can connect to these ports of it."""
+    state = read_state(home)
+    return not state.get("private") or set(ports) <= set(state["published"])
 
 
 def join_network(home: Path, address: str, command: Sequence[str]) -> None:

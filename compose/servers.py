@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import psutil
 from compose import probes
 from compose.launch import FILER_CHANGES
 from compose.postgres_roles import ADMINISTRATOR
+from compose.private_network import hand_over
 from compose.server_binaries import python_libraries
 from compose.state import LOOPBACK, remove_shared_memory
 from visualsearch.settings import ROOT
@@ -203,6 +205,8 @@ def _as_nobody() -> list[str]:
 
 def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]) -> None:
     cluster = data / "cluster"
+    if os.geteuid() == 0:  # a stack with a network of its own ran it as another user
+        hand_over([data, *data.rglob("*")], pwd.getpwnam("nobody").pw_uid)
     if (cluster / "PG_VERSION").exists():
         _kill_predecessor(cluster)
         return
@@ -210,7 +214,6 @@ def _init_postgres(install: Path, data: Path, password: str, env: dict[str, str]
     secret = data / "password"
     secret.write_text(password)
     if os.geteuid() == 0:
-        shutil.chown(data, "nobody", "nogroup")
         shutil.chown(secret, "nobody", "nogroup")
     secret.chmod(0o600)
     words = ["-U", ADMINISTRATOR, "--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8"]

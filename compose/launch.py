@@ -33,7 +33,7 @@ FILER_CHANGES = "weed_filer_changes"
 ON_REQUEST = {
     "triton": ("triton_http", "triton_grpc"),
     "milvus": ("milvus",),
-    "seaweedfs": (FILER_CHANGES,),
+    "seaweedfs": ("weed_filer", FILER_CHANGES),
     "metrics": ("triton_metrics", "milvus_metrics", "weed_metrics", "indexer_metrics"),
 }
 """What `up --publish` can open, with its ports."""

@@ -4,7 +4,10 @@ import uuid
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
+from compose.postgres_roles import ADMINISTRATOR
+from compose.state import credentials
 from visualsearch.adapters.postgres.migrations import migrate
 
 
@@ -14,8 +17,11 @@ def migrated_database(settings):
     password = settings.postgres_password.get_secret_value()
     name = f"test_{uuid.uuid4().hex[:8]}"
     dsn = f"{settings.postgres_dsn.rsplit('/', 1)[0]}/{name}"
-    with psycopg.connect(settings.postgres_dsn, password=password, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    # The application may not create databases.
+    secret = credentials(settings.home / "secrets.env")["POSTGRES_ADMIN_PASSWORD"]
+    administrator = make_conninfo(settings.postgres_dsn, user=ADMINISTRATOR, password=secret)
+    with psycopg.connect(administrator, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} OWNER visualsearch")
         try:
             migrate(dsn, password)
             yield dsn, password

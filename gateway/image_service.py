@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.search.decoder import Decoder
-    from visualsearch.ports import EventStream, ImageRepository, ObjectStore, Vectors
+    from visualsearch.image_deletion import ImageDeletion
+    from visualsearch.ports import EventStream, ImageRepository, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +36,17 @@ class ImageService:
     def __init__(
         self,
         decoder: Decoder,
-        vectors: Vectors,
         image_repository: ImageRepository,
         events: EventStream,
         object_store: ObjectStore,
+        deletion: ImageDeletion,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder
-        self._vectors = vectors
         self._image_repository = image_repository
         self._events = events
         self._object_store = object_store
+        self._deletion = deletion
         self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
 
@@ -69,7 +70,7 @@ class ImageService:
                 await self._events.publish([event])
         except (TimeoutError, Unavailable) as error:
             if image is not None:
-                task = asyncio.create_task(self._undo(image, key))
+                task = asyncio.create_task(self._undo(image))
                 self._rollbacks.add(task)
                 task.add_done_callback(self._rollbacks.discard)
             if isinstance(error, Unavailable):
@@ -77,12 +78,10 @@ class ImageService:
             raise Unavailable("A server behind the gateway", "no answer in time") from None
         return image
 
-    async def _undo(self, image: Image, key: str) -> None:
+    async def _undo(self, image: Image) -> None:
         """Undo a failed upload. The sweeper finishes what fails here."""
         try:
-            await self._image_repository.delete(image.id)
-            await self._object_store.delete(key)
-            await self._image_repository.finish_deletion(image.id)
+            await self._deletion.delete(image.id, collections=())  # it has no vectors yet
         except (Unavailable, NotFound) as error:
             log.warning("the upload of image %d was not fully undone: %s", image.id, error)
 
@@ -116,11 +115,7 @@ class ImageService:
         """
         if caller.role < Role.ADMIN and (await self.get(image_id, caller)).owner != caller.owner:
             raise Forbidden("Only its owner or an administrator may delete this image.")
-        uri = await self._image_repository.delete(image_id)
-        for collection in collections:
-            await self._vectors.delete(collection, [image_id])
-        await self._object_store.delete(self._object_store.key(uri))
-        await self._image_repository.finish_deletion(image_id)
+        await self._deletion.delete(image_id, collections)
 
 
 def _digests(data: bytes) -> tuple[bytes, str]:

@@ -34,6 +34,7 @@ from gateway.service import Gateway
 from gateway.statistics import StatisticsCollector
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
+from visualsearch.image_deletion import ImageDeletion
 from visualsearch.observability import tracing
 from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.releases.canary_monitor import CanaryMonitor
@@ -85,9 +86,8 @@ def build(
         Admission(most, deadline_s * IN_TIME),
         deadline_s=deadline_s,
     )
-    images = ImageService(
-        decoder, stores.vectors, stores.image_repository, stores.events, stores.object_store, deadline_s
-    )
+    deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
+    images = ImageService(decoder, stores.image_repository, stores.events, stores.object_store, deletion, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
     return Gateway(

@@ -22,6 +22,7 @@ from indexer.releases.release_gate import Gate, Limits
 from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
 from visualsearch.composition import open_stores
 from visualsearch.domain.search import Priority
+from visualsearch.image_deletion import ImageDeletion
 from visualsearch.observability import tracing
 from visualsearch.observability.host_metrics import HostMetrics
 from visualsearch.observability.metrics import configure_logging, serve_metrics
@@ -69,8 +70,7 @@ async def run(settings: Settings) -> None:
             sweeper = Sweeper(
                 stores.events,
                 stores.image_repository,
-                stores.vectors,
-                stores.object_store,
+                ImageDeletion(stores.image_repository, stores.vectors, stores.object_store),
                 releases,
                 settings.sweep_after_s,
             )

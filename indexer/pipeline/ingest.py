@@ -26,6 +26,7 @@ from visualsearch.domain.images import (
 from visualsearch.domain.indexing import Event, EventKind, Indexed, Outcome, Rejected, Retry
 from visualsearch.domain.releases import Release
 from visualsearch.domain.search import VectorRow
+from visualsearch.image_deletion import ImageDeletion
 from visualsearch.imaging.preprocessing import prepare
 from visualsearch.observability.metrics import index_stage
 
@@ -71,6 +72,7 @@ class Ingest:
         self._vectors = vectors
         self._image_repository = image_repository
         self._object_store = object_store
+        self._deletion = ImageDeletion(image_repository, vectors, object_store)
         self._pool = pool
         self._encoding = asyncio.Semaphore(ENCODING)
 
@@ -181,10 +183,7 @@ class Ingest:
             return Indexed(0) if await self._image_repository.is_deleted(event.uri) else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
-        await self._image_repository.delete(image.id)
-        for release in releases:
-            await self._vectors.delete(release.collection, [image.id])
-        await self._image_repository.finish_deletion(image.id)
+        await self._deletion.delete(image.id, [release.collection for release in releases], object_is_gone=True)
         return Indexed(image.id)
 
     async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:

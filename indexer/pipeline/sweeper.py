@@ -10,7 +10,8 @@ from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.indexing import Event, EventKind
 
 if TYPE_CHECKING:
-    from visualsearch.ports import EventStream, ImageRepository, ObjectStore, Vectors
+    from visualsearch.image_deletion import ImageDeletion
+    from visualsearch.ports import EventStream, ImageRepository
     from visualsearch.releases.active_releases import ActiveReleases
 
 log = logging.getLogger(__name__)
@@ -28,15 +29,13 @@ class Sweeper:
         self,
         events: EventStream,
         image_repository: ImageRepository,
-        vectors: Vectors,
-        object_store: ObjectStore,
+        deletion: ImageDeletion,
         releases: ActiveReleases,
         sweep_after_s: float,
     ) -> None:
         self._events = events
         self._image_repository = image_repository
-        self._vectors = vectors
-        self._object_store = object_store
+        self._deletion = deletion
         self._releases = releases
         self._sweep_after_s = sweep_after_s
 
@@ -61,13 +60,6 @@ class Sweeper:
             log.info("%d images have been pending for %.0f s and are published again", len(late), self._sweep_after_s)
             await self._events.publish([Event(EventKind.CREATED, image.uri, image.id) for image in late])
         for image_id, uri in await self._image_repository.unfinished_deletions(self._sweep_after_s, LIMIT):
-            await self._finish_forgetting(image_id, uri)
+            collections = [release.collection for release in await self._releases.written()]
+            await self._deletion.finish(image_id, uri, collections)
         await self._events.trim()
-
-    async def _finish_forgetting(self, image_id: int, uri: str) -> None:
-        for release in await self._releases.written():
-            await self._vectors.delete(release.collection, [image_id])
-        # Keep the object if another image uses the uri by now.
-        if await self._image_repository.by_uri(uri) is None:
-            await self._object_store.delete(self._object_store.key(uri))
-        await self._image_repository.finish_deletion(image_id)

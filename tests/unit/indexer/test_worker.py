@@ -14,6 +14,7 @@ from visualsearch.domain.images import NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.release_state import Job, ReleaseRecord
 from visualsearch.domain.releases import ReleaseState
+from visualsearch.image_deletion import ImageDeletion
 from visualsearch.releases.active_releases import ActiveReleases
 
 
@@ -162,8 +163,7 @@ def a_sweeper(world, after_s=0.0):
     return Sweeper(
         world.events,
         world.image_repository,
-        world.vectors,
-        world.object_store,
+        ImageDeletion(world.image_repository, world.vectors, world.object_store),
         ActiveReleases(world.release_repository),
         after_s,
     )

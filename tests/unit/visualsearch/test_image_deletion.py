@@ -1,0 +1,97 @@
+"""A deletion that may be cut off anywhere: nothing is lost that was not meant, and the next run completes it."""
+
+import numpy as np
+import pytest
+
+from tests.fakes.image_repository import FakeImages
+from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.vectors import FakeVectors
+from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.images import NewImage
+from visualsearch.domain.search import VectorRow
+from visualsearch.image_deletion import ImageDeletion
+
+COLLECTIONS = ["images_v1", "images_v2"]
+KEY = "uploads/one.jpg"
+
+
+@pytest.fixture
+def stores():
+    return FakeImages(), FakeVectors(), FakeObjectStore()
+
+
+@pytest.fixture
+async def image(stores):
+    """An image that is in every store."""
+    image_repository, vectors, object_store = stores
+    image = await image_repository.register(NewImage(object_store.uri(KEY)))
+    await object_store.put(KEY, b"picture")
+    for collection in COLLECTIONS:
+        await vectors.create(collection, "ivf_pq")
+        await vectors.upsert(collection, [VectorRow(image.id, np.ones(4, np.float32), 0, 0, "")])
+    return image
+
+
+async def remains(stores, image_id):
+    """Where the image still is."""
+    image_repository, vectors, object_store = stores
+    found = [name for name in COLLECTIONS if await vectors.page(name, -1, 10)]
+    found += ["objects"] * (KEY in object_store.objects)
+    return found + ["rows"] * (image_id in image_repository.images)
+
+
+class CutOff:
+    """Passes calls on to a store until the process dies, at the given call."""
+
+    def __init__(self, store, calls):
+        self._store = store
+        self._calls = calls
+
+    def __getattr__(self, name):
+        if not self._calls:
+            raise Unavailable("The process that deletes")
+        self._calls.pop()
+        return getattr(self._store, name)
+
+
+def cut_off_after(stores, calls):
+    left = [None] * calls
+    return ImageDeletion(*(CutOff(store, left) for store in stores))
+
+
+async def test_an_image_is_gone_from_every_store(stores, image):
+    await ImageDeletion(*stores).delete(image.id, COLLECTIONS)
+    assert await remains(stores, image.id) == []
+    with pytest.raises(NotFound):
+        await ImageDeletion(*stores).delete(image.id, COLLECTIONS)
+
+
+@pytest.mark.parametrize("calls", range(7))
+async def test_wherever_it_is_cut_off_it_is_completed_later(stores, image, calls):
+    with pytest.raises(Unavailable):
+        await cut_off_after(stores, calls).delete(image.id, COLLECTIONS)
+    image_repository = stores[0]
+    unfinished = await image_repository.unfinished_deletions(0.0, 10)
+    if calls == 0:
+        assert len(await remains(stores, image.id)) == 4, "nothing has happened"
+        return
+    assert "rows" not in await remains(stores, image.id)
+    assert unfinished == [(image.id, image.uri)]
+    await ImageDeletion(*stores).finish(*unfinished[0], COLLECTIONS)
+    assert await remains(stores, image.id) == []
+    assert await image_repository.unfinished_deletions(0.0, 10) == []
+
+
+async def test_a_new_image_under_the_same_uri_keeps_its_object(stores, image):
+    with pytest.raises(Unavailable):
+        await cut_off_after(stores, 3).delete(image.id, COLLECTIONS)
+    image_repository, _, object_store = stores
+    again = await image_repository.register(NewImage(image.uri))
+    await ImageDeletion(*stores).finish(image.id, image.uri, COLLECTIONS)
+    assert KEY in object_store.objects
+    assert again.id in image_repository.images
+
+
+async def test_an_object_that_is_said_to_be_gone_is_left_alone(stores, image):
+    await ImageDeletion(*stores).delete(image.id, COLLECTIONS, object_is_gone=True)
+    assert await remains(stores, image.id) == ["objects"], "it may have been written a moment ago"

@@ -19,7 +19,7 @@ Name = Annotated[str, Field(max_length=50)]
 NameInPath = Annotated[str, Path(max_length=50)]
 
 
-class Variant(BaseModel):
+class VariantSchema(BaseModel):
     """The parameters that a variant changes for its users. A parameter that is not given keeps its default."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
@@ -41,26 +41,26 @@ class Variant(BaseModel):
     ] = None
 
 
-class NewExperiment(BaseModel):
+class ExperimentRequest(BaseModel):
     """An experiment to define. The first variant is the control."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Name
     layer: Annotated[Name, Field(description="Experiments of one layer never meet in one user.")] = "default"
-    variants: Annotated[list[Variant], Field(max_length=10)]
+    variants: Annotated[list[VariantSchema], Field(max_length=10)]
     share: Annotated[float, Field(gt=0, le=1, description="Part of the layer's users.")] = 1.0
     expected_lift: Annotated[float, Field(gt=0, le=10, description="Relative change of CTR to be sensitive to.")] = 0.05
 
 
-class Experiment(BaseModel):
+class ExperimentResponse(BaseModel):
     """An experiment and its state. It owns the buckets from ``first_bucket`` to before ``end_bucket`` of its layer."""
 
     model_config = ConfigDict(from_attributes=True)
 
     name: str
     layer: str
-    variants: list[Variant]
+    variants: list[VariantSchema]
     share: float
     expected_lift: float
     state: Literal["draft", "running", "stopped"]
@@ -73,7 +73,7 @@ class Experiment(BaseModel):
 @router.post(
     "/experiments", status_code=201, summary="Define an experiment", responses=failures(401, 403, 422, 429, 503)
 )
-async def create(request: Request, _caller: AdminCaller, wanted: NewExperiment) -> Experiment:
+async def create(request: Request, _caller: AdminCaller, wanted: ExperimentRequest) -> ExperimentResponse:
     """Create a draft. It affects no search until it is started, and cannot be changed."""
     given = wanted.model_dump()
     variants = tuple(experiments.Variant(**variant) for variant in given.pop("variants"))
@@ -81,24 +81,26 @@ async def create(request: Request, _caller: AdminCaller, wanted: NewExperiment) 
     experiments.check(draft)
     experiment_repository = gateway_of(request).experiment_repository
     await experiment_repository.create(draft)
-    return Experiment.model_validate(await experiment_repository.get(draft.name))
+    return ExperimentResponse.model_validate(await experiment_repository.get(draft.name))
 
 
 @router.get("/experiments", summary="All experiments, the newest first", responses=failures(401, 403, 429, 503))
-async def everything(request: Request, _caller: AdminCaller) -> list[Experiment]:
+async def everything(request: Request, _caller: AdminCaller) -> list[ExperimentResponse]:
     """List draft, running and stopped experiments, newest first."""
-    return [Experiment.model_validate(one) for one in await gateway_of(request).experiment_repository.everything()]
+    return [
+        ExperimentResponse.model_validate(one) for one in await gateway_of(request).experiment_repository.everything()
+    ]
 
 
 @router.post(
     "/experiments/{name}/start", summary="Let an experiment run", responses=failures(401, 403, 404, 422, 429, 503)
 )
-async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
+async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Start a draft on free buckets of its layer. Every process of the gateway applies it within about a second."""
-    return Experiment.model_validate(await gateway_of(request).experiments.start(name))
+    return ExperimentResponse.model_validate(await gateway_of(request).experiments.start(name))
 
 
 @router.post("/experiments/{name}/stop", summary="End an experiment", responses=failures(401, 403, 404, 422, 429, 503))
-async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> Experiment:
+async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Stop an experiment for all users. The recorded interactions are kept."""
-    return Experiment.model_validate(await gateway_of(request).experiments.stop(name))
+    return ExperimentResponse.model_validate(await gateway_of(request).experiments.stop(name))

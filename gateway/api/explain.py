@@ -38,7 +38,7 @@ class Regions(BaseModel):
     heat: list[list[float]]
 
 
-class Explanation(BaseModel):
+class ExplanationResponse(BaseModel):
     """Which regions of query and image are similar."""
 
     model_config = ConfigDict(
@@ -65,7 +65,7 @@ class Explanation(BaseModel):
 @router.get(
     "/explain",
     summary="Why this result: the regions of both pictures that agree",
-    response_model=Explanation,
+    response_model=ExplanationResponse,
     responses=failures(401, 403, 404, 422, 429, 501, 503) | {200: {"content": {"image/png": {}}}},
 )
 async def explain(
@@ -87,7 +87,7 @@ async def explain(
         return Response(await gateway.explainer.draw(found), media_type="image/png", headers=headers)
     pictures = (found.query, found.image)
     query, image = (_regions(*one) for one in zip(pictures, found.heats, strict=True))
-    told = Explanation(
+    told = ExplanationResponse(
         query_image_id=query_image_id, image_id=image_id, release=found.release, query=query, image=image
     )
     return JSONResponse(told.model_dump(), headers={"Vary": "Accept"})

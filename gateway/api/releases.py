@@ -13,8 +13,7 @@ from gateway.api.dependencies import AdminCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
-from visualsearch.domain.release_state import Canary as RampedCanary
-from visualsearch.domain.release_state import Job, ReleaseRecord
+from visualsearch.domain.release_state import Canary, Job, ReleaseRecord
 from visualsearch.releases.active_releases import wanted
 from visualsearch.releases.lifecycle import Lifecycle
 
@@ -24,7 +23,7 @@ Name = Annotated[str, Path(max_length=200, description="The release's name.")]
 Reason = Annotated[str, Field(max_length=2000, description="Why; kept in the history.")]
 
 
-class Check(BaseModel):
+class CheckSchema(BaseModel):
     """One condition of the gate: the measured value, the limit, and whether it holds."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -36,7 +35,7 @@ class Check(BaseModel):
     detail: str
 
 
-class Evaluation(BaseModel):
+class EvaluationSchema(BaseModel):
     """Result of the gate for a release, compared with the release that was live then."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -44,10 +43,10 @@ class Evaluation(BaseModel):
     at: datetime
     against: str
     passed: bool
-    checks: list[Check]
+    checks: list[CheckSchema]
 
 
-class Canary(BaseModel):
+class CanarySchema(BaseModel):
     """How a canary is ramped: percent of the searches by step, each step for ``step_s`` seconds."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -60,7 +59,7 @@ class Canary(BaseModel):
     share: float
 
 
-class ReleaseStanding(schemas.Release):
+class ReleaseResponse(schemas.Release):
     """State of a release, and the reason for it; ``shadow`` is in percent of the queries."""
 
     state: str
@@ -68,8 +67,8 @@ class ReleaseStanding(schemas.Release):
     note: str
     job: str
     shadow: float
-    canary: Canary | None
-    evaluation: Evaluation | None
+    canary: CanarySchema | None
+    evaluation: EvaluationSchema | None
 
 
 class HistoryEntry(BaseModel):
@@ -85,10 +84,10 @@ class HistoryEntry(BaseModel):
     to_state: str
     reason: str
     replaced: str
-    evaluation: Evaluation | None
+    evaluation: EvaluationSchema | None
 
 
-class Wish(BaseModel):
+class BuildRequest(BaseModel):
     """A release to build. Omitted fields default to those of the live release; the name is derived from the others."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -98,19 +97,19 @@ class Wish(BaseModel):
     name: Annotated[str | None, Field(max_length=100)] = None
 
 
-class Why(BaseModel):
+class ReasonRequest(BaseModel):
     """The reason for a change of a release."""
 
     reason: Reason = ""
 
 
-class Promotion(Why):
+class PromotionRequest(ReasonRequest):
     """A promotion. ``force`` overrides the gate and requires a reason."""
 
     force: bool = False
 
 
-class CanaryWish(Promotion):
+class CanaryRequest(PromotionRequest):
     """How to ramp a canary: percent of the searches by step, each for ``step_s`` seconds and ``min_requests``."""
 
     steps: Annotated[list[float], Field(min_length=1, max_length=20)] = [1.0, 2.0, 5.0]
@@ -118,16 +117,16 @@ class CanaryWish(Promotion):
     min_requests: Annotated[int, Field(ge=1, le=10**9)] = 200
 
 
-class ShadowWish(BaseModel):
+class ShadowRequest(BaseModel):
     """Percent of the queries that also run on the release; 0 ends the shadow traffic."""
 
     share: Annotated[float, Field(ge=0, le=100)]
 
 
-def standing_of(one: ReleaseRecord) -> ReleaseStanding:
+def release_response(one: ReleaseRecord) -> ReleaseResponse:
     """Convert a release record to its REST schema."""
     release = one.release
-    return ReleaseStanding(
+    return ReleaseResponse(
         name=release.name,
         model_version=release.model_version,
         fingerprint=release.fingerprint,
@@ -139,8 +138,8 @@ def standing_of(one: ReleaseRecord) -> ReleaseStanding:
         note=one.note,
         job=one.job,
         shadow=one.shadow,
-        canary=Canary.model_validate(one.canary) if one.canary else None,
-        evaluation=Evaluation.model_validate(one.evaluation) if one.evaluation else None,
+        canary=CanarySchema.model_validate(one.canary) if one.canary else None,
+        evaluation=EvaluationSchema.model_validate(one.evaluation) if one.evaluation else None,
     )
 
 
@@ -148,9 +147,9 @@ def _lifecycle(request: Request, caller: Caller) -> Lifecycle:
     return Lifecycle(gateway_of(request).release_repository, caller.owner or "api")
 
 
-async def _standing(request: Request, name: str) -> ReleaseStanding:
+async def _find_release(request: Request, name: str) -> ReleaseResponse:
     if one := (await gateway_of(request).release_repository.records()).named(name):
-        return standing_of(one)
+        return release_response(one)
     raise NotFound(f"There is no release {name!r}; GET /releases lists all releases.")
 
 
@@ -161,9 +160,9 @@ def _forced(force: bool, reason: str) -> str:
 
 
 @router.get("", summary="List releases and their state", responses=failures(401, 403, 429, 503))
-async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseStanding]:
+async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseResponse]:
     """List releases, newest first."""
-    return [standing_of(one) for one in await gateway_of(request).release_repository.records()]
+    return [release_response(one) for one in await gateway_of(request).release_repository.records()]
 
 
 @router.get("/history", summary="What was done to releases", responses=failures(401, 403, 422, 429, 503))
@@ -179,62 +178,67 @@ async def history(
 
 
 @router.post("", status_code=202, summary="Build a release", responses=REFUSALS)
-async def build(request: Request, caller: AdminCaller, wish: Wish) -> ReleaseStanding:
+async def build(request: Request, caller: AdminCaller, build_request: BuildRequest) -> ReleaseResponse:
     """Request that an indexer builds and evaluates a release beside the live one. /stats returns the progress."""
     gateway = gateway_of(request)
     release = await wanted(
-        gateway.release_repository, gateway.encoder, gateway.vectors, wish.model_version, wish.profile, wish.name
+        gateway.release_repository,
+        gateway.encoder,
+        gateway.vectors,
+        build_request.model_version,
+        build_request.profile,
+        build_request.name,
     )
     await _lifecycle(request, caller).begin(release, Job.BUILD)
-    return await _standing(request, release.name)
+    return await _find_release(request, release.name)
 
 
 @router.post("/rollback", summary="Go back", responses=REFUSALS)
-async def rollback(request: Request, caller: AdminCaller, why: Why) -> dict[str, Any]:
+async def rollback(request: Request, caller: AdminCaller, why: ReasonRequest) -> dict[str, Any]:
     """End the canary; without one, make the predecessor of the live release live again. Returns the live release."""
     live = await _lifecycle(request, caller).roll_back(why.reason)
     return {"live": live.release.name}
 
 
 @router.get("/{name}", summary="Get the state of one release", responses=REFUSALS)
-async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseStanding:
+async def release(request: Request, _caller: AdminCaller, name: Name) -> ReleaseResponse:
     """Return a release's state, the reason for it, and the result of the gate."""
-    return await _standing(request, name)
+    return await _find_release(request, name)
 
 
 @router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
-async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseStanding:
+async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseResponse:
     """Request that an indexer evaluates a release. GET /releases/{name} returns the result once ``job`` is empty."""
     await _lifecycle(request, caller).ask(name, Job.EVALUATE)
-    return await _standing(request, name)
+    return await _find_release(request, name)
 
 
 @router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
-async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryWish) -> ReleaseStanding:
+async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryRequest) -> ReleaseResponse:
     """Answer a small share of the users with a release. It is rolled back if it does worse than the live one."""
     force = _forced(how.force, how.reason)
-    ramp = RampedCanary(tuple(how.steps), how.step_s, how.min_requests)
+    ramp = Canary(tuple(how.steps), how.step_s, how.min_requests)
     await _lifecycle(request, caller).canary(name, ramp, force=force)
-    return await _standing(request, name)
+    return await _find_release(request, name)
 
 
 @router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
-async def shadow(request: Request, caller: AdminCaller, name: Name, wish: ShadowWish) -> ReleaseStanding:
+async def shadow(request: Request, caller: AdminCaller, name: Name, shadow_request: ShadowRequest) -> ReleaseResponse:
     """Repeat a share of the queries on a release after the answer. /stats compares its answers with the live ones."""
-    await _lifecycle(request, caller).shadow(name, wish.share)
-    return await _standing(request, name)
+    await _lifecycle(request, caller).shadow(name, shadow_request.share)
+    return await _find_release(request, name)
 
 
 @router.post("/{name}/promote", summary="Make a release live", responses=REFUSALS)
-async def promote(request: Request, caller: AdminCaller, name: Name, how: Promotion) -> ReleaseStanding:
+async def promote(request: Request, caller: AdminCaller, name: Name, how: PromotionRequest) -> ReleaseResponse:
     """Make a release live in one step. The previous one stays ready for a rollback."""
     force = _forced(how.force, how.reason)
     await _lifecycle(request, caller).promote(name, reason="" if force else how.reason, force=force)
-    return await _standing(request, name)
+    return await _find_release(request, name)
 
 
 @router.post("/{name}/retire", status_code=202, summary="Let a release go", responses=REFUSALS)
-async def retire(request: Request, caller: AdminCaller, name: Name, why: Why) -> ReleaseStanding:
+async def retire(request: Request, caller: AdminCaller, name: Name, why: ReasonRequest) -> ReleaseResponse:
     """Retire a release. An indexer drops its collection and unloads its model once no request can use them."""
     await _lifecycle(request, caller).retire(name, why.reason)
-    return await _standing(request, name)
+    return await _find_release(request, name)

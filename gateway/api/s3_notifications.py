@@ -22,32 +22,32 @@ KINDS = {"ObjectCreated": EventKind.CREATED, "ObjectRemoved": EventKind.DELETED}
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """A parsed notification: events for the stream, and the refused records as (index, reason)."""
 
     events: list[Event] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_notice(body: object, object_store: ObjectStore) -> Notice:
+def read_notification(body: object, object_store: ObjectStore) -> Notification:
     """Parse a store's JSON. Raises ``InvalidInput`` if it does not have S3's form; bad records are refused one by one.
 
     A store repeats a failed call endlessly, so a record that can never be used must not fail the call.
     """
     if isinstance(body, dict) and body.get("Event") == "s3:TestEvent":
-        return Notice()  # AWS tests the endpoint
+        return Notification()  # AWS tests the endpoint
     records = body.get("Records") if isinstance(body, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InvalidInput('The body is no S3 notice: {"Records": [{"eventName": …, "s3": {…}}]} is expected.')
     if len(records) > MAX_RECORDS:
         raise InvalidInput(f"The notice has {len(records)} records; {MAX_RECORDS} are the limit.")
-    notice = Notice()
+    notification = Notification()
     for number, record in enumerate(records):
         try:
-            notice.events.append(_event(record, object_store))
+            notification.events.append(_event(record, object_store))
         except InvalidInput as error:
-            notice.refused.append((number, str(error)))
-    return notice
+            notification.refused.append((number, str(error)))
+    return notification
 
 
 def _event(record: dict[str, Any], object_store: ObjectStore) -> Event:

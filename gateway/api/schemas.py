@@ -298,7 +298,7 @@ class RefusedRecord(BaseModel):
     reason: str
 
 
-class NoticeAnswer(BaseModel):
+class NotificationResponse(BaseModel):
     """The number of records that were put on the stream, and the refused ones."""
 
     accepted: int

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from gateway.api import schemas
 from gateway.api.dependencies import gateway_of
 from gateway.api.problem_details import failures
-from gateway.api.s3_notifications import read_notice
+from gateway.api.s3_notifications import read_notification
 from gateway.caller import Role
 from visualsearch.domain.errors import InvalidInput, Unauthenticated
 from visualsearch.observability.metrics import NOTICES
@@ -45,7 +45,7 @@ def _authenticate(request: Request) -> None:
         }
     },
 )
-async def store_events(request: Request) -> schemas.NoticeAnswer:
+async def store_events(request: Request) -> schemas.NotificationResponse:
     """Accept event notifications in the format of AWS S3 and MinIO. Keys are URL-decoded, and repeats do no harm.
 
     Records that cannot be used are refused one by one, with the reason. There is no need to send them again.
@@ -56,9 +56,9 @@ async def store_events(request: Request) -> schemas.NoticeAnswer:
         body = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"The body is no JSON: {error}.") from None
-    notice = read_notice(body, gateway.object_store)
-    await gateway.events.publish(notice.events)
-    NOTICES.labels("accepted").inc(len(notice.events))
-    NOTICES.labels("refused").inc(len(notice.refused))
-    refused = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in notice.refused]
-    return schemas.NoticeAnswer(accepted=len(notice.events), refused=refused)
+    notification = read_notification(body, gateway.object_store)
+    await gateway.events.publish(notification.events)
+    NOTICES.labels("accepted").inc(len(notification.events))
+    NOTICES.labels("refused").inc(len(notification.refused))
+    refused = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in notification.refused]
+    return schemas.NotificationResponse(accepted=len(notification.events), refused=refused)

@@ -37,7 +37,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 T = TypeVar("T")
 Name = Annotated[str, typer.Argument(help="The release's name; `release list` shows them.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+Reason = Annotated[str, typer.Option(help="The reason, recorded in the history.")]
 Force = Annotated[bool, typer.Option("--force", help="Whatever the gate says; needs --reason.")]
 
 
@@ -217,7 +217,7 @@ def rollback(*, reason: Reason = "") -> None:
 
 @app.command()
 def retire(name: Name, *, reason: Reason = "") -> None:
-    """Let a release go, with its collection and its model, once no request can be using it any more."""
+    """Retire a release. Its collection is dropped and its model unloaded once no request can use them."""
 
     async def work(stores: Stores, lifecycle: Lifecycle) -> None:
         await lifecycle.retire(name, reason)

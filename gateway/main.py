@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from visualsearch.settings import Settings
 
 IN_TIME = 0.4
-"""Part of the deadline within which a search should be answered; when none is, fewer are taken on."""
+"""Target latency as a part of the deadline. If no search meets it, admission accepts fewer."""
 CONNECTIONS, ALL_CONNECTIONS = 8, 64
-"""To Postgres, of one process and of all together; Postgres takes 100, and the indexers need some."""
+"""Postgres connections of one process, and of all together. Postgres allows 100, and the indexers need some of them."""
 CANARY_SHARE = 0.5
-"""Of the time that a search has, a canary may take so much before the live release is asked."""
+"""Part of a search's deadline after which a canary that has not answered is replaced by the live release."""
 YOUNG = 10_000
 """Objects that come to be before garbage is looked for: a search makes and drops thousands, in no cycles."""
 
@@ -181,7 +181,7 @@ def _ids(text: str) -> frozenset[int]:
 def with_servers(
     settings: Settings, worker_group: WorkerGroup
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the lifespan that connects to the servers, and serves gRPC beside HTTP on a port that the crew shares."""
+    """Return the lifespan that connects to the servers, and serves gRPC on a port that the worker group shares."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -16,7 +16,7 @@ router = APIRouter()
 @router.post(
     "/click",
     status_code=204,
-    summary="Tell that a result was clicked",
+    summary="Record a click on a result",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:

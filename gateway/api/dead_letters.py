@@ -13,7 +13,7 @@ from gateway.api.problem_details import failures
 router = APIRouter()
 
 
-@router.get("/dead-letters", summary="Events that were given up on", responses=failures(401, 403, 422, 429, 503))
+@router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))
 async def dead_letters(
     request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[schemas.DeadLetter]:

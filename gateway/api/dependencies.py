@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from gateway.caller import Caller, Role
 from gateway.service import Gateway
 
-BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the operator has configured keys.")
+BEARER = HTTPBearer(auto_error=False, description="An API key. Required if the operator has configured keys.")
 
 
 def gateway_of(request: Request) -> Gateway:

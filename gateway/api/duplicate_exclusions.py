@@ -40,7 +40,7 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
 @router.post(
     "/not-duplicates",
     status_code=204,
-    summary="Say that two images are no duplicates of each other",
+    summary="Mark two images as not duplicates",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
@@ -54,7 +54,7 @@ async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) 
 @router.delete(
     "/not-duplicates",
     status_code=204,
-    summary="Take back that two images are no duplicates",
+    summary="Remove the mark that two images are not duplicates",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
 async def unmark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:

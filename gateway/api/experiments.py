@@ -25,20 +25,27 @@ class VariantSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     name: Name
-    weight: Annotated[int, Field(ge=1, le=1000, description="Its part of the experiment's users.")] = 1
-    release: Annotated[str | None, Field(max_length=200, description="Another release answers.")] = None
+    weight: Annotated[
+        int,
+        Field(ge=1, le=1000, description="Share of the experiment's users, relative to the other variants' weights."),
+    ] = 1
+    release: Annotated[
+        str | None, Field(max_length=200, description="The release that answers in place of the usual one.")
+    ] = None
     search_params: Annotated[
         dict[Literal["nprobe", "ef"], Annotated[int, Field(ge=1, le=65_536)]],
-        Field(description="How the index is searched."),
+        Field(description="Search parameters of the index."),
     ] = {}
     candidates: Annotated[
-        int | None, Field(ge=10, le=MAX_CANDIDATES, description="At least so many are scored exactly.")
+        int | None, Field(ge=10, le=MAX_CANDIDATES, description="Minimum number of candidates to score exactly.")
     ] = None
-    keep_near_duplicates: Annotated[bool | None, Field(description="List them where they would be folded.")] = None
-    near_duplicate_distance: Annotated[int | None, Field(ge=0, le=64, description="Bits up to which they fold.")] = None
-    min_side: Annotated[
-        int | None, Field(ge=0, le=10_000, description="Smaller pictures, in pixels, are not shown.")
+    keep_near_duplicates: Annotated[bool | None, Field(description="List near-duplicates instead of folding them.")] = (
+        None
+    )
+    near_duplicate_distance: Annotated[
+        int | None, Field(ge=0, le=64, description="Maximum distance in bits at which near-duplicates are folded.")
     ] = None
+    min_side: Annotated[int | None, Field(ge=0, le=10_000, description="Minimum size of a result, in pixels.")] = None
 
 
 class ExperimentRequest(BaseModel):
@@ -47,10 +54,12 @@ class ExperimentRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Name
-    layer: Annotated[Name, Field(description="Experiments of one layer never meet in one user.")] = "default"
+    layer: Annotated[Name, Field(description="A user takes part in at most one experiment of a layer.")] = "default"
     variants: Annotated[list[VariantSchema], Field(max_length=10)]
-    share: Annotated[float, Field(gt=0, le=1, description="Part of the layer's users.")] = 1.0
-    expected_lift: Annotated[float, Field(gt=0, le=10, description="Relative change of CTR to be sensitive to.")] = 0.05
+    share: Annotated[float, Field(gt=0, le=1, description="Share of the layer's users that take part.")] = 1.0
+    expected_lift: Annotated[
+        float, Field(gt=0, le=10, description="Relative change of the click-through rate to detect.")
+    ] = 0.05
 
 
 class ExperimentResponse(BaseModel):
@@ -84,7 +93,7 @@ async def create(request: Request, _caller: AdminCaller, wanted: ExperimentReque
     return ExperimentResponse.model_validate(await experiment_repository.get(draft.name))
 
 
-@router.get("/experiments", summary="All experiments, the newest first", responses=failures(401, 403, 429, 503))
+@router.get("/experiments", summary="List experiments, newest first", responses=failures(401, 403, 429, 503))
 async def everything(request: Request, _caller: AdminCaller) -> list[ExperimentResponse]:
     """List draft, running and stopped experiments, newest first."""
     return [
@@ -93,14 +102,14 @@ async def everything(request: Request, _caller: AdminCaller) -> list[ExperimentR
 
 
 @router.post(
-    "/experiments/{name}/start", summary="Let an experiment run", responses=failures(401, 403, 404, 422, 429, 503)
+    "/experiments/{name}/start", summary="Start an experiment", responses=failures(401, 403, 404, 422, 429, 503)
 )
 async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Start a draft on free buckets of its layer. Every process of the gateway applies it within about a second."""
     return ExperimentResponse.model_validate(await gateway_of(request).experiments.start(name))
 
 
-@router.post("/experiments/{name}/stop", summary="End an experiment", responses=failures(401, 403, 404, 422, 429, 503))
+@router.post("/experiments/{name}/stop", summary="Stop an experiment", responses=failures(401, 403, 404, 422, 429, 503))
 async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Stop an experiment for all users. The recorded interactions are kept."""
     return ExperimentResponse.model_validate(await gateway_of(request).experiments.stop(name))

@@ -64,17 +64,17 @@ class ExplanationResponse(BaseModel):
 
 @router.get(
     "/explain",
-    summary="Why this result: the regions of both pictures that agree",
+    summary="Explain a result by the regions in which both pictures agree",
     response_model=ExplanationResponse,
     responses=failures(401, 403, 404, 422, 429, 501, 503) | {200: {"content": {"image/png": {}}}},
 )
 async def explain(
     request: Request,
     caller: Reader,
-    query_image_id: Annotated[Id, Query(description="Of a search of yours whose picture is kept, or of an image.")],
-    image_id: Annotated[Id, Query(description="The result.")],
+    query_image_id: Annotated[Id, Query(description="The id of a search whose query picture is kept, or of an image.")],
+    image_id: Annotated[Id, Query(description="The id of the result.")],
     as_what: Annotated[
-        Format | None, Query(alias="format", description="Without it the Accept header decides; else JSON.")
+        Format | None, Query(alias="format", description="Defaults to the format in the Accept header, then to JSON.")
     ] = None,
     accept: Annotated[str, Header()] = "",
 ) -> Response:

@@ -14,7 +14,7 @@ from gateway.api.problem_details import Problem, failures
 router = APIRouter()
 
 
-@router.get("/health", summary="The process lives")
+@router.get("/health", summary="Check that the process is alive")
 async def health() -> schemas.Health:
     """Return 200 without calling any server."""
     return schemas.Health()
@@ -22,7 +22,7 @@ async def health() -> schemas.Health:
 
 @router.get(
     "/ready",
-    summary="Every server behind the gateway works",
+    summary="Check that every server behind the gateway works",
     response_model=schemas.Health,
     responses=failures(503),
 )
@@ -35,7 +35,7 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-@router.get("/stats", summary="How much there is, and how far indexing is behind", responses=failures(401, 403, 429))
+@router.get("/stats", summary="Get counts and the indexing lag", responses=failures(401, 403, 429))
 async def stats(request: Request, _caller: Reader) -> schemas.Stats:
     """Return images by status, the lag of the stream, rows per collection, and the live release.
 

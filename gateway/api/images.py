@@ -15,7 +15,9 @@ from visualsearch.domain.images import Visibility
 
 router = APIRouter()
 MAX_WAIT_S = 30
-Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait for so many seconds at most while it is pending.")]
+Wait = Annotated[
+    float, Query(ge=0, le=MAX_WAIT_S, description="Maximum time in seconds to wait while the image is pending.")
+]
 
 
 @router.post(
@@ -30,8 +32,10 @@ async def accept(
     caller: Writer,
     response: Response,
     image: Picture,
-    source: Annotated[Text, Form(description="Where it comes from; results can be blocked by it.")] = "upload",
-    visibility: Annotated[Visibility, Form(description="Private pictures are found by their owner alone.")] = (
+    source: Annotated[
+        Text, Form(description="The picture's source. Operators can block results by source.")
+    ] = "upload",
+    visibility: Annotated[Visibility, Form(description="Only the owner can find a private picture.")] = (
         Visibility.PUBLIC
     ),
 ) -> schemas.Accepted:
@@ -41,7 +45,9 @@ async def accept(
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
 
 
-@router.get("/images/{image_id}", summary="What is known of a picture", responses=failures(401, 403, 404, 429, 503))
+@router.get(
+    "/images/{image_id}", summary="Get a picture's metadata and status", responses=failures(401, 403, 404, 429, 503)
+)
 async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
     """Return an image's size and status: pending, indexed, or rejected with a reason.
 
@@ -54,7 +60,7 @@ async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wai
 
 @router.get(
     "/images/{image_id}/content",
-    summary="The picture itself",
+    summary="Download a picture",
     response_class=Response,
     responses=failures(401, 403, 404, 422, 429, 503)
     | {200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
@@ -76,7 +82,7 @@ async def content(
 @router.delete(
     "/images/{image_id}",
     status_code=204,
-    summary="Delete a picture everywhere",
+    summary="Delete a picture from all stores",
     responses=failures(401, 403, 404, 429, 503),
 )
 async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:

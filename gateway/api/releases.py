@@ -20,7 +20,7 @@ from visualsearch.releases.lifecycle import Lifecycle
 router = APIRouter(prefix="/releases", tags=["releases"])
 REFUSALS = failures(401, 403, 404, 409, 422, 429, 503)
 Name = Annotated[str, Path(max_length=200, description="The release's name.")]
-Reason = Annotated[str, Field(max_length=2000, description="Why; kept in the history.")]
+Reason = Annotated[str, Field(max_length=2000, description="The reason, recorded in the history.")]
 
 
 class CheckSchema(BaseModel):
@@ -165,7 +165,7 @@ async def releases(request: Request, _caller: AdminCaller) -> list[ReleaseRespon
     return [release_response(one) for one in await gateway_of(request).release_repository.records()]
 
 
-@router.get("/history", summary="What was done to releases", responses=failures(401, 403, 422, 429, 503))
+@router.get("/history", summary="List changes of releases", responses=failures(401, 403, 422, 429, 503))
 async def history(
     request: Request,
     _caller: AdminCaller,
@@ -193,7 +193,7 @@ async def build(request: Request, caller: AdminCaller, build_request: BuildReque
     return await _find_release(request, release.name)
 
 
-@router.post("/rollback", summary="Go back", responses=REFUSALS)
+@router.post("/rollback", summary="End the canary or roll back to the previous release", responses=REFUSALS)
 async def rollback(request: Request, caller: AdminCaller, why: ReasonRequest) -> dict[str, Any]:
     """End the canary; without one, make the predecessor of the live release live again. Returns the live release."""
     live = await _lifecycle(request, caller).roll_back(why.reason)
@@ -206,14 +206,14 @@ async def release(request: Request, _caller: AdminCaller, name: Name) -> Release
     return await _find_release(request, name)
 
 
-@router.post("/{name}/evaluate", status_code=202, summary="Hold a release against the gate", responses=REFUSALS)
+@router.post("/{name}/evaluate", status_code=202, summary="Evaluate a release", responses=REFUSALS)
 async def evaluate(request: Request, caller: AdminCaller, name: Name) -> ReleaseResponse:
     """Request that an indexer evaluates a release. GET /releases/{name} returns the result once ``job`` is empty."""
     await _lifecycle(request, caller).ask(name, Job.EVALUATE)
     return await _find_release(request, name)
 
 
-@router.post("/{name}/canary", summary="Show a release to some users", responses=REFUSALS)
+@router.post("/{name}/canary", summary="Start a canary", responses=REFUSALS)
 async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryRequest) -> ReleaseResponse:
     """Answer a small share of the users with a release. It is rolled back if it does worse than the live one."""
     force = _forced(how.force, how.reason)
@@ -222,7 +222,7 @@ async def canary(request: Request, caller: AdminCaller, name: Name, how: CanaryR
     return await _find_release(request, name)
 
 
-@router.post("/{name}/shadow", summary="Run a release out of sight", responses=REFUSALS)
+@router.post("/{name}/shadow", summary="Run shadow searches on a release", responses=REFUSALS)
 async def shadow(request: Request, caller: AdminCaller, name: Name, shadow_request: ShadowRequest) -> ReleaseResponse:
     """Repeat a share of the queries on a release after the answer. /stats compares its answers with the live ones."""
     await _lifecycle(request, caller).shadow(name, shadow_request.share)
@@ -237,7 +237,7 @@ async def promote(request: Request, caller: AdminCaller, name: Name, how: Promot
     return await _find_release(request, name)
 
 
-@router.post("/{name}/retire", status_code=202, summary="Let a release go", responses=REFUSALS)
+@router.post("/{name}/retire", status_code=202, summary="Retire a release", responses=REFUSALS)
 async def retire(request: Request, caller: AdminCaller, name: Name, why: ReasonRequest) -> ReleaseResponse:
     """Retire a release. An indexer drops its collection and unloads its model once no request can use them."""
     await _lifecycle(request, caller).retire(name, why.reason)

@@ -78,7 +78,7 @@ class SearchAnswer(BaseModel):
     timings_ms: Timings
     release: str
     experiments: Annotated[
-        dict[str, str] | None, Field(description="The variant of each experiment that answered; left out without any.")
+        dict[str, str] | None, Field(description="The user's variant in each experiment. Omitted if there is none.")
     ] = None
 
 

@@ -63,8 +63,12 @@ async def search(
     image: Picture,
     bbox: Annotated[str | None, Form(description="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
     k: Count = DEFAULT_K,
-    user_id: Annotated[int | None, Form(ge=-MAX_ID, le=MAX_ID, description="Who asks, for evaluation.")] = None,
-    near_duplicates: Annotated[NearDuplicates, Form(description="Fold or list them.")] = NearDuplicates.COLLAPSE,
+    user_id: Annotated[
+        int | None, Form(ge=-MAX_ID, le=MAX_ID, description="The id of the user, for evaluation.")
+    ] = None,
+    near_duplicates: Annotated[
+        NearDuplicates, Form(description="Whether to fold near-duplicates or list them.")
+    ] = NearDuplicates.COLLAPSE,
     consistency: Annotated[Consistency, Form(description=CONSISTENCY)] = Consistency.BOUNDED,
 ) -> Response:
     """Search with a picture, or with a box inside it."""
@@ -79,7 +83,7 @@ async def search(
 
 @router.get(
     "/images/{image_id}/similar",
-    summary="Find pictures similar to one of the corpus",
+    summary="Find pictures similar to an indexed picture",
     response_model=schemas.SearchAnswer,
     responses=failures(401, 403, 404, 422, 429, 503),
 )

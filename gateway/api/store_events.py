@@ -36,7 +36,7 @@ def _authenticate(request: Request) -> None:
 @router.post(
     "/events/s3",
     status_code=202,
-    summary="An object store tells what happened in the bucket",
+    summary="Receive an object store's notifications",
     responses=failures(401, 403, 413, 422, 503),
     openapi_extra={
         "requestBody": {

@@ -73,6 +73,6 @@ class InteractionWriter:
         await self._interaction_queue.done([entry.entry_id for entry in known])
 
     async def _dead_letter(self, entry: QueuedInteraction, reason: str) -> None:
-        INTERACTIONS.labels("entry", "buried").inc()
+        INTERACTIONS.labels("entry", "dead_lettered").inc()
         log.error("an interaction cannot be written and goes to the dead letters: %s", reason)
         await self._interaction_queue.dead_letter(entry, reason)

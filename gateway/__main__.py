@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
+from gateway.authentication import AccessControl
+from gateway.host_policy import check_address
 from gateway.process.worker_group import FOLDER
+from visualsearch.domain.errors import ConfigurationError
 from visualsearch.settings import Settings
 
 
 def main() -> None:
-    """Load the settings, empty the folder that the processes share, and serve."""
-    settings = Settings.load()
+    """Load and check the settings, empty the folder that the processes share, and serve."""
+    try:
+        settings = Settings.load()
+        check_address(settings, AccessControl(settings.api_keys, None, limit_loopback=False).guarded)
+    except ConfigurationError as error:
+        sys.exit(f"The gateway cannot start. {error}")
     folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)

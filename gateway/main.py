@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from gateway.authentication import AccessControl
 from gateway.explanation.explainer import Explainer
 from gateway.grpc.server import serve
+from gateway.host_policy import host_policy
 from gateway.image_service import ImageService
 from gateway.interactions.interaction_recorder import InteractionRecorder
 from gateway.interactions.query_image_store import QueryImageStore
@@ -90,6 +91,7 @@ def build(
     images = ImageService(decoder, stores.image_repository, stores.events, stores.object_store, deletion, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
+    access = _access(settings, stores, processes)
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
@@ -102,7 +104,8 @@ def build(
         release_repository=stores.release_repository,
         search=search,
         corpus=images,
-        access=_access(settings, stores, processes),
+        access=access,
+        host_policy=host_policy(settings, access.guarded),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),
         interaction_recorder=interaction_recorder,
         query_image_store=QueryImageStore(stores.object_store, settings.store_queries),

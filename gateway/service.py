@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.authentication import AccessControl
     from gateway.caller import Caller
     from gateway.explanation.explainer import Explainer
+    from gateway.host_policy import HostPolicy
     from gateway.image_service import ImageService
     from gateway.interactions.interaction_recorder import InteractionRecorder
     from gateway.interactions.query_image_store import QueryImageStore
@@ -68,6 +69,7 @@ class Gateway:
     search: ImageSearch
     corpus: ImageService
     access: AccessControl
+    host_policy: HostPolicy
     explainer: Explainer
     interaction_recorder: InteractionRecorder
     query_image_store: QueryImageStore

@@ -92,7 +92,18 @@ class Settings(BaseSettings):
     )
     api_keys: str = Field(
         "",
-        description="Who may call: comma-separated owner:role:sha256-of-key; roles read, write, admin. Empty: anybody.",
+        description="Who may call: comma-separated owner:role:sha256-of-key; roles read, write, admin. Empty: "
+        "anybody on this machine.",
+    )
+    allow_anonymous: bool = Field(
+        False, description="Whether a gateway without keys may bind an address that is not loopback."
+    )
+    allowed_hosts: str = Field(
+        "",
+        description=(
+            "Comma-separated hosts by which the gateway may be called; * is every host. Empty: every host where keys "
+            "are configured, loopback alone where not."
+        ),
     )
     rate_limit: float = Field(
         0, ge=0, description="Requests a second that one caller may make; 0 is no limit. Loopback has none by default."

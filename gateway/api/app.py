@@ -22,6 +22,7 @@ from gateway.api import (
     search,
     store_events,
 )
+from gateway.api.browser_security import HostGuard
 from gateway.api.middleware import BodyLimit, RequestId, Shed
 
 if TYPE_CHECKING:
@@ -58,5 +59,6 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.mount("/static", StaticFiles(directory=page.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(Shed)
+    app.add_middleware(HostGuard)
     app.add_middleware(RequestId)
     return app

@@ -92,6 +92,10 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+        if self._gateway.host_policy.same_origin and "origin" in headers:
+            # Browsers alone send it. grpc.aio does not tell the authority, so this is all that can be checked; no
+            # browser speaks the gRPC port's HTTP/2 without TLS.
+            raise errors.Forbidden("This gateway needs no key, so it refuses calls from web pages.")
         caller = self._gateway.access.caller(headers, Role.READ)
         # For example ipv4:127.0.0.1:1234 or ipv6:%5B::1%5D:1234.
         address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")

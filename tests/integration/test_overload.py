@@ -56,7 +56,7 @@ async def test_a_search_waits_for_nothing_on_the_event_loop(api, stack, tmp_path
             app = create_app()
             app.state.gateway = build(stack, stores, pool, WorkerGroup(tmp_path, 1))
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
 
                 async def ask():
                     answer = await client.post("/search", files={"image": jpeg(91)})

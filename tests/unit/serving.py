@@ -82,7 +82,7 @@ class Serving:
 
     def client_from(self, address):
         transport = httpx.ASGITransport(self.app, client=(address, 1), raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     async def __aenter__(self):
         await self.release_repository.add(RELEASE, ReleaseState.LIVE)

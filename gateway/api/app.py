@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from fastapi_offline import FastAPIOffline
 
 from gateway.api import (
     clicks,
@@ -22,7 +21,7 @@ from gateway.api import (
     search,
     store_events,
 )
-from gateway.api.browser_security import HostGuard
+from gateway.api.browser_security import HostGuard, SecurityHeaders
 from gateway.api.middleware import BodyLimit, RequestId, Shed
 
 if TYPE_CHECKING:
@@ -34,11 +33,11 @@ DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and g
 
 def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
     """Build the app. ``app.state.gateway`` must be set before the first request; the lifespan does that."""
-    # Serve the files of /docs locally, so that it needs no CDN and no third-party script sees a key.
-    app = FastAPIOffline(
+    app = FastAPI(
+        docs_url=None,
         redoc_url=None,
-        static_url="/static/docs",
-        favicon_url="/static/icon.svg",
+        # A redirect to the address with or without a slash would go to whatever host the request names.
+        redirect_slashes=False,
         title="visual-search",
         version="1",
         description=DESCRIPTION,
@@ -56,9 +55,11 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.include_router(duplicate_exclusions.router)
     app.include_router(explain.router)
     app.include_router(releases.router)
+    app.mount("/static/docs", StaticFiles(directory=page.DOCS_FILES))
     app.mount("/static", StaticFiles(directory=page.WEB), name="static")
     app.add_middleware(BodyLimit)
     app.add_middleware(Shed)
     app.add_middleware(HostGuard)
     app.add_middleware(RequestId)
+    app.add_middleware(SecurityHeaders)
     return app

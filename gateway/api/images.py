@@ -75,8 +75,7 @@ async def content(
     gateway = gateway_of(request)
     image = await gateway.corpus.get(image_id, caller)
     data, kind = await gateway.corpus.content(image, size)
-    headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
-    return Response(data, media_type=kind, headers=headers)
+    return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
 
 
 @router.delete(

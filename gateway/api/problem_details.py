@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from gateway.api import schemas
 from visualsearch.domain import errors
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 RETRY_AFTER_S = 1
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+STATIC_METHODS = ("GET", "HEAD")
+"""Methods of mounted static files, whose route matches every method."""
 
 STATUSES: dict[type[errors.VisualSearchError], int] = {
     errors.UnsupportedImage: 415,
@@ -42,10 +46,10 @@ HINTS = {
 
 MEANINGS = {
     401: "An API key that is known is needed.",
-    403: "The API key may not do this.",
+    403: "The API key may not do this, or the request names a host or comes from a site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",
-    413: "The file is over 20 MB, or the picture over 50 megapixels.",
+    413: "The request is over 20 MB, or the picture over 50 megapixels.",
     415: "By its content the file is no JPEG, PNG or WebP picture.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",
@@ -88,15 +92,48 @@ def install(app: FastAPI) -> None:
         # Remove the framework's own schemas of validation errors, which are never sent.
         for name in ("HTTPValidationError", "ValidationError"):
             known.pop(name, None)
-        for operation in (operation for path in document["paths"].values() for operation in path.values()):
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
-                del operation["responses"]["422"]
+        for path in document["paths"].values():
+            for operation in path.values():
+                _describe_common_failures(operation)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
     app.add_exception_handler(errors.VisualSearchError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+
+
+def _describe_common_failures(operation: dict[str, Any]) -> None:
+    """Describe what middleware and validation answer, in place of the framework's own description of a 422."""
+    given = operation["responses"]
+    if "application/json" in given.get("422", {}).get("content", {}):
+        del given["422"]
+    common = [403]
+    if "requestBody" in operation:
+        common += [413, 422]
+    if any(_may_be_invalid(parameter) for parameter in operation.get("parameters", [])):
+        common.append(422)
+    described = {str(status): response for status, response in failures(*common).items()} | given
+    operation["responses"] = dict(sorted(described.items()))
+
+
+def _may_be_invalid(parameter: dict[str, Any]) -> bool:
+    """Return whether a value can be answered with a 422; an image id in the path is answered with a 404."""
+    where, name = parameter["in"], parameter["name"]
+    return bool(where == "query" or (where == "path" and name != "image_id"))
+
+
+def _allowed_methods(request: Request) -> str:
+    """Return the methods of all routes at the request's address; the framework's own answer names the first route's."""
+    # Mounted files answer below a root path of their own.
+    root = request.scope.get("app_root_path", request.scope["root_path"])
+    address = {"type": "http", "path": request.scope["path"], "root_path": root, "headers": []}
+    routes, allowed = request.app.router.routes, []
+    for method in METHODS:
+        matching = [route for route in routes if route.matches(address | {"method": method})[0] is Match.FULL]
+        if any(not isinstance(route, Mount) or method in STATIC_METHODS for route in matching):
+            allowed.append(method)
+    return ", ".join(allowed)
 
 
 async def _known(request: Request, error: Exception) -> Problem:
@@ -131,4 +168,6 @@ async def _http(request: Request, error: Exception) -> Problem:
         what = str(error.detail).rstrip(".")
         return Problem(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
     headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed_methods(request)
     return Problem(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)

@@ -147,8 +147,8 @@ async def wanted(
 ) -> Release:
     """Return a new release that differs from the live one in the given arguments.
 
-    Raises ``InvalidInput`` for an invalid name, ``ConfigurationError`` for a version without a model card or an unknown
-    profile, and ``Conflict`` if the name is taken.
+    Raises ``InvalidInput`` for an invalid name, a version without a model card or an unknown profile, and ``Conflict``
+    if the name is taken.
     """
     if name is not None and not NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name for a release: letters, digits and _ only, a letter first.")
@@ -156,10 +156,13 @@ async def wanted(
     live = _live(records).release
     version, profile = model_version or live.model_version, profile or live.profile
     # Tuned parameters of the live release suit a new index of the same profile better than the profile's defaults.
-    params = live.search_params if profile == live.profile else vectors.search_params(profile)
+    try:
+        params = live.search_params if profile == live.profile else vectors.search_params(profile)
+    except ConfigurationError as error:
+        raise InvalidInput(str(error)) from None
     release = new_release(version, await encoder.fingerprint(version), profile, params, name or "")
     if not release.fingerprint:
-        raise ConfigurationError(f"Model version {version} has no card in the model repository; publish it first.")
+        raise InvalidInput(f"Model version {version} has no card in the model repository; publish it first.")
     for one in records:
         if one.release.name == release.name and one.state != ReleaseState.BUILDING:
             raise Conflict(f"Release {release.name} is {one.state} already; choose another name.")

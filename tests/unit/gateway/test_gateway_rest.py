@@ -327,7 +327,7 @@ async def test_a_picture_is_searched_upright(serving):
 async def test_the_page_of_the_interface_loads_nothing_from_elsewhere(serving):
     page = (await serving.client.get("/docs")).text
     links = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(links) == 3
+    assert len(links) == 4
     for link in links:
         assert link.startswith("/static/")
         assert (await serving.client.get(link)).status_code == 200

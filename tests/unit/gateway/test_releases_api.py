@@ -57,6 +57,22 @@ async def test_what_does_not_fit_is_409_and_says_what_does(serving):
     assert_problem(await post(serving, "v2/promote", {"force": "perhaps"}), 422)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model_version": 3},
+        {"model_version": 2**31 - 1},
+        {"profile": "nowhere"},
+        {"profile": "ivf_pq:nlist=many"},
+        {"name": "no name"},
+    ],
+)
+async def test_what_no_release_can_be_built_of_is_refused(serving, body):
+    refused = await serving.client.post("/releases", json=body)
+    assert_problem(refused, 422)
+    assert [one["name"] for one in (await serving.client.get("/releases")).json()] == ["v2", "v1"]
+
+
 async def test_a_release_is_retired(serving):
     answer = await post(serving, "v2/retire", {"reason": "no better"})
     assert (answer.status_code, answer.json()["state"], answer.json()["note"]) == (202, "retired", "no better")

@@ -199,7 +199,7 @@ def with_servers(
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S):
                     worker_group.join()
-                    watching = asyncio.create_task(gateway.canary_monitor.run())
+                    watching = asyncio.create_task(gateway.canary_monitor.run(asyncio.Event()))
                     _leave_alone_what_stays()
                     yield
                     watching.cancel()

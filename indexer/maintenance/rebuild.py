@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 from typing import TYPE_CHECKING, TypeVar
 
-from visualsearch.domain.errors import NotFound, Overloaded, Unavailable
+import stamina
+
+from visualsearch.domain.errors import NotFound, Overloaded, Unavailable, VisualSearchError
 from visualsearch.domain.releases import Build, Release
 from visualsearch.releases.active_releases import CACHE_S
 
@@ -99,13 +99,20 @@ class Rebuild:
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run idempotent work; while a server is unavailable, retry with growing pauses."""
-        pause, end = FIRST_PAUSE_S, time.monotonic() + PATIENCE_S
-        while True:
+        patient = stamina.AsyncRetryingCaller(
+            attempts=None,
+            timeout=PATIENCE_S,
+            wait_initial=FIRST_PAUSE_S,
+            wait_max=MAX_PAUSE_S,
+            wait_jitter=FIRST_PAUSE_S,
+        )
+
+        async def logged() -> T:
             try:
                 return await work()
-            except (Unavailable, Overloaded, NotFound) as error:
-                if time.monotonic() > end:
-                    raise
+            except VisualSearchError as error:
                 log.warning("the build waits for a server: %s", error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-            pause = min(pause * 2, MAX_PAUSE_S)
+                raise
+
+        result: T = await patient((Unavailable, Overloaded, NotFound), logged)
+        return result

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.query_images import PREFIX
+from visualsearch.periodic_job import Lease, PeriodicJob
 
 if TYPE_CHECKING:
     from visualsearch.ports import EventStream, InteractionQueue, InteractionRepository, ObjectStore
@@ -42,24 +41,8 @@ class Retention:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Enforce retention at the start and every hour, until stopped."""
-        due = 0.0
-        while not stop.is_set():
-            if time.monotonic() >= due:
-                due = time.monotonic() + await self._turn()
-            try:
-                await asyncio.wait_for(stop.wait(), 1.0)
-            except TimeoutError:
-                continue
-
-    async def _turn(self) -> float:
-        """Enforce retention if no other indexer does; return the seconds until the next turn."""
-        try:
-            if await self._events.lease("retention", self._name, RETRY_S):
-                await self.enforce()
-        except VisualSearchError as error:
-            log.warning("retention is postponed: %s", error)
-            return RETRY_S
-        return EVERY_S
+        lease = Lease(self._events, "retention", self._name, RETRY_S)
+        await PeriodicJob(name="retention", work=self.enforce, every_s=EVERY_S, retry_s=RETRY_S, lease=lease).run(stop)
 
     async def enforce(self) -> None:
         """Create the partitions of the coming days, and delete data older than the retention period."""

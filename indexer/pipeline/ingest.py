@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import stamina
 
 from visualsearch.domain.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from visualsearch.domain.images import (
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 ENCODING = 2
 """Batches of one indexer that the encoder holds at once: one running and one queued. Searches come in between."""
-FIRST_PAUSE_S, TRIES = 0.2, 7
-"""First pause and number of tries for an encoder that sheds load. The pause doubles each time: 25 s in total."""
+FIRST_PAUSE_S, MAX_PAUSE_S, TRIES = 0.2, 6.4, 7
+"""Pauses and number of tries for an encoder that sheds load. The pause doubles each time: 13 s or more in total."""
 ATTEMPTS = 5
 """Number of times that a changing image is rewritten, before its next event is left to do it."""
 
@@ -244,14 +244,14 @@ class Ingest:
     async def _encode(self, pixels: NDArray[np.uint8], version: int) -> NDArray[np.float32]:
         """Embed a batch; retry while the encoder is overloaded, so that decoded pictures are not lost."""
         async with self._encoding:
-            pause = FIRST_PAUSE_S
-            for _ in range(TRIES - 1):
-                try:
-                    return await self._encoder.encode(pixels, version)
-                except Overloaded:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-                    pause *= 2
-            return await self._encoder.encode(pixels, version)
+            patient = stamina.AsyncRetryingCaller(
+                attempts=TRIES,
+                timeout=None,
+                wait_initial=FIRST_PAUSE_S,
+                wait_max=MAX_PAUSE_S,
+                wait_jitter=FIRST_PAUSE_S,
+            )
+            return await patient(Overloaded, self._encoder.encode, pixels, version)
 
     async def _confirm(self, written: dict[str, Ready], releases: Sequence[Release]) -> dict[str, Outcome]:
         """Mark images as indexed once searches find their vectors; their rows exist before, so results can be shown."""

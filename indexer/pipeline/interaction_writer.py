@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from visualsearch.backoff import Backoff
 from visualsearch.domain.errors import InvalidInput, Unavailable
 from visualsearch.observability.metrics import INTERACTIONS
 
@@ -36,18 +36,17 @@ class InteractionWriter:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until stopped; entries stay in the queue until they are written."""
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
         mine: list[QueuedInteraction] = []
         while not stop.is_set():
             try:
                 mine = mine or await self._interaction_queue.read(self._name, BATCH, BLOCK_S, STALE_AFTER_S)
                 await self._write(mine)
-                mine, pause = [], FIRST_PAUSE_S
+                mine = []
+                backoff.reset()
             except Unavailable as error:
                 log.warning("%d interactions wait: %s", len(mine), error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
-                pause = min(2 * pause, MAX_PAUSE_S)
+                await backoff.pause(stop)
 
     async def _write(self, entries: list[QueuedInteraction]) -> None:
         """Write entries, then remove them from the queue; after a crash in between, the second write has no effect."""

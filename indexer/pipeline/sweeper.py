@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.periodic_job import PeriodicJob
 
 if TYPE_CHECKING:
     from visualsearch.image_deletion import ImageDeletion
@@ -41,15 +41,7 @@ class Sweeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until stopped."""
-        while not stop.is_set():
-            try:
-                await self.sweep()
-            except VisualSearchError as error:
-                log.warning("the sweep is postponed: %s", error)
-            try:
-                await asyncio.wait_for(stop.wait(), EVERY_S)
-            except TimeoutError:
-                continue
+        await PeriodicJob(name="the sweep", work=self.sweep, every_s=EVERY_S).run(stop)
 
     async def sweep(self) -> None:
         """Publish late registered images again, finish deletions, and trim the stream."""

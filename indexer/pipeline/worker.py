@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from visualsearch.backoff import Backoff
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.images import Status
 from visualsearch.domain.indexing import DeadLetter, Delivery, Outcome, Rejected, Retry
@@ -80,20 +80,20 @@ class Worker:
                     await self._events.release(self._name, sorted(self._held))
 
     async def _work(self, stop: asyncio.Event, working: set[asyncio.Task[bool]]) -> None:
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
         while not stop.is_set():
             if len(working) >= IN_FLIGHT:
                 await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED, timeout=BLOCK_S)
             done = {task for task in working if task.done()}
             working -= done
             if any(not task.result() for task in done):
-                pause = await self._rest(pause, stop)
+                await backoff.pause(stop)
             elif done:
-                pause = FIRST_PAUSE_S
+                backoff.reset()
             if len(working) < IN_FLIGHT:
                 deliveries = await self._read()
                 if deliveries is None:
-                    pause = await self._rest(pause, stop)
+                    await backoff.pause(stop)
                 elif deliveries:
                     working.add(asyncio.create_task(self._handle(deliveries)))
 
@@ -114,12 +114,6 @@ class Worker:
         except Unavailable as error:
             log.warning("no events: %s", error)
             return None
-
-    async def _rest(self, pause: float, stop: asyncio.Event) -> float:
-        """Wait while a server is unavailable; pauses grow, with jitter so that indexers do not retry in step."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        return min(pause * 2, MAX_PAUSE_S)
 
     async def _handle(self, deliveries: list[Delivery]) -> bool:
         """Ingest deliveries and record their outcomes; return False if any failed because a server was unavailable."""

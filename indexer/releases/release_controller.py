@@ -6,13 +6,13 @@ Of all indexers, the one that holds the lease does this. The next holder restart
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from indexer.releases.release_build import build
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.release_state import Job
+from visualsearch.periodic_job import PeriodicJob
 from visualsearch.releases.lifecycle import Lifecycle
 from visualsearch.releases.release_reconciler import follow
 
@@ -41,26 +41,18 @@ class ReleaseController:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run turns until stopped; a running job is cancelled, and the next holder of the lease resumes it."""
-        while not stop.is_set():
-            await self._turn()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TURN_S)
+        await PeriodicJob(name="the control of releases", work=self._turn, every_s=TURN_S).run(stop)
         await self._drop_job()
 
     async def _turn(self) -> None:
-        try:
-            if not await self._stores.events.lease(LEASE, self._name, LEASE_S):
-                await self._drop_job()
-                return
-            records = await self._stores.release_repository.records()
-            if self._job is None or self._job.done():
-                self._job = asyncio.create_task(self._do(records.asked)) if records.asked else None
-            for sentence in await follow(records, self._stores.vectors, self._stores.models):
-                log.info("%s", sentence)
-        except VisualSearchError as error:
-            log.warning("releases: %s", error)
-        except Exception:
-            log.exception("releases: an unexpected error")
+        if not await self._stores.events.lease(LEASE, self._name, LEASE_S):
+            await self._drop_job()
+            return
+        records = await self._stores.release_repository.records()
+        if self._job is None or self._job.done():
+            self._job = asyncio.create_task(self._do(records.asked)) if records.asked else None
+        for sentence in await follow(records, self._stores.vectors, self._stores.models):
+            log.info("%s", sentence)
 
     async def _do(self, one: ReleaseRecord) -> None:
         """Run the job of a release in parallel with the turns; a job that cannot run now is retried later."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import logging
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from visualsearch.domain.errors import InvalidInput, VisualSearchError
+from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.indexing import RESERVED_PREFIXES, Event, EventKind
+from visualsearch.periodic_job import Lease, PeriodicJob
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from visualsearch.domain.indexing import Change, ObjectInfo
@@ -49,16 +51,9 @@ class ChangeFeedConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until stopped; retry while a server is unavailable."""
-        while not stop.is_set():
-            try:
-                if await self._events.lease(LOG, self._name, LEASE_S):
-                    await self._follow(stop)
-            except VisualSearchError as error:
-                log.warning("following the change log is interrupted: %s", error)
-            try:
-                await asyncio.wait_for(stop.wait(), WAIT_S)
-            except TimeoutError:
-                continue
+        lease = Lease(self._events, LOG, self._name, LEASE_S)
+        follow = functools.partial(self._follow, stop)
+        await PeriodicJob(name="following the change log", work=follow, every_s=WAIT_S, lease=lease).run(stop)
 
     async def _follow(self, stop: asyncio.Event) -> None:
         """Publish changes while the lease is held; the first run starts now, because the sweep finds older objects."""
@@ -120,21 +115,11 @@ class BucketSweep:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep every ``every_s`` seconds, one indexer at a time, until stopped."""
-        last = 0.0
-        while not stop.is_set():
-            try:
-                due = time.monotonic() - last >= self._every_s or not last
-                if due and await self._events.lease("bucket-sweep", self._name, self._every_s):
-                    last = time.monotonic()
-                    found = await self.sweep()
-                    if found:
-                        log.info("%d unknown objects were found in the bucket and are published", found)
-            except VisualSearchError as error:
-                log.warning("the sweep of the bucket is postponed: %s", error)
-            try:
-                await asyncio.wait_for(stop.wait(), WAIT_S)
-            except TimeoutError:
-                continue
+        lease = Lease(self._events, "bucket-sweep", self._name, self._every_s)
+        sweep = PeriodicJob(
+            name="the sweep of the bucket", work=self.sweep, every_s=self._every_s, retry_s=WAIT_S, lease=lease
+        )
+        await sweep.run(stop)
 
     async def sweep(self) -> int:
         """Publish an event for every object without a row or with another entity tag than its row; return how many."""
@@ -143,6 +128,8 @@ class BucketSweep:
             events = await self._unknown(page)
             await self._events.publish(events)
             found += len(events)
+        if found:
+            log.info("%d unknown objects were found in the bucket and are published", found)
         return found
 
     async def _unknown(self, page: Sequence[ObjectInfo]) -> list[Event]:

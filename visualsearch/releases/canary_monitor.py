@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.errors import Conflict, VisualSearchError
+from visualsearch.domain.errors import Conflict
 from visualsearch.domain.recall import Recall
+from visualsearch.periodic_job import PeriodicJob
 from visualsearch.releases.canary import ReleaseStats, breaches
 from visualsearch.releases.lifecycle import Lifecycle
 from visualsearch.releases.release_router import ERRORS, REQUESTS, SLOT
@@ -67,18 +68,14 @@ class CanaryMonitor:
         self._clicked: dict[float, tuple[float, dict[str, tuple[int, int]]]] = {}
         self._judged_since: datetime | None = None
 
-    async def run(self) -> None:
-        """Flush and judge until cancelled; errors are logged, and the next turn tries again."""
-        while True:
-            await asyncio.sleep(TURN_S)
-            await self.flush()
-            try:
-                if await self._events.lease(LEASE, self._name, LEASE_S):
-                    await self.judge()
-            except VisualSearchError as error:
-                log.warning("the canary was not judged: %s", error)
-            except Exception:
-                log.exception("the canary was not judged")
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush and judge until stopped."""
+        await PeriodicJob(name="judging the canary", work=self._turn, every_s=TURN_S).run(stop)
+
+    async def _turn(self) -> None:
+        await self.flush()
+        if await self._events.lease(LEASE, self._name, LEASE_S):
+            await self.judge()
 
     async def flush(self) -> None:
         """Add this process' counts to the shared ones."""

@@ -9,6 +9,10 @@ No transaction spans the three, so the order makes each interruption harmless:
 4. Postgres forgets the unfinished deletion.
 
 Every step may be repeated. The sweeper finishes what was interrupted, from step 2 on.
+
+An image whose object has disappeared is deleted in another order, because a new object may have its uri at any moment,
+and a deletion that is finished later would remove that one: first the vectors, then the row together with the mark that
+the deletion is finished. If it is interrupted, the event that told of it is delivered again.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from visualsearch.ports import ImageRepository, ObjectStore, Vectors
 
@@ -30,17 +34,16 @@ class ImageDeletion:
     vectors: Vectors
     object_store: ObjectStore
 
-    async def delete(self, image_id: int, collections: Iterable[str], *, object_is_gone: bool = False) -> None:
-        """Delete an image; raises ``NotFound``.
-
-        With ``object_is_gone``, the object store is left alone: a new object may have this uri at any moment.
-        """
+    async def delete(self, image_id: int, collections: Iterable[str]) -> None:
+        """Delete an image; raises ``NotFound``."""
         uri = await self.image_repository.delete(image_id)
-        if object_is_gone:
-            await self._delete_vectors(image_id, collections)
-            await self.image_repository.finish_deletion(image_id)
-        else:
-            await self.finish(image_id, uri, collections)
+        await self.finish(image_id, uri, collections)
+
+    async def delete_without_object(self, image_id: int, collections: Sequence[str]) -> None:
+        """Delete an image whose object is gone; raises ``NotFound``. Leaves the object store alone."""
+        await self._delete_vectors(image_id, collections)
+        await self.image_repository.delete(image_id, finished=True)
+        await self._delete_vectors(image_id, collections)  # a build may have written one meanwhile
 
     async def finish(self, image_id: int, uri: str, collections: Iterable[str]) -> None:
         """Complete a deletion whose row is gone already."""

@@ -183,7 +183,7 @@ class Ingest:
             return Indexed(0) if await self._image_repository.is_deleted(event.uri) else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
-        await self._deletion.delete(image.id, [release.collection for release in releases], object_is_gone=True)
+        await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
         return Indexed(image.id)
 
     async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:

@@ -145,6 +145,16 @@ async def test_a_forgotten_image_is_unfinished_until_it_is_finished(image_reposi
         await image_repository.get(image.id)
 
 
+async def test_a_deletion_may_be_finished_at_once(image_repository):
+    image = await image_repository.register(NewImage("s3://images/vanished"))
+    assert await image_repository.delete(image.id, finished=True) == image.uri
+    assert await image_repository.is_deleted(image.uri)
+    assert not await image_repository.is_being_deleted(image.uri)
+    assert await image_repository.unfinished_deletions(0.0, 100) == []
+    with pytest.raises(NotFound):
+        await image_repository.delete(image.id)
+
+
 async def test_a_forgotten_uri_begins_anew_under_another_id(image_repository):
     old = await image_repository.register(NewImage("s3://images/a"))
     await image_repository.delete(old.id)

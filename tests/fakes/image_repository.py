@@ -133,11 +133,13 @@ class FakeImages:
         self._up()
         return [(image_id, self.phashes[image_id]) for image_id in image_ids if image_id in self.phashes]
 
-    async def delete(self, image_id: int) -> str:
+    async def delete(self, image_id: int, *, finished: bool = False) -> str:
         self._up()
         if image_id in self.images:
             self.phashes.pop(image_id, None)
-            self.deletions[image_id] = (self.images.pop(image_id).uri, False, datetime.now(UTC))
+            uri = self.images.pop(image_id).uri
+            self.deletions[image_id] = (uri, finished, datetime.now(UTC))
+            return uri
         uri, done, _ = self.deletions.get(image_id, ("", True, None))
         if done:
             raise NotFound(f"There is no image {image_id}.")

@@ -71,10 +71,11 @@ class ImageRepository(Protocol):
         """Return (id, pHash) of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
-    async def delete(self, image_id: int) -> str:
+    async def delete(self, image_id: int, *, finished: bool = False) -> str:
         """Delete an image's rows, leave a tombstone and return its uri. Raises ``NotFound``.
 
-        If an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned.
+        If an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned. With
+        ``finished``, nothing else is left to be removed.
         """
         ...
 

@@ -152,12 +152,12 @@ class PostgresImages(ImageRepository):
         return [(row["image_id"], int.from_bytes(row["phash"], "big")) for row in rows]
 
     @override
-    async def delete(self, image_id: int) -> str:
+    async def delete(self, image_id: int, *, finished: bool = False) -> str:
         rows = await self.database.rows(
             """WITH gone AS (DELETE FROM images WHERE id = %s RETURNING id, uri)
-            INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone
+            INSERT INTO deletions (image_id, uri, done) SELECT id, uri, %s FROM gone
             ON CONFLICT (image_id) DO NOTHING RETURNING uri""",
-            image_id,
+            *(image_id, finished),
         )
         rows = rows or await self.database.rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
         if not rows:

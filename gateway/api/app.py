@@ -15,6 +15,7 @@ from gateway.api import (
     explain,
     health,
     images,
+    openapi_document,
     page,
     problem_details,
     releases,
@@ -44,6 +45,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
         lifespan=lifespan,
     )
     problem_details.install(app)
+    openapi_document.install(app)
     app.include_router(search.router)
     app.include_router(images.router)
     app.include_router(clicks.router)

@@ -14,6 +14,15 @@ NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
 
 Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
 
+PICTURE_FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {"encoding": {"image": {"contentType": "image/jpeg, image/png, image/webp"}}}
+        }
+    }
+}
+"""What the OpenAPI document says of a form's picture beside ``Picture``."""
+
 
 async def plain_form(request: Request) -> None:
     """Raise ``InvalidInput`` if a form has a field twice, or an empty field that must have a value."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
 from gateway.api.dependencies import Reader, Writer, gateway_of
-from gateway.api.forms import Picture, PlainForm, picture_bytes
+from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import ImageId, Text
 from visualsearch.domain.images import Visibility
@@ -25,6 +25,7 @@ Wait = Annotated[
     status_code=202,
     summary="Index a picture",
     dependencies=[PlainForm],
+    openapi_extra=PICTURE_FORM,
     responses=failures(401, 403, 413, 415, 422, 429, 503),
 )
 async def accept(

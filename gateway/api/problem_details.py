@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
-from gateway.api import schemas
 from visualsearch.domain import errors
 from visualsearch.observability.log_format import request_id
 from visualsearch.observability.metrics import count_error
@@ -82,45 +81,10 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Make an app return every error as a problem document, and describe that in its OpenAPI document."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        known = document["components"]["schemas"]
-        known["Problem"] = schemas.Problem.model_json_schema()
-        # Remove the framework's own schemas of validation errors, which are never sent.
-        for name in ("HTTPValidationError", "ValidationError"):
-            known.pop(name, None)
-        for path in document["paths"].values():
-            for operation in path.values():
-                _describe_common_failures(operation)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    """Make an app return every error as a problem document."""
     app.add_exception_handler(errors.VisualSearchError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-
-
-def _describe_common_failures(operation: dict[str, Any]) -> None:
-    """Describe what middleware and validation answer, in place of the framework's own description of a 422."""
-    given = operation["responses"]
-    if "application/json" in given.get("422", {}).get("content", {}):
-        del given["422"]
-    common = [403]
-    if "requestBody" in operation:
-        common += [413, 422]
-    if any(_may_be_invalid(parameter) for parameter in operation.get("parameters", [])):
-        common.append(422)
-    described = {str(status): response for status, response in failures(*common).items()} | given
-    operation["responses"] = dict(sorted(described.items()))
-
-
-def _may_be_invalid(parameter: dict[str, Any]) -> bool:
-    """Return whether a value can be answered with a 422; an image id in the path is answered with a 404."""
-    where, name = parameter["in"], parameter["name"]
-    return bool(where == "query" or (where == "path" and name != "image_id"))
 
 
 def _allowed_methods(request: Request) -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
 from gateway.api.dependencies import Reader, gateway_of
-from gateway.api.forms import Picture, PlainForm, picture_bytes
+from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId
 from gateway.search.options import SearchOptions
@@ -55,6 +55,7 @@ def _search_answer(answer: SearchAnswer) -> Response:
     summary="Find the most similar pictures",
     response_model=schemas.SearchAnswer,
     dependencies=[PlainForm],
+    openapi_extra=PICTURE_FORM,
     responses=failures(401, 403, 413, 415, 422, 429, 503),
 )
 async def search(

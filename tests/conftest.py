@@ -16,6 +16,7 @@ import pytest
 
 from compose.launch import ON_REQUEST
 from compose.private_network import why_not
+from tests.documented import assert_documented
 from tests.otlp_collector import Collector, collecting
 from visualsearch.settings import Settings
 
@@ -137,8 +138,8 @@ def demo_stack(running: Stack, stack: Settings) -> Settings:
 
 @pytest.fixture(scope="session")
 def api(stack: Settings):
-    """A client of the running gateway."""
-    with httpx.Client(base_url=stack.url, timeout=30) as client:
+    """A client of the running gateway, which fails a test that gets an answer the OpenAPI document does not list."""
+    with httpx.Client(base_url=stack.url, timeout=30, event_hooks={"response": [assert_documented]}) as client:
         yield client
 
 

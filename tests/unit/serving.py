@@ -7,6 +7,7 @@ import httpx
 from gateway.api.app import create_app
 from gateway.main import build
 from tests.clock import Clock
+from tests.documented import assert_documented_later
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
 from tests.fakes.encoder import FakeEncoder
@@ -82,7 +83,8 @@ class Serving:
 
     def client_from(self, address):
         transport = httpx.ASGITransport(self.app, client=(address, 1), raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+        hooks = {"response": [assert_documented_later]}
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", event_hooks=hooks)
 
     async def __aenter__(self):
         await self.release_repository.add(RELEASE, ReleaseState.LIVE)

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.openapi import document
+from tests.documented import assert_documented
 
 COMMITTED = Path(__file__).parents[3] / "gateway" / "openapi.json"
 DOCUMENT = json.loads(COMMITTED.read_text())
@@ -23,6 +25,13 @@ RELEASES = {
     "POST /releases/{name}/retire",
     "POST /releases/rollback",
 }
+
+
+@pytest.mark.parametrize(("path", "status"), [("/images/1", 409), ("/releases/history", 409), ("/health", 404)])
+def test_an_answer_that_the_document_does_not_list_fails_a_test(path, status):
+    answer = httpx.Response(status, request=httpx.Request("GET", f"http://localhost{path}"))
+    with pytest.raises(AssertionError, match=f"answers {status}"):
+        assert_documented(answer)
 
 
 def test_the_committed_document_is_up_to_date():

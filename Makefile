@@ -9,7 +9,7 @@ DEMO_QUERY := demo/queries/$(shell ls demo/queries 2>/dev/null | head -n 1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-unit lint bench chaos clean lock setup setup-dev setup-train setup-bench
+.PHONY: help demo up down test test-unit lint bench chaos fuzz-api clean lock setup setup-dev setup-train setup-bench
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 
 chaos: setup-dev ## Kill the servers one after the other under load
 	$(BIN)/pytest -m chaos tests/chaos
+
+fuzz-api: setup-dev ## Try the REST API of a stack of its own for 20 minutes
+	$(BIN)/python -m tests.fuzz.rest
 
 clean: down ## Remove everything that can be made again, the local data too
 	rm -rf $(VENV) $(TRAIN) $(LOAD) .visualsearch out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

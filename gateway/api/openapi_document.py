@@ -8,6 +8,8 @@ from gateway.api import schemas
 from gateway.api.problem_details import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastapi import FastAPI
 
 IMAGE_CALLS = (
@@ -61,10 +63,29 @@ def install(app: FastAPI) -> None:
         }
         for operation in calls.values():
             _describe_common_failures(operation)
+            for values in _texts(operation, known):
+                _forbid_null(values)
         _describe_links(calls)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _texts(operation: dict[str, Any], known: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the schemas of an operation's parameters and form fields, which are texts in a request."""
+    for parameter in operation.get("parameters", []):
+        yield parameter["schema"]
+    form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+    if form:
+        yield from known[form["schema"]["$ref"].rpartition("/")[2]]["properties"].values()
+
+
+def _forbid_null(schema: dict[str, Any]) -> None:
+    """Remove null, which no text means: what may be null in Python is left out of a request."""
+    others = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
+    if len(others) == 1:
+        del schema["anyOf"]
+        schema.update(others[0])
 
 
 def _describe_links(calls: dict[str, dict[str, Any]]) -> None:

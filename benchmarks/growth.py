@@ -107,7 +107,7 @@ def main() -> None:
     """Measure on a new stack; write the table and the plot."""
     command = [sys.executable, "-m", "cli.main"]
     with tempfile.TemporaryDirectory(prefix="bench-stack-") as home:
-        os.environ.setdefault("VISUALSEARCH_CARRIERS", str(Settings.load().home / "carriers"))
+        os.environ.setdefault("VISUALSEARCH_SERVER_BINARIES", str(Settings.load().home / "server-binaries"))
         os.environ["VISUALSEARCH_HOME"] = home
         subprocess.run([*command, "up", "--detach", "--publish=milvus", "--publish=triton"], check=True)
         try:

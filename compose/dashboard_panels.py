@@ -216,5 +216,5 @@ RELEASES = [
         "ops",
         {"{{what}} {{outcome}}": _rate("visualsearch_interactions_total", "what, outcome")},
     ),
-    Panel("Spooled and not written yet", "none", {"waiting": "max(visualsearch_interactions_waiting)"}),
+    Panel("Queued and not written yet", "none", {"waiting": "max(visualsearch_interactions_waiting)"}),
 ]

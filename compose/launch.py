@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from compose import private_network
 from compose.private_network import Sandbox
 from compose.relay import forward
+from compose.server_binaries import folder_of
 from compose.state import GRPC_OFFSET, LOOPBACK, Ports, credentials
 from visualsearch.settings import ROOT, Settings
 
@@ -74,7 +75,7 @@ def _enter(home: Path, ports: Ports, publish: list[str]) -> None:
     listeners = {name: _listen(port) for name, port in published_ports(ports, publish).items()}
     outside = _outside_servers(Settings.load())
     channel = _relay_outside(home, outside) if outside else None
-    binaries = Path(os.environ["VISUALSEARCH_CARRIERS"])
+    binaries = folder_of(home)
     models = Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository")
     needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix), binaries, models]
     private_network.enter(Sandbox(home, needed, [host for host, _ in outside if not _is_loopback(host)]))

@@ -34,7 +34,7 @@ def milvus(plan: StackPlan) -> Service:
 
     ``localStorage.path`` must be relative. With an absolute path, a search that returns vectors deletes their binlogs.
     """
-    carrier = plan.server_binaries / "milvus" / "milvus" / "data"
+    unpacked = plan.server_binaries / "milvus" / "milvus" / "data"
     data = plan.data("milvus")
     uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
     password = plan.secrets["MILVUS_PASSWORD"]
@@ -44,16 +44,16 @@ def milvus(plan: StackPlan) -> Service:
         "DEPLOY_MODE": "STANDALONE",
         "METRICS_PORT": str(plan.ports["milvus_metrics"]),
         "MILVUSCONF": str(data / "configs"),
-        "LD_LIBRARY_PATH": str(carrier / "bin"),
+        "LD_LIBRARY_PATH": str(unpacked / "bin"),
     }
     return Service(
         "milvus",
-        [str(carrier / "bin" / "milvus"), "run", "standalone"],
+        [str(unpacked / "bin" / "milvus"), "run", "standalone"],
         functools.partial(probes.milvus, uri, password),
         {"uri": uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
         env=env,
         cwd=data,
-        prepare=lambda: _configure(plan, carrier, data),
+        prepare=lambda: _configure(plan, unpacked, data),
         stop_s=12.0,
         # After a restart it may be unavailable until its old sessions expire.
         patience_s=40.0,
@@ -63,7 +63,7 @@ def milvus(plan: StackPlan) -> Service:
     )
 
 
-def _configure(plan: StackPlan, carrier: Path, data: Path) -> None:
+def _configure(plan: StackPlan, unpacked: Path, data: Path) -> None:
     configs = data / "configs"
     configs.mkdir(exist_ok=True)
     etcd_client, etcd_peer = (f"http://{LOOPBACK}:{plan.ports[name]}" for name in ("etcd", "etcd_peer"))
@@ -80,8 +80,8 @@ def _configure(plan: StackPlan, carrier: Path, data: Path) -> None:
         "log-level": "warn",
     }
     (configs / "embedEtcd.yaml").write_text(yaml.safe_dump(etcd))
-    (configs / "milvus.yaml").write_text(_main_config(plan, carrier / "config.yaml.template"))
-    shutil.copy2(carrier / "glog.conf", configs)
+    (configs / "milvus.yaml").write_text(_main_config(plan, unpacked / "config.yaml.template"))
+    shutil.copy2(unpacked / "glog.conf", configs)
 
 
 def _main_config(plan: StackPlan, template: Path) -> str:

@@ -86,14 +86,14 @@ def _start(home: Path, options: Options) -> None:
     words = _launch_words(options)
     if options.lite and importlib.util.find_spec("milvus_lite") is None:
         raise ConfigurationError("milvus-lite is not installed: pip install -r requirements/lite.lock, then try again.")
-    server_binaries.ensure(_server_binaries(home), options.lite)
+    server_binaries.ensure(server_binaries.folder_of(home), options.lite)
     _stop(home)  # processes that a killed supervisor left behind
     (home / "run" / "state.json").unlink(missing_ok=True)
     (home / "logs").mkdir(parents=True, exist_ok=True)
     with (home / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(  # noqa: S603 - fixed arguments
             [sys.executable, "-m", "compose.launch", "--home", str(home), *words],
-            env={**os.environ, "VISUALSEARCH_CARRIERS": str(_server_binaries(home))},
+            env={**os.environ, "VISUALSEARCH_SERVER_BINARIES": str(server_binaries.folder_of(home))},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -116,10 +116,6 @@ def _launch_words(options: Options) -> list[str]:
     if unknown := set(options.publish) - set(ON_REQUEST):
         raise ConfigurationError(f"{', '.join(sorted(unknown))}: only {', '.join(ON_REQUEST)} can be published.")
     return [f"--publish={name}" for name in options.publish] + words
-
-
-def _server_binaries(home: Path) -> Path:
-    return type(home)(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
 
 
 def _wait_until_ready(home: Path) -> int:

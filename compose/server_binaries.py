@@ -43,6 +43,11 @@ MIN_GLIBC = (2, 35)
 WAY_OUT = "Start with `visualsearch up --lite`: ONNX Runtime in process and milvus-lite instead of Triton and Milvus."
 
 
+def folder_of(home: Path) -> Path:
+    """Return the folder of the unpacked binaries: shared between stacks if the variable names one."""
+    return Path(os.environ.get("VISUALSEARCH_SERVER_BINARIES") or home / "server-binaries")
+
+
 def check_platform(lite: bool = False) -> None:
     """Raise ``ConfigurationError`` on a platform that the servers do not support."""
     if os.geteuid() == 0 and not shutil.which("setpriv"):

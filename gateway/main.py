@@ -103,7 +103,7 @@ def build(
         releases=releases,
         release_repository=stores.release_repository,
         search=search,
-        corpus=images,
+        images=images,
         access=access,
         host_policy=host_policy(settings, access.guarded),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),

@@ -67,7 +67,7 @@ class Gateway:
     releases: ActiveReleases
     release_repository: ReleaseRepository
     search: ImageSearch
-    corpus: ImageService
+    images: ImageService
     access: AccessControl
     host_policy: HostPolicy
     explainer: Explainer
@@ -122,7 +122,7 @@ class Gateway:
         try:
             async with asyncio.timeout(CLICK_CHECK_S):
                 issued = await self.image_repository.was_issued(query_image_id)
-                await self.corpus.get(displayed_image_id, caller)
+                await self.images.get(displayed_image_id, caller)
         except (Unavailable, TimeoutError):
             return False
         if not issued:

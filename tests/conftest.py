@@ -38,11 +38,11 @@ class Stack:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        server_binaries = ROOT / ".visualsearch" / "carriers"
+        server_binaries = ROOT / ".visualsearch" / "server-binaries"
         self.env = {
             **os.environ,
             "VISUALSEARCH_HOME": str(home),
-            "VISUALSEARCH_CARRIERS": str(server_binaries),
+            "VISUALSEARCH_SERVER_BINARIES": str(server_binaries),
             # A promise that the stream has lost is waited for in the tests.
             "VISUALSEARCH_SWEEP_AFTER_S": "10",
         }

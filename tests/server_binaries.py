@@ -12,7 +12,7 @@ from compose.state import locked
 
 ROOT = Path(__file__).parents[1]
 LOCK = Path(__file__).with_name("server_binaries.lock")
-FOLDER = Path(os.environ.get("VISUALSEARCH_CARRIERS") or ROOT / ".visualsearch" / "carriers") / "tests"
+FOLDER = Path(os.environ.get("VISUALSEARCH_SERVER_BINARIES") or ROOT / ".visualsearch" / "server-binaries") / "tests"
 
 
 def envoy() -> Path:

@@ -33,7 +33,7 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
         raise InvalidInput(f"image_ids names image {one} twice: name two different images.")
     gateway = gateway_of(request)
     for image_id in (one, other):
-        await gateway.corpus.get(image_id, caller)
+        await gateway.images.get(image_id, caller)
     return one, other
 
 

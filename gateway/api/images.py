@@ -41,7 +41,7 @@ async def accept(
     ),
 ) -> schemas.Accepted:
     """Accept a picture for indexing. GET /images/{id} returns its status, and the reason if it is rejected."""
-    accepted = await gateway_of(request).corpus.accept(await picture_bytes(image), source, caller.owner, visibility)
+    accepted = await gateway_of(request).images.accept(await picture_bytes(image), source, caller.owner, visibility)
     response.headers["Location"] = f"/images/{accepted.id}"
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
 
@@ -55,7 +55,7 @@ async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wai
     Once an image is indexed, the next search finds it. To search for your own upload, wait for it with `wait_s` first.
     """
     gateway = gateway_of(request)
-    image = await gateway.corpus.wait_until_settled(image_id, caller, wait_s)
+    image = await gateway.images.wait_until_settled(image_id, caller, wait_s)
     return schemas.ImageFacts.model_validate(image)
 
 
@@ -74,8 +74,8 @@ async def content(
 ) -> Response:
     """Return the file as it was uploaded, or a thumbnail without the file's metadata."""
     gateway = gateway_of(request)
-    image = await gateway.corpus.get(image_id, caller)
-    data, kind = await gateway.corpus.content(image, size)
+    image = await gateway.images.get(image_id, caller)
+    data, kind = await gateway.images.content(image, size)
     return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
 
 
@@ -89,5 +89,5 @@ async def delete(request: Request, caller: Writer, image_id: ImageId) -> Respons
     """Remove a picture from search, catalog and object store."""
     gateway = gateway_of(request)
     collections = [release.collection for release in await gateway.releases.written()]
-    await gateway.corpus.delete(image_id, caller, collections)
+    await gateway.images.delete(image_id, caller, collections)
     return Response(status_code=204)

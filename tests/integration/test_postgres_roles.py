@@ -24,7 +24,7 @@ def plan(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     secrets = {"POSTGRES_PASSWORD": OURS, "POSTGRES_ADMIN_PASSWORD": ADMINISTRATORS}
-    return StackPlan(tmp_path, ensure(ROOT / ".visualsearch" / "carriers"), Ports({"postgres": port}), secrets)
+    return StackPlan(tmp_path, ensure(ROOT / ".visualsearch" / "server-binaries"), Ports({"postgres": port}), secrets)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def start():
                 return True
 
         eventually_sync(listens, within_s=30, errors=(OSError,))
-        return service.facts["dsn"]
+        return service.addresses["dsn"]
 
     yield one
     for process in running:

@@ -23,7 +23,7 @@ DEAD = "visualsearch:interactions:dead"
 FIELD = "told"
 DEAD_LETTERS = 1000
 """Number of dead letters that are kept."""
-MAX_SPOOLED = 500_000
+MAX_QUEUED = 500_000
 """Largest number of waiting entries of about 1 kB. Valkey's memory also holds the indexing events."""
 FORGOTTEN_MS = 3600 * 1000
 """A consumer without entries that was idle for this long is removed."""
@@ -35,7 +35,7 @@ class ValkeyInteractionQueue(ValkeyClient, InteractionQueue):
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
-    def __init__(self, url: str, password: str, timeout_s: float, limit: int = MAX_SPOOLED) -> None:
+    def __init__(self, url: str, password: str, timeout_s: float, limit: int = MAX_QUEUED) -> None:
         super().__init__(url, password, timeout_s)
         self._limit = limit
         self._length = 0

@@ -8,12 +8,17 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from gateway.caller import OPERATOR, Caller, Role
+from gateway.process.rate_limits import LocalRateLimit
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.process.rate_limits import RateLimit
+
+
+FAILURES_A_SECOND = 20.0
+"""Calls without a valid key that one address may make of one process."""
 
 
 class AccessControl:
@@ -27,6 +32,7 @@ class AccessControl:
         self._callers = dict(_parse(entry) for entry in keys.split(",") if entry.strip())
         self._rates = rates
         self._limit_loopback = limit_loopback
+        self._failures = LocalRateLimit(FAILURES_A_SECOND)
 
     @property
     def guarded(self) -> bool:
@@ -48,6 +54,21 @@ class AccessControl:
         if known[0].role < needs:
             raise Forbidden(f"This API key does not permit that: the call needs the role {needs.name.lower()}.")
         return known[0]
+
+    async def admit(self, headers: Mapping[str, str], needs: Role, address: str) -> Caller:
+        """Return the caller of a request that may go on.
+
+        Raises ``Unauthenticated``, ``Forbidden`` and ``RateLimited``; an address that offers many wrong keys is slowed
+        down, but not the right keys that come from it.
+        """
+        try:
+            caller = self.caller(headers, needs)
+        except Unauthenticated:
+            if wait_s := await self._failures.take(address):
+                raise RateLimited(f"Too many wrong keys: try again in {wait_s:.1f} s.", wait_s) from None
+            raise
+        await self.limit(caller, address)
+        return caller
 
     async def limit(self, caller: Caller, address: str) -> None:
         """Count one request against the limit of the key's owner, or of the address; raises ``RateLimited``."""

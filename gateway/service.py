@@ -87,6 +87,7 @@ class Gateway:
     recall: RecallMonitor | None = None
     recall_repository: RecallRepository | None = None
     blocked_ids: frozenset[int] = frozenset()
+    _probing: asyncio.Task[dict[str, str]] | None = None
 
     def filter_for(self, caller: Caller) -> Filter:
         """Return the filter for the images that a caller may see."""
@@ -138,7 +139,15 @@ class Gateway:
         await self.interaction_recorder.close()
 
     async def not_ready(self) -> dict[str, str]:
-        """Run one small operation on every server; return the failures by server."""
+        """Run one small operation on every server; return the failures by server.
+
+        All who ask at the same time share one run: probing costs the servers as little as one prober does.
+        """
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probe())
+        return await asyncio.shield(self._probing)
+
+    async def _probe(self) -> dict[str, str]:
         checks = (
             self._check_encoder(),
             self._check_vectors(),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
 from gateway.api.problem_details import failures
 from visualsearch.domain.interactions import Click
 from visualsearch.observability.metrics import CLICKS
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post(

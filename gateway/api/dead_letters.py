@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
 from gateway.api.problem_details import failures
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from gateway.caller import Caller, Role
 from gateway.service import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from fastapi import Response
 
 BEARER = HTTPBearer(auto_error=False, description="An API key. Required if the operator has configured keys.")
 
@@ -19,18 +25,45 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+def address_of(request: Request) -> str:
+    """Return the network address that a request comes from; empty if it is unknown."""
+    return request.client.host if request.client else ""
+
+
 def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
-    """Return a dependency that checks key, role and rate limit before the rest of the request is parsed."""
+    """Return a dependency that is the caller, whom ``GuardedRoute`` has let in."""
 
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
-        access = gateway_of(request).access
-        caller = access.caller(request.headers, role)
-        await access.limit(caller, request.client.host if request.client else "")
-        return caller
+        admitted: Caller = request.state.caller
+        return admitted
 
+    _roles[caller] = role
     return Depends(caller)
 
+
+_roles: dict[object, Role] = {}
 
 Reader = Annotated[Caller, needs(Role.READ)]
 Writer = Annotated[Caller, needs(Role.WRITE)]
 AdminCaller = Annotated[Caller, needs(Role.ADMIN)]
+
+
+class GuardedRoute(APIRoute):
+    """A route that decides who may call it before the body is read.
+
+    FastAPI reads the form before it calls any dependency: a stranger's upload would lie on the disk before the 401.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of FastAPI, behind the check of key, role and rate limit."""
+        handle = super().get_route_handler()
+        role = next((_roles[one.call] for one in self.dependant.dependencies if one.call in _roles), None)
+        if role is None:
+            return handle
+
+        async def guarded(request: Request) -> Response:
+            access = gateway_of(request).access
+            request.state.caller = await access.admit(request.headers, role, address_of(request))
+            return await handle(request)
+
+        return guarded

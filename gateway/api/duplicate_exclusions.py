@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dependencies import Writer, gateway_of
+from gateway.api.dependencies import GuardedRoute, Writer, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 class Pair(BaseModel):

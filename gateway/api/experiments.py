@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
 from gateway.api.problem_details import failures
 from visualsearch.domain import experiments
 from visualsearch.domain.search import MAX_CANDIDATES
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 Name = Annotated[str, Field(max_length=50)]
 NameInPath = Annotated[str, Path(max_length=50)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dependencies import Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.explanation.explainer import ExplainedPicture
     from gateway.explanation.similarity_heatmap import SimilarityHeatmap
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 Id = Annotated[int, Query(ge=-MAX_ID, le=MAX_ID)]
 

@@ -7,11 +7,11 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api import schemas
-from gateway.api.dependencies import Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
 from gateway.api.metrics_endpoint import scrape
 from gateway.api.problem_details import Problem, failures
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/health", summary="Check that the process is alive")

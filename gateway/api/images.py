@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import Reader, Writer, gateway_of
+from gateway.api.dependencies import GuardedRoute, Reader, Writer, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import ImageId, Text
 from visualsearch.domain.images import Visibility
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 MAX_WAIT_S = 30
 Wait = Annotated[
     float, Query(ge=0, le=MAX_WAIT_S, description="Maximum time in seconds to wait while the image is pending.")

@@ -8,7 +8,9 @@ import fastapi_offline
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-router = APIRouter()
+from gateway.api.dependencies import GuardedRoute
+
+router = APIRouter(route_class=GuardedRoute)
 WEB = FilePath(__file__).parents[1] / "web"
 DOCS_FILES = FilePath(fastapi_offline.__file__).parent / "static"
 """Swagger UI, served from here, so that /docs needs no CDN and no third-party script sees a key."""

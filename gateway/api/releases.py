@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api import schemas
-from gateway.api.dependencies import AdminCaller, gateway_of
+from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
 from gateway.api.problem_details import failures
 from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
@@ -17,7 +17,7 @@ from visualsearch.domain.release_state import Canary, Job, ReleaseRecord
 from visualsearch.releases.active_releases import wanted
 from visualsearch.releases.lifecycle import Lifecycle
 
-router = APIRouter(prefix="/releases", tags=["releases"])
+router = APIRouter(prefix="/releases", tags=["releases"], route_class=GuardedRoute)
 REFUSALS = failures(401, 403, 404, 409, 422, 429, 503)
 Name = Annotated[str, Path(max_length=200, description="The release's name.")]
 Reason = Annotated[str, Field(max_length=2000, description="The reason, recorded in the history.")]

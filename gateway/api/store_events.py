@@ -8,25 +8,25 @@ import orjson
 from fastapi import APIRouter, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import gateway_of
+from gateway.api.dependencies import GuardedRoute, address_of, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.s3_notifications import read_notification
 from gateway.caller import Role
 from visualsearch.domain.errors import InvalidInput, Unauthenticated
 from visualsearch.observability.metrics import NOTICES
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 
-def _authenticate(request: Request) -> None:
-    """Accept the webhook's token or a key with the role write. Raises ``Unauthenticated`` and ``Forbidden``."""
+async def _authenticate(request: Request) -> None:
+    """Accept the webhook's token, or a key with the role write within its rate limit. Raises what ``admit`` does."""
     gateway = gateway_of(request)
     # MinIO sends its token as configured, with or without "Bearer".
     given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if gateway.webhook_token and hmac.compare_digest(given.encode(), gateway.webhook_token.encode()):
         return
     if gateway.access.guarded:
-        gateway.access.caller(request.headers, Role.WRITE)
+        await gateway.access.admit(request.headers, Role.WRITE, address_of(request))
         return
     raise Unauthenticated(
         "A store must show the token: send 'Authorization: Bearer TOKEN' with the value of VISUALSEARCH_WEBHOOK_TOKEN."
@@ -37,7 +37,7 @@ def _authenticate(request: Request) -> None:
     "/events/s3",
     status_code=202,
     summary="Receive an object store's notifications",
-    responses=failures(401, 403, 413, 422, 503),
+    responses=failures(401, 403, 413, 422, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -50,7 +50,7 @@ async def store_events(request: Request) -> schemas.NotificationResponse:
 
     Records that cannot be used are refused one by one, with the reason. There is no need to send them again.
     """
-    _authenticate(request)
+    await _authenticate(request)
     gateway = gateway_of(request)
     try:
         body = orjson.loads(await request.body())

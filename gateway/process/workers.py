@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
+from gateway.process.limited_connection import LimitedConnection
 from gateway.process.worker_group import SHUTDOWN_S, WorkerGroup, cores
 from visualsearch.observability.metrics import configure_logging
 
@@ -66,6 +67,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as in the base class
         "access_log": False,
+        "http": LimitedConnection,
         "timeout_graceful_shutdown": SHUTDOWN_S,
     }
 

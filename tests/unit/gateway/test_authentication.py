@@ -8,6 +8,7 @@ from gateway.authentication import AccessControl
 from gateway.caller import OPERATOR, Caller, Role
 from gateway.process.rate_limits import AWAY_S, CALLERS, LocalRateLimit, SharedRateLimit
 from tests.clock import StillClock
+from tests.unit.serving import Serving
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
 
 STRANGER = Caller("", Role.READ)
@@ -160,3 +161,39 @@ async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks
     clock.advance(AWAY_S)
     await take(access, times=5)
     assert valkey.asked == 11
+
+
+async def first_answer(app, headers, body=b"x" * 1000):
+    """Send the head of an upload by plain ASGI; return the status, and whether any of the body was read before it."""
+    read, statuses = [], []
+
+    async def receive():
+        read.append(not statuses)
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/images", "raw_path": b"/images", "query_string": b""},
+        **{"root_path": "", "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1)},
+        "headers": [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=b"), *headers],
+    }
+    await app(scope, receive, send)
+    return statuses[0], any(read)
+
+
+async def test_a_stranger_s_upload_is_refused_before_any_of_it_is_read():
+    async with Serving(api_keys=KEYS) as serving:
+        assert await first_answer(serving.app, []) == (401, False)
+        assert await first_answer(serving.app, [(b"authorization", b"Bearer wrong")]) == (401, False)
+
+
+async def test_many_wrong_keys_are_slowed_down_and_right_ones_are_not():
+    async with Serving(api_keys=KEYS) as serving:
+        wrong = [(await serving.client.get("/stats", headers={"x-api-key": str(i)})).status_code for i in range(60)]
+        assert wrong[0] == 401
+        assert wrong[-1] == 429
+        right = await serving.client.get("/stats", headers={"x-api-key": "r"})
+        assert right.status_code == 200

@@ -1,0 +1,99 @@
+"""Connections of senders that are slow or send too much: they end, and say why."""
+
+import asyncio
+import contextlib
+
+import pytest
+import uvicorn
+
+from gateway.process import limited_connection
+from gateway.process.limited_connection import HEAD_BYTES, LimitedConnection
+
+GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
+
+
+async def application(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+async def connect(monkeypatch):
+    """Connect to a server with short limits."""
+    monkeypatch.setattr(limited_connection, "HEAD_S", 0.2)
+    monkeypatch.setattr(limited_connection, "BODY_CHECK_S", 0.2)
+    monkeypatch.setattr(limited_connection, "BODY_BYTES", 1000)
+    config = uvicorn.Config(application, port=0, http=LimitedConnection, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    writers = []
+
+    async def one():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        return reader, writer
+
+    yield one
+    for writer in writers:
+        writer.close()
+    await server.shutdown()
+
+
+async def all_of(reader):
+    with contextlib.suppress(ConnectionError):
+        return await asyncio.wait_for(reader.read(), 5)
+    return b""
+
+
+async def test_an_ordinary_request_is_answered_and_the_next_on_the_same_connection_too(connect):
+    reader, writer = await connect()
+    for _ in range(2):
+        writer.write(GET + b"\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_large_body_that_comes_quickly_is_taken(connect):
+    reader, writer = await connect()
+    writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n\r\n" + bytes(3_000_000))
+    assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_connection_that_says_nothing_is_closed_without_a_word(connect):
+    reader, _ = await connect()
+    assert await all_of(reader) == b""
+
+
+async def test_headers_that_never_end_in_time_are_refused(connect):
+    reader, writer = await connect()
+    writer.write(GET)
+    answer = await all_of(reader)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"application/problem+json" in answer
+
+
+async def test_headers_without_end_are_refused(connect):
+    reader, writer = await connect()
+    line = b"x-padding: " + b"p" * 1000 + b"\r\n"
+    writer.write(GET + line * (HEAD_BYTES // len(line) + 1))
+    answer = await all_of(reader)
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert b"at most 64 KB" in answer
+
+
+async def test_a_body_that_trickles_is_refused(connect):
+    reader, writer = await connect()
+    writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n")
+    for _ in range(3):
+        writer.write(b"x")
+        await asyncio.sleep(0.02)
+    assert (await all_of(reader)).startswith(b"HTTP/1.1 408")

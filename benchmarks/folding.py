@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from benchmarks import table
-from benchmarks.golden import DEMO, Encoder, encoded
+from benchmarks.golden import DEMO, GoldenEncoder, encoded
 from demo.build import on_white
 from visualsearch.domain.search import NEAR_DUPLICATE_COSINE, NEAR_DUPLICATE_DISTANCE, SURE_DISTANCE
 from visualsearch.imaging.preprocessing import prepare
@@ -89,7 +89,7 @@ def row(name: str, bits: NDArray[np.uint8], cosine: NDArray[np.float32]) -> list
 
 def main() -> None:
     """Measure and write the table."""
-    encoder = Encoder(MODEL)
+    encoder = GoldenEncoder(MODEL)
     files = sorted((DEMO / "pictures").rglob("*.*"))
     data = [file.read_bytes() for file in files]
     corpus, (phash, mirrored) = encoder(data), hashes(data)

@@ -57,7 +57,7 @@ EDITS = {
 }
 
 
-class Encoder:
+class GoldenEncoder:
     """An ONNX file, run in process."""
 
     def __init__(self, model: Path) -> None:
@@ -72,7 +72,7 @@ class Encoder:
         return np.concatenate(parts)
 
 
-def found_first(encoder: Encoder, rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> dict[str, int]:
+def found_first(encoder: GoldenEncoder, rows: list[dict[str, str]], corpus: NDArray[np.float32]) -> dict[str, int]:
     """For each edit, count how many of 100 pictures without a near-duplicate in the corpus it finds first."""
     twins = {row["near_duplicate_of"] for row in rows} | {row["file"] for row in rows if row["near_duplicate_of"]}
     chance = random.Random(SEED)
@@ -103,7 +103,7 @@ def measure(model: Path) -> dict[str, object]:
     """Return the figures of an ONNX file."""
     with (DEMO / "provenance.csv").open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["category"] != "query"]
-    encoder = Encoder(model)
+    encoder = GoldenEncoder(model)
     corpus = encoder([(DEMO / row["file"]).read_bytes() for row in rows])
     return {
         "corpus": f"demo/pictures, {len(rows)} pictures, searched exactly",

@@ -29,7 +29,7 @@ times: dict[int, list[float]] = defaultdict(list)
 begun = {"requests": 0, "at": 0.0, "cpu": 0.0}
 
 
-class Caller(FastHttpUser):
+class SearchUser(FastHttpUser):
     """A user who searches."""
 
     host = WORDS["url"]

@@ -26,7 +26,7 @@ class Config:
     dim: int = _about(EMBEDDING_DIM, "numbers of an embedding")
     tune: bool = _about(False, "train the backbone too, instead of the projection alone")
     features: Path | None = _about(None, "a folder that training.features filled: train on it, without any picture")
-    clicks: Path | None = _about(None, "a folder of pairs that training.clicks wrote")
+    clicks: Path | None = _about(None, "a folder of pairs that training.click_pairs wrote")
     click_ratio: float = _about(0.25, "share of each batch that is drawn from clicks, where there are any")
     epochs: int = _about(20, "times that every picture is seen")
     batch: int = _about(256, "pictures in a batch, two views each, of all processes together")

@@ -163,7 +163,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--backbone", default=backbones.LITE0, help="%(default)s")
     parser.add_argument("--pretrained", default="", help="a tag, or a file of weights, for OpenCLIP")
     parser.add_argument("--rounds", type=int, default=8, help="%(default)s")
-    parser.add_argument("--clicks", type=Path, help="a folder that training.clicks wrote")
+    parser.add_argument("--clicks", type=Path, help="a folder that training.click_pairs wrote")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, to be called again")
     given = parser.parse_args(words)
     try:

@@ -96,7 +96,7 @@ class Collection:
 
 
 def read(root: Path, clicks: Path | None = None) -> tuple[Collection, dict[str, str]]:
-    """Read a folder, and a folder of click pairs (``training.clicks``), and decode every picture once as a check.
+    """Read a folder, and a folder of click pairs (``training.click_pairs``), and decode every picture once as a check.
 
     An optional ``pictures.csv`` in the folder tells by ``file``, ``concept`` and ``category`` which pictures show the
     same or similar things. Returns the collection, and the reason for each skipped file. Raises ``ConfigurationError``
@@ -170,7 +170,7 @@ def _table(root: Path) -> list[Picture]:
 
 def _pairs(folder: Path) -> list[Picture]:
     if not (folder / PAIRS).is_file():
-        raise ConfigurationError(f"{folder / PAIRS} is missing; python -m training.clicks writes it.")
+        raise ConfigurationError(f"{folder / PAIRS} is missing; python -m training.click_pairs writes it.")
     pictures: dict[Picture, None] = {}
     for line in (folder / PAIRS).read_text().splitlines():
         pair = json.loads(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.api.problem_details import Problem, status_of
+from gateway.api.problem_details import ProblemResponse, status_of
 from visualsearch.domain.errors import Forbidden
 from visualsearch.observability.metrics import count_error
 
@@ -56,6 +56,6 @@ class HostGuard:
             if refusal := policy.refusal(scope["method"], scope["path"], scope["headers"]):
                 error = Forbidden(refusal)
                 count_error(error)
-                await Problem(status_of(error), refusal)(scope, receive, send)
+                await ProblemResponse(status_of(error), refusal)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

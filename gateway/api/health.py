@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.api import schemas
 from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
 from gateway.api.metrics_endpoint import scrape
-from gateway.api.problem_details import Problem, failures
+from gateway.api.problem_details import ProblemResponse, failures
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -31,7 +31,7 @@ async def ready(request: Request) -> Response:
     trouble = await gateway_of(request).not_ready()
     if trouble:
         detail = "Not ready: " + "; ".join(f"{name}: {what}" for name, what in trouble.items())
-        return Problem(503, detail, not_ready=sorted(trouble))
+        return ProblemResponse(503, detail, not_ready=sorted(trouble))
     return JSONResponse({"ok": True})
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from gateway.api.problem_details import HINTS, Problem
+from gateway.api.problem_details import HINTS, ProblemResponse
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.observability import tracing
 from visualsearch.observability.log_format import request_id
@@ -62,7 +62,7 @@ class RequestId:
                 log.exception("unexpected error")
                 ERRORS.labels("Unexpected").inc()
                 if not status:
-                    await Problem(500, HINTS[500])(scope, receive, send_with_id)
+                    await ProblemResponse(500, HINTS[500])(scope, receive, send_with_id)
             finally:
                 # Use the route's template, not the path, so that ids do not become labels.
                 route = getattr(scope.get("route"), "path", "none")
@@ -91,7 +91,7 @@ class Shed:
                 error = admission.refuse()
                 count_error(error)
                 scope["route"] = SimpleNamespace(path=SEARCH)  # the router, which sets the route, is not reached
-                await Problem(503, str(error))(scope, receive, send)
+                await ProblemResponse(503, str(error))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -138,7 +138,7 @@ class BodyLimit:
             drained += len(message.get("body", b""))
             more = message["type"] == "http.request" and message.get("more_body", False)
         limit = f"{MAX_UPLOAD_BYTES // 2**20} MB"
-        answer = Problem(
+        answer = ProblemResponse(
             413, f"The request is too large: a picture may have {limit}. Send a smaller or stronger compressed one."
         )
         await answer(scope, receive, send)

@@ -57,7 +57,7 @@ MEANINGS = {
 }
 
 
-class Problem(JSONResponse):
+class ProblemResponse(JSONResponse):
     """A response with a problem document."""
 
     media_type = "application/problem+json"
@@ -76,7 +76,7 @@ def status_of(error: errors.VisualSearchError) -> int:
 
 def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI descriptions of these statuses."""
-    content = {Problem.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {ProblemResponse.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
 
 
@@ -100,7 +100,7 @@ def _allowed_methods(request: Request) -> str:
     return ", ".join(allowed)
 
 
-async def _known(request: Request, error: Exception) -> Problem:
+async def _known(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, errors.VisualSearchError)
     status = status_of(error)
     headers = {}
@@ -109,10 +109,10 @@ async def _known(request: Request, error: Exception) -> Problem:
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     count_error(error)
-    return Problem(status, str(error), headers)
+    return ProblemResponse(status, str(error), headers)
 
 
-async def _invalid(request: Request, error: Exception) -> Problem:
+async def _invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
     sentences = []
     for one in error.errors():
@@ -123,15 +123,15 @@ async def _invalid(request: Request, error: Exception) -> Problem:
     in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in error.errors())
     status = 404 if in_path else 422
     lead = "There is no such image" if in_path else "The request does not fit"
-    return Problem(status, f"{lead}: {'; '.join(sentences)}. See /docs for what this call takes.")
+    return ProblemResponse(status, f"{lead}: {'; '.join(sentences)}. See /docs for what this call takes.")
 
 
-async def _http(request: Request, error: Exception) -> Problem:
+async def _http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # a form or JSON that cannot be parsed
         what = str(error.detail).rstrip(".")
-        return Problem(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
+        return ProblemResponse(422, f"The request cannot be read: {what}. See /docs for what this call takes.")
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = _allowed_methods(request)
-    return Problem(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)
+    return ProblemResponse(error.status_code, HINTS.get(error.status_code, str(error.detail)), headers)

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class StoreDifference:
     """One difference. ``what`` is a uri, or an image id for vectors; ``release`` is empty for the object store."""
 
     kind: Kind
@@ -63,7 +63,7 @@ class ReconciliationReport:
     counts: Counter[tuple[str, Kind]] = field(default_factory=Counter)
     examples: dict[tuple[str, Kind], list[str]] = field(default_factory=dict)
 
-    def add(self, differences: Sequence[Difference]) -> None:
+    def add(self, differences: Sequence[StoreDifference]) -> None:
         """Add differences."""
         for one in differences:
             where = one.release, one.kind
@@ -123,9 +123,9 @@ class Reconcile:
         await self._settle(self._rows_and_vectors(release), release)
         return self._report
 
-    async def _settle(self, differences: AsyncIterator[Difference], release: Release | None) -> None:
+    async def _settle(self, differences: AsyncIterator[StoreDifference], release: Release | None) -> None:
         """Check the differences a second time, count those that remain, and repair them."""
-        page: list[Difference] = []
+        page: list[StoreDifference] = []
         async for one in differences:
             page.append(one)
             if len(page) == PAGE:
@@ -134,7 +134,7 @@ class Reconcile:
         if page:
             await self._settle_page(page, release)
 
-    async def _settle_page(self, page: list[Difference], release: Release | None) -> None:
+    async def _settle_page(self, page: list[StoreDifference], release: Release | None) -> None:
         await asyncio.sleep(self._pause_s)
         sure = await (self._confirm_vectors(page, release) if release else self._confirm_objects(page))
         self._report.add(sure)
@@ -143,7 +143,7 @@ class Reconcile:
 
     # Objects and rows, by uri
 
-    async def _objects_and_rows(self) -> AsyncIterator[Difference]:
+    async def _objects_and_rows(self) -> AsyncIterator[StoreDifference]:
         with ExitStack() as stack:
             objects = await sorted_lines(self._object_lines(), stack)
             rows = self._rows()
@@ -155,10 +155,10 @@ class Reconcile:
                         yield lost
                     row = await anext(rows, None)
                 if row is None or row.uri != uri:
-                    yield Difference(Kind.UNKNOWN_OBJECT, uri)
+                    yield StoreDifference(Kind.UNKNOWN_OBJECT, uri)
                     continue
                 if _is_stale(row, etag):
-                    yield Difference(Kind.STALE_ROW, uri)
+                    yield StoreDifference(Kind.STALE_ROW, uri)
                 row = await anext(rows, None)
             while row is not None:
                 for lost in _lost(row):
@@ -181,7 +181,7 @@ class Reconcile:
             for image in page:
                 yield image
 
-    async def _confirm_objects(self, page: list[Difference]) -> list[Difference]:
+    async def _confirm_objects(self, page: list[StoreDifference]) -> list[StoreDifference]:
         rows = await self._image_repository.by_uris([one.what for one in page])
         sure = []
         for one in page:
@@ -204,27 +204,27 @@ class Reconcile:
         except NotFound:
             return None
 
-    async def _repair_objects(self, sure: list[Difference]) -> None:
+    async def _repair_objects(self, sure: list[StoreDifference]) -> None:
         """Publish events for the objects; the indexers then update rows and vectors."""
         kinds = {Kind.LOST_OBJECT: EventKind.DELETED}
         await self._events.publish([Event(kinds.get(one.kind, EventKind.CREATED), one.what) for one in sure])
 
     # Rows and vectors, by id
 
-    async def _rows_and_vectors(self, release: Release) -> AsyncIterator[Difference]:
+    async def _rows_and_vectors(self, release: Release) -> AsyncIterator[StoreDifference]:
         rows, vectors = self._hashes(), self._vector_hashes(release)
         row, vector = await anext(rows, None), await anext(vectors, None)
         while row is not None or vector is not None:
             if vector is None or (row is not None and row[0] < vector[0]):
                 assert row is not None
-                yield Difference(Kind.MISSING_VECTOR, str(row[0]), release.name)
+                yield StoreDifference(Kind.MISSING_VECTOR, str(row[0]), release.name)
                 row = await anext(rows, None)
             elif row is None or vector[0] < row[0]:
-                yield Difference(Kind.ORPHANED_VECTOR, str(vector[0]), release.name)
+                yield StoreDifference(Kind.ORPHANED_VECTOR, str(vector[0]), release.name)
                 vector = await anext(vectors, None)
             else:
                 if row[1] != vector[1]:
-                    yield Difference(Kind.STALE_VECTOR, str(row[0]), release.name)
+                    yield StoreDifference(Kind.STALE_VECTOR, str(row[0]), release.name)
                 row, vector = await anext(rows, None), await anext(vectors, None)
 
     async def _hashes(self) -> AsyncIterator[tuple[int, int]]:
@@ -250,7 +250,7 @@ class Reconcile:
         except NotFound:
             return {}
 
-    async def _confirm_vectors(self, page: list[Difference], release: Release) -> list[Difference]:
+    async def _confirm_vectors(self, page: list[StoreDifference], release: Release) -> list[StoreDifference]:
         ids = [int(one.what) for one in page]
         rows = await self._image_repository.by_ids(ids)
         hashes = dict(await self._image_repository.hashes_of(ids))
@@ -271,7 +271,7 @@ class Reconcile:
 
     async def _repair_vectors(
         self,
-        sure: list[Difference],
+        sure: list[StoreDifference],
         release: Release,
         rewrite: Callable[[Sequence[Image], Release], Awaitable[None]],
     ) -> None:
@@ -284,13 +284,13 @@ class Reconcile:
         await self._vectors.settle(release.collection)  # the next search must see the repair
 
 
-def _lost(row: Image) -> Iterator[Difference]:
+def _lost(row: Image) -> Iterator[StoreDifference]:
     """Yield a difference if the row is indexed.
 
     A pending row's object may still arrive, and a rejected row needs no object.
     """
     if row.status is Status.INDEXED:
-        yield Difference(Kind.LOST_OBJECT, row.uri)
+        yield StoreDifference(Kind.LOST_OBJECT, row.uri)
 
 
 def _is_stale(row: Image, etag: str) -> bool:

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from typing_extensions import override
 
 from visualsearch.adapters.messages import decode_dead_letter, decode_event, encode_dead_letter, encode_event
-from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
+from visualsearch.adapters.valkey.valkey_client import GroupGone, ValkeyClient
 from visualsearch.domain.indexing import Delivery, StreamState
 from visualsearch.ports import EventStream
 

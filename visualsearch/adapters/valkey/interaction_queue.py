@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from visualsearch.adapters.messages import decode_interaction, encode_interaction
-from visualsearch.adapters.valkey.client import GroupGone, ValkeyClient
+from visualsearch.adapters.valkey.valkey_client import GroupGone, ValkeyClient
 from visualsearch.domain.errors import Overloaded
 from visualsearch.domain.interactions import QueuedInteraction
 from visualsearch.ports import InteractionQueue

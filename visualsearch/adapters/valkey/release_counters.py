@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from visualsearch.adapters.valkey.client import ValkeyClient
+from visualsearch.adapters.valkey.valkey_client import ValkeyClient
 from visualsearch.ports import ReleaseCounters
 
 if TYPE_CHECKING:

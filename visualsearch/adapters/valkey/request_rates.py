@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visualsearch.adapters.valkey.client import ValkeyClient
+from visualsearch.adapters.valkey.valkey_client import ValkeyClient
 
 TIMEOUT_S = 0.5
 """Longest time that a request waits to be counted."""

@@ -1,6 +1,6 @@
 """Export clicks as training pairs: the query's picture, its box, and the clicked picture.
 
-    python -m training.clicks out/clicks [--since 2026-01-01]
+    python -m training.click_pairs out/clicks [--since 2026-01-01]
 
 Reads Postgres and the object store that the settings name (``VISUALSEARCH_*``). ``pairs.jsonl`` has one line per pair:
 ``{"query": file, "box": "x1,y1,x2,y2" or "", "positive": file, "clicks": n}``. Pairs include only queries whose picture
@@ -110,7 +110,7 @@ def _store_trouble() -> Iterator[None]:
 
 def main(words: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="training.clicks", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="training.click_pairs", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("into", type=Path)
     parser.add_argument(
         "--since", type=datetime.fromisoformat, default=datetime(1970, 1, 1), help="a date; all when left out"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.eventually import eventually_sync
 from tests.pictures import jpeg
-from training import clicks
+from training import click_pairs
 from visualsearch.domain.errors import Unavailable
 
 WRITTEN_S = 15
@@ -26,7 +26,7 @@ async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, 
         assert api.post("/click", json=body).status_code == 204
 
     def written():
-        pairs, _ = clicks.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
+        pairs, _ = click_pairs.export(demo_stack, tmp_path, datetime.now() - timedelta(hours=1))
         lines = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
         assert len(lines) == pairs
         mine = next((line for line in lines if (tmp_path / line["query"]).read_bytes() == query), None)
@@ -37,7 +37,7 @@ async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, 
     mine = eventually_sync(written, WRITTEN_S, errors=AssertionError)
     assert mine["box"] == "10,20,200,180"
     assert (tmp_path / mine["positive"]).read_bytes() == api.get(f"/images/{clicked['id']}/content").content
-    nothing, _ = clicks.export(demo_stack, tmp_path, datetime.now() + timedelta(days=1))
+    nothing, _ = click_pairs.export(demo_stack, tmp_path, datetime.now() + timedelta(days=1))
     assert nothing == 0
 
 
@@ -46,7 +46,7 @@ def test_a_server_that_is_away_is_named_in_one_sentence(tmp_path, monkeypatch, c
         raise psycopg.OperationalError("connection refused")
 
     monkeypatch.setattr(psycopg, "connect", away)
-    assert clicks.main([str(tmp_path)]) == 1
+    assert click_pairs.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("Postgres")
     with pytest.raises(Unavailable):
-        clicks.export(clicks.Settings(), tmp_path, datetime.now())
+        click_pairs.export(click_pairs.Settings(), tmp_path, datetime.now())

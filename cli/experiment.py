@@ -55,7 +55,7 @@ def create(
     share: Annotated[float, typer.Option(help="Part of the layer's users, up to 1.")] = 1.0,
     expect: Annotated[float, typer.Option(help="Relative change of CTR that the test is most sensitive to.")] = 0.05,
 ) -> None:
-    """Define an experiment; nobody sees it until it is started."""
+    """Define an experiment; it has no effect until it is started."""
     wanted = {"name": name, "layer": layer, "share": share, "expected_lift": expect}
     with connect() as client:
         created = client.experiment("", {**wanted, "variants": [parse_variant(text) for text in variant]})

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _counting(console: Console) -> Iterator[Callable[[str, int], None]]:
-    """Show how much of each thing is done: for work whose end nobody knows beforehand."""
+    """Show the count of each kind of finished work, for jobs whose total is unknown."""
     tasks: dict[str, TaskID] = {}
     with Progress(TextColumn("{task.description}: {task.completed}"), console=console) as bar:
 
@@ -123,5 +123,5 @@ def _print(report: ReconciliationReport, console: Console, *, repair: bool) -> N
         table.add_row(release or "-", kind.value, str(number), "\n".join(report.examples[release, kind][:5]))
     console.print(table)
     console.print(
-        "Repaired, or told to the indexers." if repair else "`visualsearch reconcile --repair` puts it right."
+        "Repaired, or queued for the indexers." if repair else "`visualsearch reconcile --repair` repairs it."
     )

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def reconcile(
-    *, repair: Annotated[bool, typer.Option(help="Put right what differs, or onto the stream.")] = False
+    *, repair: Annotated[bool, typer.Option(help="Repair the differences, or queue them for the indexers.")] = False
 ) -> None:
-    """Compare object store, catalog and collections; exit with 1 when they differ."""
+    """Compare the object store, Postgres and the collections; exit with 1 when they differ."""
     report = with_stores(lambda stores: reconcile_with_counts(stores, out, repair=repair))
     raise typer.Exit(0 if report.agrees else 1)
 

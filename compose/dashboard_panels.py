@@ -46,7 +46,7 @@ SEARCH = [
     Panel("Time to answer, p95", "s", {"{{route}}": _quantile(0.95, "visualsearch_request_seconds", "route", OURS)}),
     Panel("Stages of a search, p50", "s", {"{{stage}}": _quantile(0.5, STAGES, "stage", STAGE_OF)}),
     Panel("Stages of a search, p95", "s", {"{{stage}}": _quantile(0.95, STAGES, "stage", STAGE_OF)}),
-    Panel("Refused, to come again", "reqps", {"{{reason}}": _rate("visualsearch_shed_requests_total", "reason")}),
+    Panel("Refused with Retry-After", "reqps", {"{{reason}}": _rate("visualsearch_shed_requests_total", "reason")}),
     Panel(
         "Encoder: pictures in a batch",
         "none",
@@ -61,7 +61,7 @@ SEARCH = [
         },
     ),
     Panel(
-        "Encoder: requests that wait, failures a second",
+        "Encoder: waiting requests, failures a second",
         "none",
         {
             "wait": "sum(nv_inference_pending_request_count)",
@@ -74,7 +74,7 @@ SEARCH = [
         {"{{release}}": "min by (release) (visualsearch_recall_proxy)"},
     ),
     Panel(
-        "nprobe and ef in force",
+        "nprobe and ef in use",
         "none",
         {"{{release}} {{parameter}}": "max by (release, parameter) (visualsearch_search_parameter)"},
     ),
@@ -93,7 +93,7 @@ INDEXING = [
         },
     ),
     Panel("Age of the oldest event", "s", {"oldest": "max(visualsearch_stream_oldest_age_seconds)"}),
-    Panel("Events worked on together", "none", {"mean": _mean("visualsearch_index_batch_events", "job")}),
+    Panel("Events per batch", "none", {"mean": _mean("visualsearch_index_batch_events", "job")}),
     Panel("Stages of a batch, p95", "s", {"{{stage}}": _quantile(0.95, INDEX_STAGES, "stage")}),
     Panel("Rows by collection", "none", {"{{collection}}": "max by (collection) (visualsearch_index_rows)"}),
     Panel(
@@ -114,7 +114,7 @@ INDEXING = [
 
 STORES = [
     Panel("Servers that work", "none", {"{{server}}": "min by (server) (visualsearch_server_up)"}),
-    Panel("Targets that show metrics", "none", {"{{job}}": "min by (job) (up)"}),
+    Panel("Targets that serve metrics", "none", {"{{job}}": "min by (job) (up)"}),
     Panel("Processor", "none", {"{{job}} {{instance}}": "rate(process_cpu_seconds_total[$__rate_interval])"}),
     Panel(
         "Memory",
@@ -157,7 +157,7 @@ STORES = [
         {"{{type}}": _quantile(0.95, "SeaweedFS_s3_request_seconds", "type")},
     ),
     Panel(
-        "Room on the disk",
+        "Free disk space",
         "percentunit",
         {"{{instance}}": "visualsearch_disk_free_bytes / visualsearch_disk_size_bytes"},
     ),
@@ -185,7 +185,7 @@ RELEASES = [
         },
     ),
     Panel(
-        "How alike the shadow answers",
+        "Agreement of the shadow's answers",
         "percentunit",
         {"{{release}} {{measure}}": "max by (release, measure) (visualsearch_shadow_agreement_ratio)"},
     ),
@@ -212,7 +212,7 @@ RELEASES = [
         },
     ),
     Panel(
-        "Searches and clicks to be written down",
+        "Searches and clicks to be recorded",
         "ops",
         {"{{what}} {{outcome}}": _rate("visualsearch_interactions_total", "what, outcome")},
     ),

@@ -5,7 +5,7 @@ sockets on which outsiders are served are opened before the namespace is entered
 namespace that it was opened in, so a process inside serves the machine's 127.0.0.1 with it at no cost per request.
 
 The mounts are private too. ``/tmp`` and ``/dev/shm``, where some servers leave sockets and memory that every user can
-open, are empty folders that nobody outside sees. Started as root, the stack gives up root for a user id of its own.
+open, are empty folders that are invisible outside. Started as root, the stack gives up root for a user id of its own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def enter(sandbox: Sandbox) -> None:
 
 
 def give_up_root(home: Path) -> None:
-    """Become the user of a stack for good, with no way to more rights."""
+    """Become the user of a stack permanently, without a way to regain rights."""
     user = user_id(home)
     if user != os.geteuid():
         os.setgroups([])
@@ -98,7 +98,7 @@ def give_up_root(home: Path) -> None:
 def join(process: int, command: Sequence[str]) -> None:
     """Replace this process by a command in the network of another process, unless it is in there already.
 
-    Raises ``OSError`` if nsenter(1) is missing or the process is somebody else's.
+    Raises ``OSError`` if nsenter(1) is missing or the process belongs to another user.
     """
     here, there = (Path(f"/proc/{one}/ns") for one in ("self", process))
     if (here / "net").readlink() == (there / "net").readlink():
@@ -166,7 +166,7 @@ def _hosts(names: Sequence[str]) -> str:
 
 
 def _append(path: Path, text: str) -> None:
-    """Show a system file with more lines to whoever is inside. The file itself does not change."""
+    """Show a system file with additional lines to processes inside. The file itself does not change."""
     changed = HIDDEN[1] / path.name
     changed.write_text(text + path.read_text())
     changed.chmod(0o644)

@@ -111,7 +111,7 @@ def _launch_words(options: Options) -> list[str]:
         raise ConfigurationError(
             f"The servers cannot have a network of their own here: {reason}. Without one, every user of this machine "
             "can read and change what Triton, Milvus and SeaweedFS hold, and Milvus listens on every address. "
-            "`visualsearch up --accept-open-servers` starts them all the same."
+            "`visualsearch up --accept-open-servers` starts them nevertheless."
         )
     if unknown := set(options.publish) - set(ON_REQUEST):
         raise ConfigurationError(f"{', '.join(sorted(unknown))}: only {', '.join(ON_REQUEST)} can be published.")

@@ -59,9 +59,9 @@ class Service:
     ports: Sequence[str] = ()
     """Names of the ports that clients use."""
     barrier: bool = True
-    """Whoever connects must have credentials, and they hold."""
+    """Clients must authenticate, and the server enforces it."""
     binds_all: bool = False
-    """The server cannot be told to listen on one address only."""
+    """The server cannot be configured to listen on one address only."""
     forks: bool = False
     """The service runs child processes, and `status` shows their pids too."""
 

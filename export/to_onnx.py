@@ -85,7 +85,7 @@ def main(words: list[str] | None = None) -> int:
         help=f"%(default)s, {backbones.RESNET50}, or an OpenCLIP model such as ViT-B-32",
     )
     parser.add_argument("--pretrained", default="", help="a file of weights; OpenCLIP: or a tag")
-    parser.add_argument("--checkpoint", type=Path, help="of training/train.py; names backbone and projection by itself")
+    parser.add_argument("--checkpoint", type=Path, help="written by training/train.py; sets backbone and projection")
     parser.add_argument("--rotate", type=Path, help="fold in a rotation that `python -m export.opq` learned")
     parser.add_argument(
         "--projection",

@@ -1,1 +1,1 @@
-"""The gateway: a thin FastAPI and gRPC layer over encoder, vector index and catalog."""
+"""The gateway: a thin FastAPI and gRPC layer over the encoder, the vector index and Postgres."""

@@ -109,7 +109,7 @@ class ImageService:
         return data, content_type(data)
 
     async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
-        """Remove an image from search, catalog and object store.
+        """Remove an image from search, Postgres and the object store.
 
         Raises ``NotFound``; ``Forbidden`` unless the caller owns it or is an administrator.
         """

@@ -55,7 +55,7 @@ CONNECTIONS, ALL_CONNECTIONS = 8, 64
 CANARY_SHARE = 0.5
 """Part of a search's deadline after which a canary that has not answered is replaced by the live release."""
 YOUNG = 10_000
-"""Objects that come to be before garbage is looked for: a search makes and drops thousands, in no cycles."""
+"""Allocations between garbage collections. A search creates and frees thousands of objects, which form no cycles."""
 
 
 def build(
@@ -168,7 +168,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _leave_alone_what_stays() -> None:
-    """Spare the garbage collector what is loaded by now: going through that halts every request for 0.2 s."""
+    """Exclude what is loaded by now from garbage collection: scanning it blocks every request for 0.2 s."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
@@ -178,7 +178,7 @@ def _ids(text: str) -> frozenset[int]:
     try:
         return frozenset(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ConfigurationError("VISUALSEARCH_BLOCKED_IDS must be images' ids, separated by commas.") from None
+        raise ConfigurationError("VISUALSEARCH_BLOCKED_IDS must be image ids, separated by commas.") from None
 
 
 def with_servers(
@@ -210,5 +210,5 @@ def with_servers(
 
 
 if __name__ == "__main__":
-    # The parent must be told where metrics go before they are imported, as they are by now.
+    # Start anew as the parent, which must set the folder of the metrics before it imports them.
     os.execv(sys.executable, [sys.executable, "-m", "gateway"])  # noqa: S606 - our own words

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
 CLICK_CHECK_S = 0.7
-"""Timeout of checking a click against the catalog. After it, the click is accepted unchecked."""
+"""Timeout of checking a click against Postgres. After it, the click is accepted unchecked."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Gateway:
         return hashed_user(self.user_id_key, user_id)
 
     async def is_real(self, query_image_id: int, displayed_image_id: int, caller: Caller) -> bool:
-        """Check that the query was issued and that the caller may see the image; return False if the catalog is down.
+        """Check that the query was issued and that the caller may see the image; return False if Postgres is down.
 
         Raises ``NotFound``.
         """

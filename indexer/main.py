@@ -107,7 +107,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
-    """Wait for a signal, or for work that ended by itself because it failed."""
+    """Wait for a signal, or for a task that failed."""
     signalled = asyncio.ensure_future(stop.wait())
     await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
     signalled.cancel()

@@ -12,7 +12,7 @@ Every step may be repeated. The sweeper finishes what was interrupted, from step
 
 An image whose object has disappeared is deleted in another order, because a new object may have its uri at any moment,
 and a deletion that is finished later would remove that one: first the vectors, then the row together with the mark that
-the deletion is finished. If it is interrupted, the event that told of it is delivered again.
+the deletion is finished. If it is interrupted, the event that reported it is delivered again.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ router = APIRouter(route_class=GuardedRoute)
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
     """Record a click on a result. It is queued when the response is sent, and stored within about a second.
 
-    While the catalog is down, a click is accepted unchecked. It is dropped later if its search or image never existed.
+    While Postgres is down, a click is accepted unchecked. It is dropped later if its search or image never existed.
     """
     gateway = gateway_of(request)
     checked = await gateway.is_real(click.query_image_id, click.displayed_image_id, caller)

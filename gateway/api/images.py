@@ -86,7 +86,7 @@ async def content(
     responses=failures(401, 403, 404, 429, 503),
 )
 async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
-    """Remove a picture from search, catalog and object store."""
+    """Remove a picture from search, Postgres and the object store."""
     gateway = gateway_of(request)
     collections = [release.collection for release in await gateway.releases.written()]
     await gateway.images.delete(image_id, caller, collections)

@@ -57,7 +57,7 @@ def _families(records: Releases, moves: Sequence[Transition]) -> list[GaugeMetri
     }
     return [
         family("release_info", "A release.", ["release", "state", "model_version", "profile"], described),
-        family("search_parameter", "nprobe or ef in force.", ["release", "parameter"], parameters),
+        family("search_parameter", "The nprobe or ef in use.", ["release", "parameter"], parameters),
         family(
             "canary_ratio",
             "Share of the searches that a canary answers.",

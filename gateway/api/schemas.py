@@ -147,7 +147,7 @@ class Build(BaseModel):
 
 
 class Difference(BaseModel):
-    """A count of the last reconciliation; ``release`` is empty for differences between object store and catalog."""
+    """A count of the last reconciliation; ``release`` is empty for those between object store and Postgres."""
 
     release: str
     kind: str
@@ -306,7 +306,7 @@ class NotificationResponse(BaseModel):
 
 
 class DeadLetter(BaseModel):
-    """An event that failed for good, and the reason."""
+    """An event that failed permanently, and the reason."""
 
     entry: str
     kind: str

@@ -22,7 +22,7 @@ MAX_HELD = 10_000
 """Maximum number of searches (about 1 kB each) held while the queue is down. More are dropped, counted and logged."""
 AT_ONCE = 500
 GATHER_S = 0.2
-"""Searches are queued in batches of this duration, because one search costs queue and catalog as much as ten."""
+"""Searches are queued in batches of this duration, because Valkey and Postgres spend as much on one as on ten."""
 PAUSE_S = 0.5
 CLICK_S = 1.2
 """Timeout of queueing a click, behind the searches that wait. The caller must get a response within 2 s."""

@@ -41,7 +41,7 @@ class LimitedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to the headers, and pass the data on."""
+        """Count the bytes of the headers, and pass the data on."""
         was_in_head = self._in_head
         self._body_bytes += len(data)
         super().data_received(data)
@@ -64,12 +64,12 @@ class LimitedConnection(HttpToolsProtocol):
         self._wait(BODY_CHECK_S, self._check_body)
 
     def on_message_complete(self) -> None:
-        """Stop waiting: the rest is ours to do."""
+        """Stop the timers: the request is complete."""
         self._stop_waiting()
         super().on_message_complete()
 
     def _check_body(self) -> None:
-        # While the application does not take what has come, the sender cannot be blamed.
+        # While the application does not read, the sender is not at fault.
         if self._body_bytes < BODY_BYTES and not self.flow.read_paused:
             self._refuse(408, "The body comes too slowly. Send it again over a better connection.")
             return

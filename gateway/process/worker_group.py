@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SHUTDOWN_S = 5
-"""How long requests in flight may take to finish after a process is told to stop."""
+"""How long requests in flight may take to finish after the signal to stop."""
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable of the shared folder. prometheus_client defines it, and sums the processes' metrics there."""
 READY = "ready-"

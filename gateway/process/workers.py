@@ -52,7 +52,7 @@ class Log(Logger):
 
 
 class Draining(Server):
-    """A server that still reads requests on newly accepted connections when it is told to stop."""
+    """A server that still reads requests on newly accepted connections when it receives the signal to stop."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting connections, wait for requests in transit on the open ones, then shut down."""

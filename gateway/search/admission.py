@@ -17,7 +17,7 @@ FEWEST = 4
 FIRST = 16
 """Initial limit: low enough for a slow machine to answer in time, and close to where it usually settles."""
 WINDOW_S = 0.1
-"""CoDel's interval: a burst that is processed within it does not count as a standing queue."""
+"""CoDel's interval: a burst that is processed within it does not count as a persistent queue."""
 BACK_OFF = 0.9
 
 

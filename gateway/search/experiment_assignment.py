@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CACHE_S = 1.0
 """How long definitions are cached. Every process of the gateway has its own cache."""
 REFRESH_S = 0.3
-"""Timeout of refreshing the definitions. If the catalog hangs, searches use the cached ones."""
+"""Timeout of refreshing the definitions. If Postgres hangs, searches use the cached ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from visualsearch.ports import ImageRepository
 
 AT_ONCE = 64
-"""Number of ids reserved at once, so that most searches need no call to the catalog."""
+"""Number of ids reserved at once, so that most searches need no call to Postgres."""
 
 
 class QueryIds:

@@ -88,7 +88,7 @@ class Rebuild:
         await self._patiently(lambda: self._ingest.rewrite(page, release))
 
     async def _complete(self, release: Release) -> ReconciliationReport:
-        """Compare the collection with the catalog and write missing images, until they agree."""
+        """Compare the collection with the image repository and write missing images, until they agree."""
         for _ in range(ROUNDS):
             report = await self._patiently(lambda: self._reconcile().collection(release))
             if report.agrees:

@@ -1,4 +1,4 @@
-"""Compares the object store, the catalog and the vector collections, and repairs their differences.
+"""Compares the object store, Postgres and the vector collections, and repairs their differences.
 
 Merges two pairs of sorted streams, so that memory does not grow with the corpus: objects and rows by uri, rows and
 vectors by id. The system keeps running meanwhile, so each difference is checked a second time before it is reported.
@@ -82,7 +82,7 @@ class Reconcile:
     """One comparison. With ``rewrite``, every difference is repaired or published as an event, page by page.
 
     ``rewrite`` writes indexed images into a release from their objects. Every repair is idempotent: it writes or
-    removes what the catalog, or for rows the object store, contains now.
+    removes what Postgres, or for rows the object store, contains now.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Reconcile:
         self._report = ReconciliationReport()
 
     async def run(self, releases: Sequence[Release]) -> ReconciliationReport:
-        """Compare the object store with the catalog, and the catalog with each release's collection."""
+        """Compare the object store with Postgres, and Postgres with each release's collection."""
         await self._settle(self._objects_and_rows(), None)
         for release in releases:
             await self.collection(release)
@@ -117,7 +117,7 @@ class Reconcile:
         return self._report
 
     async def collection(self, release: Release) -> ReconciliationReport:
-        """Compare the catalog with one release's collection; a repair creates a missing collection."""
+        """Compare Postgres with one release's collection; a repair creates a missing collection."""
         if self._rewrite:
             await self._vectors.create(release.collection, release.profile)
         await self._settle(self._rows_and_vectors(release), release)

@@ -1,4 +1,4 @@
-"""Writes queued interactions to the catalog in batches, each interaction once."""
+"""Writes queued interactions to Postgres in batches, each interaction once."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class Worker:
         return outcome
 
     async def _dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Move an event to the dead letters: in the catalog first, because the last step removes it from the stream."""
+        """Move an event to the dead letters: in Postgres first, because the last step removes it from the stream."""
         letter = DeadLetter(delivery.entry_id, delivery.event, reason, delivery.deliveries, datetime.now(UTC))
         await self._archive.dead_letter(letter)
         image = await self._image_repository.by_uri(delivery.event.uri)

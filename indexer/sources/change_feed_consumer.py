@@ -78,7 +78,7 @@ class ChangeFeedConsumer:
                     return
 
     async def _news(self, changes: Sequence[Change]) -> list[Event]:
-        """Return events for changes that the catalog does not know yet; uploads by the gateway are known already."""
+        """Return events for changes that are not in Postgres yet; uploads by the gateway already are."""
         ours = [one for one in changes if not one.key.startswith(RESERVED_PREFIXES)]
         events = [Event(one.kind, self._uri(one.key), etag=one.etag) for one in ours]
         known = await self._image_repository.by_uris([event.uri for event in events])

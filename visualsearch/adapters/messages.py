@@ -37,7 +37,7 @@ class _InteractionMessage(BaseModel):
 
 
 class SearchMessage(_InteractionMessage):
-    """A ``Search`` on its way to the catalog."""
+    """A ``Search`` on its way to Postgres."""
 
     kind: Literal["search"] = "search"
     release: str
@@ -50,7 +50,7 @@ class SearchMessage(_InteractionMessage):
 
 
 class ClickMessage(_InteractionMessage):
-    """A ``Click`` on its way to the catalog."""
+    """A ``Click`` on its way to Postgres."""
 
     kind: Literal["click"] = "click"
     displayed_image_id: int

@@ -32,7 +32,7 @@ class NotFound(VisualSearchError):
 
 
 class Conflict(VisualSearchError):
-    """The request conflicts with the current state, which somebody else may have changed."""
+    """The request conflicts with the current state, which another caller may have changed."""
 
 
 class Unauthenticated(VisualSearchError):

@@ -1,4 +1,4 @@
-"""Images: pixels, boxes, catalog rows and upload limits. Standard library and numpy only."""
+"""Images: pixels, boxes, rows and upload limits. Standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class NewImage:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One row of the catalog."""
+    """An image's row in the image repository."""
 
     id: int
     uri: str
@@ -128,7 +128,7 @@ class ImageSummary:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """Metadata that indexing extracts from an image. It is written to the catalog before the vector is written."""
+    """Metadata that indexing extracts from an image. It is written to the repository before the vector."""
 
     image_id: int
     width: int

@@ -1,6 +1,6 @@
 """Interactions: the results that users saw and clicked. Standard library only.
 
-The gateway queues them, and the indexer writes them to the catalog. Each has an id from the start, so that it counts
+The gateway queues them, and the indexer writes them to Postgres. Each has an id from the start, so that it counts
 once however often it is queued or written.
 """
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 PREFIX = "queries/"
 PACK_BYTES = 4 * 2**20
-"""Size in bytes at which an object takes no more pictures. Whoever reads one picture reads the whole object."""
+"""Size in bytes at which an object takes no more pictures. Reading one picture reads the whole object."""
 
 
 class Part(NamedTuple):

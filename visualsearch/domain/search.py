@@ -85,7 +85,7 @@ class Candidates:
 class Filter:
     """Restrictions on the results. The vector store applies them inside the search, not afterwards.
 
-    Public images always pass. Private images pass only if they belong to ``owner``. An empty ``owner`` matches nobody.
+    Public images always pass. Private images pass only if they belong to ``owner``. An empty ``owner`` matches none.
     """
 
     owner: str = ""

@@ -30,7 +30,7 @@ class HostMetrics(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the disk's free and total bytes, and each certificate's expiry; unreachable servers are left out."""
         disk = shutil.disk_usage(self._folder)
-        yield GaugeMetricFamily("visualsearch_disk_free_bytes", "Room on the disk of the state folder.", disk.free)
+        yield GaugeMetricFamily("visualsearch_disk_free_bytes", "Free disk space of the state folder.", disk.free)
         yield GaugeMetricFamily("visualsearch_disk_size_bytes", "Size of the disk of the state folder.", disk.total)
         name, text = (
             "visualsearch_certificate_expiry_timestamp_seconds",

@@ -35,7 +35,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 REQUESTS = Counter("visualsearch_requests_total", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram("visualsearch_request_seconds", "Time to answer a request.", ["route"], buckets=SECONDS)
 ERRORS = Counter("visualsearch_errors_total", "Requests that ended in an error, by the error's class.", ["kind"])
-SHED = Counter("visualsearch_shed_requests_total", "Requests refused, to be asked again later.", ["reason"])
+SHED = Counter("visualsearch_shed_requests_total", "Requests refused, which the caller may retry.", ["reason"])
 STAGE_SECONDS = Histogram(
     "visualsearch_search_stage_seconds",
     "Time of a search by stage; rescore is a part of ann, total is all.",
@@ -44,24 +44,24 @@ STAGE_SECONDS = Histogram(
 )
 IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
 CLICKS = Counter("visualsearch_clicks_total", "Results clicked.")
-LATER_FAILURES = Counter("visualsearch_background_failures_total", "Work after the answer that failed.", ["work"])
-NOTICES = Counter("visualsearch_store_notices_total", "Records that object stores told by webhook.", ["outcome"])
+LATER_FAILURES = Counter("visualsearch_background_failures_total", "Failed work after the response.", ["work"])
+NOTICES = Counter("visualsearch_store_notices_total", "Notifications of object stores by webhook.", ["outcome"])
 
 RECALL_HITS = Counter(
-    "visualsearch_recall_proxy_hits_total", "Of what sampled queries should have found, what they found.", ["release"]
+    "visualsearch_recall_proxy_hits_total", "Expected results that sampled queries found.", ["release"]
 )
 RECALL_EXPECTED = Counter(
-    "visualsearch_recall_proxy_expected_total", "What sampled queries should have found, ten each.", ["release"]
+    "visualsearch_recall_proxy_expected_total", "Expected results of sampled queries, ten each.", ["release"]
 )
 RECALL_SAMPLES = Counter("visualsearch_recall_proxy_samples_total", "Queries sampled for recall.", ["outcome"])
 
-INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events settled or left for later.", ["outcome"])
+INDEX_EVENTS = Counter("visualsearch_index_events_total", "Indexing events, by outcome.", ["outcome"])
 INDEX_BATCH_EVENTS = Histogram(
-    "visualsearch_index_batch_events", "Events worked on together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "visualsearch_index_batch_events", "Events per batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 INTERACTIONS = Counter(
     "visualsearch_interactions_total",
-    "Searches and clicks to be written down, by what became of them.",
+    "Searches and clicks to be recorded, by outcome.",
     ["what", "outcome"],
 )
 

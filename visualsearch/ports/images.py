@@ -1,4 +1,4 @@
-"""What is known of images, in the catalog."""
+"""The repository of the images' rows."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class EventStream(Protocol):
 
 
 class DeadLetterArchive(Protocol):
-    """Dead letters in the catalog, where a person can query them."""
+    """Dead letters in a database, where a person can query them."""
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Store a dead letter where people can query it."""

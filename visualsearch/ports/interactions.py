@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class InteractionQueue(Protocol):
-    """Interactions that are waiting to be written to the catalog."""
+    """Interactions that are waiting to be written to the interaction repository."""
 
     async def append(self, interactions: Sequence[Interaction]) -> None:
         """Append in order, all or none. After an error, the same entries may be appended again, because ids count once.

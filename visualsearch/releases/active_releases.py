@@ -29,10 +29,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 """Characters that Milvus permits in a collection's name."""
 
 CACHE_S = 0.5
-"""How long cached releases are used before the catalog is queried again."""
+"""How long cached releases are used before the release repository is queried again."""
 
 REFRESH_S = 0.3
-"""Longest wait for a refresh while releases are cached, so that a hanging catalog does not block other requests."""
+"""Longest wait for a refresh while releases are cached, so that a hanging repository does not block other requests."""
 
 
 class ActiveReleases:
@@ -46,7 +46,7 @@ class ActiveReleases:
         self._asking: asyncio.Task[None] | None = None
 
     async def live(self) -> Release:
-        """Return the live release; the last known one while the catalog is down.
+        """Return the live release; the last known one while the repository is down.
 
         Raises ``Unavailable`` if none is known.
         """
@@ -86,7 +86,7 @@ class ActiveReleases:
         return [_live(records).release, *(one.release for one in others if one.job is not Job.BUILD)]
 
     async def records(self) -> Releases:
-        """Return all release records, at most half a second old; older while the catalog is down."""
+        """Return all release records, at most half a second old; older while the repository is down."""
         if not self._kept:
             self._kept = await self._repository.records()
             self._until = self._clock() + CACHE_S

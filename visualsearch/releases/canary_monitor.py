@@ -103,7 +103,7 @@ class CanaryMonitor:
                     await lifecycle.roll_back(reason, canary=name)
                     log.error("canary %s was rolled back: %s", name, reason)
                 except Conflict:
-                    log.info("canary %s was already ended by somebody else", name)
+                    log.info("canary %s was already ended by another process or an operator", name)
                 return
         await self._ramp(name, one.canary, lifecycle)
 

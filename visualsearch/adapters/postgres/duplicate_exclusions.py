@@ -1,4 +1,4 @@
-"""Duplicate exclusions in Postgres: pairs of images that people marked as not duplicates. Part of the catalog."""
+"""Duplicate exclusions in Postgres: pairs of images that people marked as not duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog in Postgres: images, queries, dead letters, releases and positions in change logs."""
+"""Images, their deletions and the ids of queries, in Postgres."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, vi
 
 
 class PostgresImages(ImageRepository):
-    """The catalog, on the connections of ``database``."""
+    """The image repository, on the connections of ``database``."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""Copies all tables of the catalog out of Postgres and into it, by COPY.
+"""Copies all tables out of Postgres and into it, by COPY.
 
 It asks the server for the tables, so that tables of later versions are included. The schema is not part of a dump,
 because the migrations create it.
@@ -107,8 +107,8 @@ class Loader:
         wrong = [name for name, columns in tables.items() if not set(columns) <= set(there.get(name, ()))]
         if wrong:
             raise ConfigurationError(
-                f"The schema here has not what the backup has of {', '.join(wrong)}: restore with the version of "
-                "visual-search that made the backup, then upgrade."
+                f"The schema lacks columns that the backup contains, of {', '.join(wrong)}: restore with the version "
+                "of visual-search that made the backup, then upgrade."
             )
         names = sql.SQL(", ").join(map(sql.Identifier, there))
         await self._connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))

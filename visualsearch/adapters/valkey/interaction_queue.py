@@ -1,4 +1,4 @@
-"""The interaction queue in Valkey or Redis: interactions wait here until they are written to the catalog."""
+"""The interaction queue in Valkey or Redis: interactions wait here until they are written to Postgres."""
 
 from __future__ import annotations
 

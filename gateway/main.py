@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ from gateway.statistics import StatisticsCollector
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.image_deletion import ImageDeletion
+from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.observability import tracing
 from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.releases.canary_monitor import CanaryMonitor
@@ -61,7 +61,7 @@ YOUNG = 10_000
 def build(
     settings: Settings,
     stores: Stores,
-    pool: ThreadPoolExecutor,
+    pool: PicturePool,
     worker_group: WorkerGroup | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Gateway:
@@ -192,7 +192,7 @@ def with_servers(
         connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // worker_group.size))
         with (
             tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
-            ThreadPoolExecutor(threads, "decode") as pool,
+            PicturePool(threads) as pool,
         ):
             async with open_stores(settings, connections=connections) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool, worker_group)

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prometheus_client import REGISTRY
@@ -23,6 +22,7 @@ from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
 from visualsearch.composition import open_stores
 from visualsearch.domain.search import Priority
 from visualsearch.image_deletion import ImageDeletion
+from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.observability import tracing
 from visualsearch.observability.host_metrics import HostMetrics
 from visualsearch.observability.metrics import configure_logging, serve_metrics
@@ -49,7 +49,7 @@ async def run(settings: Settings) -> None:
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
         tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
-        ThreadPoolExecutor(settings.decode_threads or os.cpu_count(), "decode") as pool,
+        PicturePool(settings.decode_threads or os.cpu_count()) as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = ActiveReleases(stores.release_repository)

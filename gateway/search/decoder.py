@@ -1,8 +1,7 @@
-"""Decodes pictures in threads, with a bounded queue. Depends on no framework and no server."""
+"""Decodes pictures, with a bounded queue. Depends on no framework and no server."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from visualsearch.domain.errors import Overloaded
@@ -10,9 +9,9 @@ from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from visualsearch.domain.images import Box, Decoded
+    from visualsearch.imaging.picture_pool import PicturePool
 
 T = TypeVar("T")
 
@@ -23,7 +22,7 @@ BUSY = 2
 class Decoder:
     """Runs work on pictures in ``pool``; at most ``max_waiting`` pictures are in progress at once."""
 
-    def __init__(self, pool: Executor, max_waiting: int) -> None:
+    def __init__(self, pool: PicturePool, max_waiting: int) -> None:
         self._pool = pool
         self._max_waiting = max_waiting
         self._in_hand = 0
@@ -38,11 +37,11 @@ class Decoder:
         return await self.run(decode, data, box)
 
     async def run(self, work: Callable[..., T], *values: object) -> T:
-        """Run work on a picture in a thread; raises ``Overloaded`` if too many pictures are in progress."""
+        """Run work on a picture's bytes; raises ``Overloaded`` if too many pictures are in progress."""
         if self._in_hand >= self._max_waiting:
             raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
         self._in_hand += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *values)
+            return await self._pool.run(work, *values)
         finally:
             self._in_hand -= 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from visualsearch.imaging.picture_pool import PicturePool
     from visualsearch.ports import Encoder, ImageRepository, ObjectStore, Vectors
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Ingest:
         vectors: Vectors,
         image_repository: ImageRepository,
         object_store: ObjectStore,
-        pool: Executor,
+        pool: PicturePool,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -122,7 +122,7 @@ class Ingest:
     async def _read(self, image: Image) -> Ready | None:
         try:
             data, etag = await self._object_store.fetch(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
-            prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
+            prepared = await self._pool.run(prepare, data)
         except (NotFound, InvalidInput) as error:
             log.warning("image %d is skipped: %s", image.id, error)
             return None
@@ -165,7 +165,7 @@ class Ingest:
                 if image.etag != etag:
                     await self._image_repository.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
                 return Indexed(image.id)
-            prepared = await asyncio.get_running_loop().run_in_executor(self._pool, prepare, data)
+            prepared = await self._pool.run(prepare, data)
             return Ready(image, prepared, content_hash, etag)
         except NotFound as error:
             return await self._missing(event, image, releases, str(error))

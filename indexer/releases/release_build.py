@@ -15,10 +15,10 @@ from visualsearch.domain.release_state import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from visualsearch.composition import Stores
     from visualsearch.domain.releases import Build, Release
+    from visualsearch.imaging.picture_pool import PicturePool
     from visualsearch.releases.lifecycle import Lifecycle
 
 
@@ -26,7 +26,7 @@ async def build(
     stores: Stores,
     release: Release,
     lifecycle: Lifecycle,
-    pool: Executor,
+    pool: PicturePool,
     on_progress: Callable[[Build], None],
     job: Job = Job.NONE,
 ) -> None:

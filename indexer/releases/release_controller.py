@@ -17,11 +17,10 @@ from visualsearch.releases.lifecycle import Lifecycle
 from visualsearch.releases.release_reconciler import follow
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from indexer.releases.release_gate import Gate
     from visualsearch.composition import Stores
     from visualsearch.domain.release_state import ReleaseRecord
+    from visualsearch.imaging.picture_pool import PicturePool
 
 LEASE = "releases"
 LEASE_S = 15.0
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 class ReleaseController:
     """The release controller of one indexer; ``name`` is the process' own."""
 
-    def __init__(self, name: str, stores: Stores, gate: Gate, pool: Executor) -> None:
+    def __init__(self, name: str, stores: Stores, gate: Gate, pool: PicturePool) -> None:
         self._name = name
         self._stores = stores
         self._gate = gate

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 
 from indexer.pipeline.ingest import Ingest
 from indexer.pipeline.worker import Worker
@@ -17,6 +16,7 @@ from tests.fakes.vectors import FakeVectors
 from visualsearch.domain.images import NewImage
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.releases import Release
+from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.releases.active_releases import ActiveReleases
 
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
@@ -62,7 +62,7 @@ class Vectors(FakeVectors):
 class Indexing:
     """Everything that indexing needs, in memory."""
 
-    def __init__(self, pool: ThreadPoolExecutor):
+    def __init__(self, pool: PicturePool):
         self.encoder, self.vectors = Encoder(), Vectors()
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
         self.release_repository = FakeReleases(self.image_repository)

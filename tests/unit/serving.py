@@ -1,7 +1,5 @@
 """A gateway in memory for the tests beside it: the fakes, wired together as gateway/main.py wires the real servers."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import httpx
 
 from gateway.api.app import create_app
@@ -27,6 +25,7 @@ from visualsearch.composition import Stores
 from visualsearch.domain.images import ImageMetadata, NewImage, Visibility
 from visualsearch.domain.releases import Release, ReleaseState
 from visualsearch.domain.search import VectorRow
+from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.imaging.preprocessing import prepare
 from visualsearch.settings import Settings
 
@@ -44,7 +43,7 @@ class Serving:
         self.encoder = FakeEncoder(RELEASE.fingerprint)
         self.vectors = vectors or FakeVectors(RELEASE.collection)
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
-        self.pool, self.clock = ThreadPoolExecutor(2), Clock()
+        self.pool, self.clock = PicturePool(2), Clock()
         self.release_repository, self.models = FakeReleases(self.image_repository), FakeModelControl()
         self.interaction_queue, self.interaction_repository, self.experiment_repository = (
             FakeInteractionQueue(),
@@ -93,7 +92,7 @@ class Serving:
     async def __aexit__(self, *_):
         await self.client.aclose()
         await self.gateway.drain()
-        self.pool.shutdown()
+        self.pool.__exit__()
 
     async def index(self, data, *, source="tests", owner="", visibility=Visibility.PUBLIC, name=None):
         """Put a picture into the corpus as the indexer does; return its id."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import imagehash
 import numpy as np
@@ -18,9 +19,12 @@ from PIL import Image, ImageCms
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
 from visualsearch.domain.images import IMAGE_SIDE, MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE, Box, Decoded, Prepared
+from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, decoding_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 PREPROCESSING = "squash-224-bicubic-srgb-white-v1"
 """Version of the pixel processing in ``prepare``. It is part of the fingerprint; change it whenever the pixels
@@ -48,6 +52,7 @@ _UPRIGHT = {
 _LYING = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
 _THUMBNAIL_QUALITY = 85
+_here = threading.local()
 _MAX_PROFILE_BYTES = 1_000_000
 
 
@@ -131,6 +136,15 @@ def thumbnail(data: bytes, size: int) -> bytes:
         return out.getvalue()
 
 
+def cheaply(work: Callable[..., T], *values: object) -> T:
+    """Run a function of this module in this thread; raises ``TooExpensiveHere`` if the picture is expensive."""
+    _here.cheap_only = True
+    try:
+        return work(*values)
+    finally:
+        _here.cheap_only = False
+
+
 def fingerprint(model: bytes) -> str:
     """Return SHA-256 in hex of an encoder's ONNX file and the version of its preprocessing."""
     return hashlib.sha256(model + PREPROCESSING.encode()).hexdigest()
@@ -170,6 +184,8 @@ def _open(data: bytes) -> Image.Image:
     # Phones store JPEGs with an extra preview frame (MPO); the first frame is the picture.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BrokenImage("The picture is animated; send a single frame.")
+    if decoding_cost(image, data) > CHEAP and getattr(_here, "cheap_only", False):
+        raise TooExpensiveHere
     if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
         image.verify()
         return Image.open(BytesIO(data), formats=("PNG",))

@@ -1,0 +1,73 @@
+"""What many ask for at the same time is computed once."""
+
+import asyncio
+
+import pytest
+
+from gateway.shared_work import SharedWork
+from tests.pictures import jpeg
+from tests.unit.serving import Serving
+from visualsearch.domain.errors import Unavailable
+from visualsearch.imaging import preprocessing
+
+
+class Work:
+    def __init__(self, result=b"result"):
+        self.times = 0
+        self._result = result
+
+    async def __call__(self):
+        self.times += 1
+        await asyncio.sleep(0)
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+
+async def test_all_who_ask_at_once_share_one_computation():
+    shared, work = SharedWork(1000), Work()
+    assert set(await asyncio.gather(*(shared.get("key", work) for _ in range(20)))) == {b"result"}
+    assert await shared.get("key", work) == b"result"
+    assert work.times == 1
+
+
+async def test_who_leaves_takes_nothing_from_the_others():
+    shared, work = SharedWork(1000), Work()
+    first, second = (asyncio.create_task(shared.get("key", work)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == b"result"
+    assert work.times == 1
+
+
+async def test_errors_are_not_kept():
+    shared, work = SharedWork(1000), Work(Unavailable("The object store"))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await shared.get("key", work)
+    assert work.times == 2
+
+
+async def test_the_least_recently_used_make_room_and_the_too_large_are_not_kept():
+    shared, works = SharedWork(10), {key: Work(b"x" * size) for key, size in {"a": 6, "b": 6, "huge": 11}.items()}
+    for key in ("a", "b", "huge", "b", "a", "huge"):
+        await shared.get(key, works[key])
+    assert {key: work.times for key, work in works.items()} == {"a": 2, "b": 1, "huge": 2}
+
+
+async def test_a_thumbnail_is_made_once_however_many_ask(monkeypatch):
+    made = []
+
+    def counted(data, size, thumbnail=preprocessing.thumbnail):
+        made.append(size)
+        return thumbnail(data, size)
+
+    monkeypatch.setattr("gateway.image_service.thumbnail", counted)
+    async with Serving() as serving:
+        image_id = await serving.index(jpeg(1))
+        address = f"/images/{image_id}/content?size=64"
+        answers = await asyncio.gather(*(serving.client.get(address) for _ in range(20)))
+        assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+        assert made == [64]
+        assert (await serving.client.delete(f"/images/{image_id}")).status_code == 204
+        assert (await serving.client.get(address)).status_code == 404

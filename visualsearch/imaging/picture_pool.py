@@ -1,0 +1,97 @@
+"""Runs work on pictures: cheap ones in threads, expensive ones in a process that is killed when it takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from visualsearch.domain.errors import BrokenImage, Overloaded
+from visualsearch.imaging.decoding_cost import TooExpensiveHere
+from visualsearch.imaging.preprocessing import cheaply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+TIMEOUT_S = 10.0
+"""Longest time for one expensive picture, a new process' start included."""
+CPU_S = 10
+MEMORY_BYTES = 3 * 2**30
+"""Address space of the process. 50 megapixels of WebP take about 0.8 GB, and the libraries reserve some without use."""
+WAITING = 8
+"""Expensive pictures that may wait at once. They are decoded one after the other, so memory holds one of them."""
+DAMAGED = "Its decoder {}. The file is damaged or made to do that; save the picture anew and try again."
+
+
+class PicturePool:
+    """Runs a function of a picture's bytes in one of some threads, or in a process if the picture is expensive.
+
+    Cheap pictures, which is nearly all, stay as fast as without a process: sending one there and back takes 2 ms and
+    more. The process starts with the first expensive picture.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = ThreadPoolExecutor(threads, "decode")
+        self._process: ProcessPool | None = None
+        self.expensive = 0
+
+    async def run(self, work: Callable[..., T], *values: object) -> T:
+        """Return ``work(*values)``, where ``work`` is a function of ``preprocessing``.
+
+        Raises what it raises; ``BrokenImage`` if the picture takes too long or ends its process; ``Overloaded`` if too
+        many expensive pictures wait.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, cheaply, work, *values)
+        except TooExpensiveHere:
+            return await self.run_apart(work, *values)
+
+    async def run_apart(self, work: Callable[..., T], *values: object) -> T:
+        """Run work in the process, whatever the picture costs; raises what ``run`` raises."""
+        if self.expensive >= WAITING:
+            raise Overloaded("Too many large pictures wait to be decoded. Try again shortly, or send a smaller one.")
+        if self._process is None:
+            # Not forked: a copy of this process would bring its memory, and threads that hold locks.
+            context = multiprocessing.get_context("spawn")
+            self._process = ProcessPool(max_workers=1, context=context, initializer=_limit_memory)
+        self.expensive += 1
+        try:
+            future = self._process.schedule(_within_cpu_time, args=(work, *values), timeout=TIMEOUT_S)
+            result: T = await asyncio.wrap_future(future)
+            return result
+        except TimeoutError:
+            raise BrokenImage(DAMAGED.format("took too long")) from None
+        except MemoryError:
+            raise BrokenImage(DAMAGED.format("needed too much memory")) from None
+        except ProcessExpired:
+            raise BrokenImage(DAMAGED.format("died of it")) from None
+        finally:
+            self.expensive -= 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Finish what the threads do, and end the process."""
+        self._threads.shutdown()
+        if self._process is not None:
+            self._process.stop()  # type: ignore[no-untyped-call]
+            self._process.join()
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _within_cpu_time(work: Callable[..., T], *values: object) -> T:
+    """Run work; the kernel ends the process if that takes more CPU than ``CPU_S``, should the timeout ever fail."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(usage.ru_utime + usage.ru_stime) + CPU_S
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    return work(*values)

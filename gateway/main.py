@@ -87,8 +87,7 @@ def build(
         Admission(most, deadline_s * IN_TIME),
         deadline_s=deadline_s,
     )
-    deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
-    images = ImageService(decoder, stores.image_repository, stores.events, stores.object_store, deletion, deadline_s)
+    images = _images(stores, decoder, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
     access = _access(settings, stores, processes)
@@ -112,18 +111,7 @@ def build(
         experiments=experiments,
         experiment_repository=stores.experiment_repository,
         canary_monitor=canary_monitor,
-        statistics=StatisticsCollector(
-            image_repository=stores.image_repository,
-            indexing_progress=stores.indexing_progress,
-            events=stores.events,
-            vectors=stores.vectors,
-            releases=releases,
-            release_repository=stores.release_repository,
-            canary_monitor=canary_monitor,
-            counts=stores.counts,
-            interaction_recorder=interaction_recorder,
-            recall_repository=stores.recall_repository,
-        ),
+        statistics=_statistics(stores, releases, canary_monitor, interaction_recorder),
         shadow=shadow,
         counts=stores.counts,
         blocked_sources=_names(settings.blocked_sources),
@@ -135,6 +123,11 @@ def build(
         recall_repository=stores.recall_repository,
         blocked_ids=_ids(settings.blocked_ids),
     )
+
+
+def _images(stores: Stores, decoder: Decoder, deadline_s: float) -> ImageService:
+    deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
+    return ImageService(decoder, stores.image_repository, stores.events, stores.object_store, deletion, deadline_s)
 
 
 def _access(settings: Settings, stores: Stores, processes: int) -> AccessControl:
@@ -154,6 +147,23 @@ def _explainer(
         stores.object_store,
         releases,
         deadline_s,
+    )
+
+
+def _statistics(
+    stores: Stores, releases: ActiveReleases, canary_monitor: CanaryMonitor, interaction_recorder: InteractionRecorder
+) -> StatisticsCollector:
+    return StatisticsCollector(
+        image_repository=stores.image_repository,
+        indexing_progress=stores.indexing_progress,
+        events=stores.events,
+        vectors=stores.vectors,
+        releases=releases,
+        release_repository=stores.release_repository,
+        canary_monitor=canary_monitor,
+        counts=stores.counts,
+        interaction_recorder=interaction_recorder,
+        recall_repository=stores.recall_repository,
     )
 
 

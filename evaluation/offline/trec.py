@@ -58,12 +58,6 @@ def ordered(scores: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(scores.items(), key=lambda one: (one[1], one[0]), reverse=True)
 
 
-def write_qrels(grades: Mapping[str, Mapping[str, int]], file: Path) -> None:
-    """Write judgements."""
-    lines = (f"{quote(q)} 0 {quote(d)} {grade}\n" for q, judged in grades.items() for d, grade in judged.items())
-    file.write_text("".join(lines))
-
-
 def write_run(run: Mapping[str, Sequence[tuple[str, float]]], file: Path, name: str) -> None:
     """Write a ranking. Scores have nine digits, which represent float32 exactly."""
     lines = (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -91,7 +92,8 @@ def test_a_saved_ranking_is_judged_the_same_again(folder, tmp_path, capsys):
     one = from_folders(folder)
     found, _ = exact_ranking.exact(one, unit)
     trec.write_run(found, tmp_path / "a.run", "a name")
-    trec.write_qrels(one.grades, tmp_path / "a.qrels")
+    judged = [f"{quote(q)} 0 {quote(d)} {grade}\n" for q, grades in one.grades.items() for d, grade in grades.items()]
+    (tmp_path / "a.qrels").write_text("".join(judged))
     assert trec.read_qrels(tmp_path / "a.qrels") == one.grades
     words = ["--qrels", str(tmp_path / "a.qrels"), "--run", str(tmp_path / "a.run"), "--json", str(tmp_path / "j")]
     assert evaluate.main(words) == 0

@@ -128,24 +128,24 @@ def filer(stack):
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-async def test_what_is_written_and_removed_is_told_by_its_key_and_entity_tag(world, key):
+async def test_writes_and_removals_are_reported_with_key_and_entity_tag(world, key):
     etag = await world.object_store.put(key, b"hello")
     await world.object_store.delete(key)
     assert words(await world.told(2)) == [("created", key, etag), ("deleted", key, etag)]
 
 
-async def test_an_overwritten_object_is_told_as_created_with_its_new_entity_tag(world):
+async def test_an_overwritten_object_is_reported_as_created_with_its_new_entity_tag(world):
     etags = [await world.object_store.put("a", data) for data in (b"one", b"other", b"")]
     assert words(await world.told(3)) == [("created", "a", etag) for etag in etags]
 
 
-async def test_nothing_is_told_of_what_was_not_there_and_of_other_buckets(world):
+async def test_missing_objects_and_other_buckets_are_not_reported(world):
     await world.object_store.delete("none")
     await world.beside.put("a", b"a")
     assert await world.all_told() == []
 
 
-async def test_what_came_before_the_moment_is_not_told(world):
+async def test_changes_before_the_start_time_are_not_reported(world):
     for key in "abc":
         await world.object_store.put(key, key.encode())
     first, second, third = await world.told(3)
@@ -154,7 +154,7 @@ async def test_what_came_before_the_moment_is_not_told(world):
     assert [one for one in await world.told(2, second.at_ns - 1) if one != second] == [third]
 
 
-async def test_a_follower_hears_what_happens_meanwhile_and_of_quiet_moments(world):
+async def test_a_consumer_receives_new_changes_and_empty_pages_when_idle(world):
     pages = world.changes.follow(world.begun_ns)
     async with asyncio.timeout(PATIENCE_S), aclosing(pages):
         assert await anext(pages) == []
@@ -166,7 +166,7 @@ async def test_a_follower_hears_what_happens_meanwhile_and_of_quiet_moments(worl
         assert await anext(pages) == []
 
 
-async def test_two_followers_hear_the_same(world):
+async def test_two_consumers_receive_the_same_changes(world):
     followers = [asyncio.ensure_future(world.told(2)) for _ in range(2)]
     await world.object_store.put("a", b"a")
     await world.object_store.put("b", b"b")
@@ -175,7 +175,7 @@ async def test_two_followers_hear_the_same(world):
     assert [change.key for change in one] == ["a", "b"]
 
 
-async def test_many_changes_come_in_order_and_at_most_a_thousand_together(world):
+async def test_many_changes_come_in_order_in_pages_of_at_most_a_thousand(world):
     for batch in "abcdefghijk":
         await asyncio.gather(*(world.object_store.put(f"{batch}/{number}", b"x") for number in range(100)))
     seen, sizes = [], []
@@ -191,7 +191,7 @@ async def test_many_changes_come_in_order_and_at_most_a_thousand_together(world)
     assert batches == sorted(batches)
 
 
-async def test_whoever_follows_learns_of_the_close(world):
+async def test_a_consumer_gets_an_error_when_the_feed_is_closed(world):
     pages = world.changes.follow(world.begun_ns)
     await anext(pages)
     await world.changes.close()
@@ -200,7 +200,7 @@ async def test_whoever_follows_learns_of_the_close(world):
 
 
 @pytest.mark.stack
-async def test_an_upload_in_parts_is_told_once_it_is_whole(real, stack):
+async def test_a_multipart_upload_is_reported_once_it_is_complete(real, stack):
     keys = {
         "access_key_id": stack.s3_access_key.get_secret_value(),
         "secret_access_key": stack.s3_secret_key.get_secret_value(),
@@ -220,7 +220,7 @@ async def test_an_upload_in_parts_is_told_once_it_is_whole(real, stack):
 
 
 @pytest.mark.stack
-async def test_a_renamed_object_is_told_as_removed_and_created(real, filer):
+async def test_a_renamed_object_is_reported_as_removed_and_created(real, filer):
     etag = await real.object_store.put("old/name", b"x")
     folder = f"/buckets/{real.object_store.bucket}"
     assert filer.post(f"{folder}/new/name", params={"mv.from": f"{folder}/old/name"}).is_success
@@ -235,7 +235,7 @@ async def test_a_renamed_object_is_told_as_removed_and_created(real, filer):
 
 
 @pytest.mark.stack
-async def test_every_object_of_a_removed_folder_is_told(real, filer):
+async def test_every_object_of_a_removed_folder_is_reported(real, filer):
     etags = {key: await real.object_store.put(key, key.encode()) for key in ("tree/a", "tree/b/c")}
     assert filer.delete(f"/buckets/{real.object_store.bucket}/tree", params={"recursive": "true"}).is_success
     removed = [one for one in await real.all_told() if one.kind is EventKind.DELETED]
@@ -243,14 +243,14 @@ async def test_every_object_of_a_removed_folder_is_told(real, filer):
 
 
 @pytest.mark.stack
-async def test_what_came_past_s3_is_told_with_the_entity_tag_that_s3_says(real, filer):
+async def test_files_written_without_s3_are_reported_with_the_entity_tag_of_s3(real, filer):
     assert filer.put(f"/buckets/{real.object_store.bucket}/by-filer", content=b"hello").is_success
     etag = await real.object_store.etag("by-filer")
     assert words(await real.all_told()) == [("created", "by-filer", etag)]
 
 
 @pytest.mark.stack
-async def test_the_files_that_make_up_a_versioned_object_are_not_told(real, filer):
+async def test_the_files_behind_a_versioned_object_are_not_reported(real, filer):
     path = f"/buckets/{real.object_store.bucket}/a.jpg.versions/v_6714e4abb5af7e154e175"
     assert filer.put(path, content=b"hello").is_success
     assert await real.all_told() == []
@@ -291,14 +291,14 @@ async def fails(request, context):
 
 
 @pytest.mark.parametrize("answer", [falls_silent, ends, fails])
-async def test_a_filer_that_tells_no_more_is_unavailable(answer, monkeypatch):
+async def test_a_filer_that_stops_sending_raises_unavailable(answer, monkeypatch):
     monkeypatch.setattr(adapter, "HEARTBEAT_S", 0.2)
     async with stand_in(answer) as address:
         with pytest.raises(Unavailable, match="change log"):
             await exhausted(SeaweedFSChangeFeed(address, "images", 0.5).follow(0))
 
 
-async def test_a_filer_that_is_away_is_unavailable():
+async def test_a_filer_that_is_down_raises_unavailable():
     fake = FakeChangeFeed()
     fake.down = True
     for changes in (fake, SeaweedFSChangeFeed("127.0.0.1:1", "images", 0.3)):
@@ -306,14 +306,14 @@ async def test_a_filer_that_is_away_is_unavailable():
             await exhausted(changes.follow(0))
 
 
-async def test_a_filer_that_never_answers_is_unavailable():
+async def test_a_filer_that_never_answers_raises_unavailable():
     with closing(socket.create_server(("127.0.0.1", 0))) as server:  # connects, and says no word
         changes = SeaweedFSChangeFeed(f"127.0.0.1:{server.getsockname()[1]}", "images", 0.3)
         with pytest.raises(Unavailable, match="change log"):
             await exhausted(changes.follow(0))
 
 
-async def test_whoever_waits_for_a_filer_learns_of_the_close():
+async def test_a_consumer_that_waits_for_a_filer_gets_an_error_on_close():
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         changes = SeaweedFSChangeFeed(f"127.0.0.1:{server.getsockname()[1]}", "images", PATIENCE_S)
         follower = asyncio.ensure_future(exhausted(changes.follow(0)))

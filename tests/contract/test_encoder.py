@@ -69,7 +69,7 @@ async def test_concurrent_requests_are_not_mixed_up(encoder):
     assert np.concatenate(together) == pytest.approx(alone, abs=1e-5)
 
 
-async def test_feature_maps_tell_what_lies_where_and_do_not_change_embeddings(encoder):
+async def test_feature_maps_localize_objects_and_do_not_change_embeddings(encoder):
     batch = pixels(1, 2)
     alone = await encoder.encode(batch, 1)
     maps, embeddings = await asyncio.gather(encoder.feature_map(batch, 1), encoder.encode(batch, 1))
@@ -82,7 +82,7 @@ async def test_feature_maps_tell_what_lies_where_and_do_not_change_embeddings(en
     assert by_column[-3:].mean() > 1.5 * by_column[:3].mean()
 
 
-async def test_a_check_of_what_works_is_silent(encoder):
+async def test_a_check_of_a_working_server_raises_nothing(encoder):
     assert await encoder.check(1) is None
 
 
@@ -108,7 +108,7 @@ async def test_triton_and_onnx_runtime_in_process_agree(stack):
     await local.close()
 
 
-async def test_triton_that_is_not_there_is_unavailable():
+async def test_a_missing_triton_raises_unavailable():
     encoder = TritonEncoder("127.0.0.1:1", "image_encoder", 1.0)
     with pytest.raises(Unavailable):
         await encoder.check(1)

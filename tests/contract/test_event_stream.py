@@ -57,7 +57,7 @@ async def test_each_event_goes_to_one_consumer(events):
     assert [delivery.event for delivery in one + two] == MADE
 
 
-async def test_what_a_dead_consumer_held_is_taken_over_before_anything_new(events):
+async def test_pending_entries_of_a_dead_consumer_are_claimed_before_new_ones(events):
     await events.publish(MADE)
     await read(events, "dead", 2)
     taken = await read(events, "alive", stale_after_s=0)
@@ -66,14 +66,14 @@ async def test_what_a_dead_consumer_held_is_taken_over_before_anything_new(event
     assert [delivery.event for delivery in await read(events, "alive")] == MADE[2:]
 
 
-async def test_what_is_acknowledged_never_comes_again(events):
+async def test_an_acknowledged_entry_is_not_delivered_again(events):
     await events.publish(MADE)
     await events.acknowledge([delivery.entry_id for delivery in await read(events)])
     await events.acknowledge([])
     assert await read(events, stale_after_s=0) == []
 
 
-async def test_a_buried_event_is_a_dead_letter_and_nothing_else(events):
+async def test_a_dead_lettered_event_is_only_among_the_dead_letters(events):
     await events.publish([MADE[0], GONE])
     for delivery in await read(events):
         await events.dead_letter(delivery, f"because of {delivery.event.uri}")
@@ -84,7 +84,7 @@ async def test_a_buried_event_is_a_dead_letter_and_nothing_else(events):
     assert await read(events, stale_after_s=0) == []
 
 
-async def test_dead_letters_can_be_revived_by_id_or_all(events):
+async def test_dead_letters_can_be_requeued_by_id_or_all_at_once(events):
     await events.publish(MADE)
     for delivery in await read(events):
         await events.dead_letter(delivery, "why")
@@ -96,7 +96,7 @@ async def test_dead_letters_can_be_revived_by_id_or_all(events):
     assert [delivery.event for delivery in await read(events)] == MADE[:2]
 
 
-async def test_the_state_says_how_far_indexing_is_behind(events):
+async def test_the_stream_state_shows_the_backlog(events):
     idle = await events.state()
     assert (idle.lag, idle.pending, idle.dead_letters, idle.oldest_pending_s) == (0, 0, 0, 0.0)
     await events.publish(MADE)
@@ -116,7 +116,7 @@ async def test_the_state_says_how_far_indexing_is_behind(events):
     assert last.oldest_pending_s > 0
 
 
-async def test_trimming_takes_nothing_that_somebody_still_needs(events):
+async def test_trimming_keeps_entries_that_are_not_acknowledged(events):
     await events.publish(MADE)
     first, second = await read(events, count=2)
     await events.acknowledge([first.entry_id])
@@ -125,19 +125,19 @@ async def test_trimming_takes_nothing_that_somebody_still_needs(events):
     assert [delivery.event for delivery in await read(events)] == MADE[2:]
 
 
-async def test_trimming_drops_what_is_done(events):
+async def test_trimming_drops_acknowledged_entries(events):
     await events.publish(MADE)
     await events.acknowledge([delivery.entry_id for delivery in await read(events)])
     assert await events.trim() >= 2
     assert (await events.state()).pending == 0
 
 
-async def test_a_check_of_what_works_is_silent(events):
+async def test_a_check_of_a_working_server_raises_nothing(events):
     await events.check()
     assert await read(events) == []
 
 
-async def test_a_server_that_is_away_is_unavailable():
+async def test_a_server_that_is_down_raises_unavailable():
     fake = FakeEventStream()
     fake.down = True
     real = ValkeyEventStream("redis://127.0.0.1:1/0", "", 0.5)
@@ -149,7 +149,7 @@ async def test_a_server_that_is_away_is_unavailable():
 
 
 @pytest.mark.stack
-async def test_a_stream_that_was_flushed_comes_back_by_itself(valkey, server):
+async def test_a_flushed_stream_is_recreated_automatically(valkey, server):
     await valkey.publish(MADE)
     await read(valkey)
     await server.flushdb()
@@ -174,7 +174,7 @@ async def test_a_stream_that_was_flushed_comes_back_by_itself(valkey, server):
         {b"\xff": b"\xfe"},
     ],
 )
-async def test_an_entry_of_any_form_is_delivered_and_hinders_no_other(valkey, server, fields):
+async def test_a_malformed_entry_is_delivered_and_does_not_block_others(valkey, server, fields):
     await valkey.publish(MADE[:1])
     await server.xadd(STREAM, fields)
     await valkey.publish(MADE[1:])
@@ -186,7 +186,7 @@ async def test_an_entry_of_any_form_is_delivered_and_hinders_no_other(valkey, se
 
 
 @pytest.mark.stack
-async def test_burying_acknowledges_in_the_same_step(valkey, server):
+async def test_dead_lettering_acknowledges_in_the_same_step(valkey, server):
     await valkey.publish(MADE[:1])
     (delivery,) = await read(valkey)
     await valkey.dead_letter(delivery, "why")
@@ -194,7 +194,7 @@ async def test_burying_acknowledges_in_the_same_step(valkey, server):
     assert await server.xlen(DEAD) == 1
 
 
-async def test_begun_work_is_counted_until_it_ends(events):
+async def test_started_attempts_are_counted_until_they_finish(events):
     assert await events.begin_attempt(["1-0", "2-0"]) == {"1-0": 0, "2-0": 0}
     assert await events.begin_attempt(["1-0"]) == {"1-0": 1}
     await events.end_attempt(["1-0"])
@@ -203,7 +203,7 @@ async def test_begun_work_is_counted_until_it_ends(events):
     await events.end_attempt(["1-0", "2-0"])
 
 
-async def test_what_is_handed_back_goes_to_the_next_who_asks_and_is_not_counted(events):
+async def test_a_released_entry_goes_to_the_next_consumer_and_its_attempt_is_not_counted(events):
     await events.publish([GONE])
     (first,) = await events.read("one", 10, 0.01, 3600)
     assert await events.read("two", 10, 0.01, 3600) == []
@@ -213,7 +213,7 @@ async def test_what_is_handed_back_goes_to_the_next_who_asks_and_is_not_counted(
     await events.release("two", [])
 
 
-async def test_a_lease_is_held_by_one_until_it_ends(events):
+async def test_only_one_process_holds_a_lease_until_it_ends(events):
     assert await events.lease("task", "one", 0.3)
     assert not await events.lease("task", "two", 0.3)
     assert await events.lease("task", "one", 0.3)
@@ -222,7 +222,7 @@ async def test_a_lease_is_held_by_one_until_it_ends(events):
 
 
 @pytest.mark.stack
-async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valkey, server, caplog):
+async def test_entries_that_were_trimmed_while_pending_are_reported(valkey, server, caplog):
     await valkey.publish(MADE)
     held = await read(valkey)
     await server.xdel(STREAM, held[0].entry_id)
@@ -231,7 +231,7 @@ async def test_entries_that_were_trimmed_while_somebody_held_them_are_told(valke
 
 
 @pytest.mark.stack
-async def test_connections_that_the_server_has_closed_are_replaced_before_anybody_notices(valkey, server):
+async def test_connections_that_the_server_closed_are_replaced_without_an_error(valkey, server):
     await asyncio.gather(*(valkey.publish(MADE) for _ in range(4)))  # over four connections
     await server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await asyncio.sleep(0.1)

@@ -28,14 +28,14 @@ async def experiment_repository(request):
     await database.close()
 
 
-async def test_what_is_defined_is_there_as_it_was_defined(experiment_repository):
+async def test_a_defined_experiment_is_read_back_unchanged(experiment_repository):
     await experiment_repository.create(draft())
     assert await experiment_repository.get("one") == draft()
     with pytest.raises(NotFound):
         await experiment_repository.get("two")
 
 
-async def test_a_name_is_taken_for_ever(experiment_repository):
+async def test_the_name_of_an_experiment_is_never_reused(experiment_repository):
     await experiment_repository.create(draft())
     with pytest.raises(InvalidInput):
         await experiment_repository.create(draft())
@@ -54,7 +54,7 @@ async def test_an_experiment_runs_from_its_start_to_its_stop_and_never_again(exp
     assert [one.state for one in await experiment_repository.everything()] == ["stopped"]
 
 
-async def test_of_those_that_want_the_same_buckets_at_once_one_starts(experiment_repository):
+async def test_of_concurrent_starts_for_the_same_buckets_one_succeeds(experiment_repository):
     for name in ("one", "two", "three"):
         await experiment_repository.create(draft(name))
     await experiment_repository.create(draft("other", "elsewhere"))

@@ -79,7 +79,7 @@ async def test_a_new_image_is_pending_and_can_be_read_back(image_repository):
     assert await image_repository.by_ids([image.id, 10**12]) == {image.id: image}
 
 
-async def test_what_is_not_there_is_said_not_to_be(image_repository):
+async def test_unknown_images_are_reported_as_missing(image_repository):
     assert await image_repository.by_uri("s3://images/none") is None
     assert await image_repository.by_ids([]) == {}
     for image_id in (10**12, 2**63, -1):
@@ -87,23 +87,23 @@ async def test_what_is_not_there_is_said_not_to_be(image_repository):
             await image_repository.get(image_id)
 
 
-async def test_a_uri_keeps_its_id_and_promises_at_once_agree(image_repository):
+async def test_a_uri_keeps_its_id_under_concurrent_registrations(image_repository):
     images = await asyncio.gather(*(image_repository.register(NewImage("s3://images/a")) for _ in range(8)))
     assert len({image.id for image in images}) == 1
 
 
-async def test_a_promise_of_the_same_content_leaves_an_indexed_image_alone(image_repository):
+async def test_registering_the_same_content_leaves_an_indexed_image_unchanged(image_repository):
     image = await indexed(image_repository, "s3://images/a", ONE)
     assert (await image_repository.register(NewImage(image.uri, content_hash=ONE))).status is Status.INDEXED
     assert (await image_repository.register(NewImage(image.uri, content_hash=OTHER))).status is Status.PENDING
 
 
-async def test_a_promise_of_unknown_content_makes_an_image_pending_again(image_repository):
+async def test_registering_unknown_content_makes_an_image_pending_again(image_repository):
     image = await indexed(image_repository, "s3://images/a", ONE)
     assert (await image_repository.register(NewImage(image.uri))).status is Status.PENDING
 
 
-async def test_a_rejected_image_gets_another_try_by_a_new_promise(image_repository):
+async def test_registering_a_rejected_image_again_makes_it_pending(image_repository):
     image = await image_repository.register(NewImage("s3://images/a", content_hash=ONE))
     await image_repository.mark_rejected(image.id, "It is broken.")
     assert (await image_repository.get(image.id)).reason == "It is broken."
@@ -120,7 +120,7 @@ async def test_describing_and_indexing_can_be_repeated(image_repository):
     assert (found.width, found.height, found.content_hash, found.status) == (640, 480, ONE, Status.INDEXED)
 
 
-async def test_images_deleted_while_they_were_indexed_are_told(image_repository):
+async def test_images_deleted_during_indexing_are_reported(image_repository):
     kept, gone = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "ab"]
     await image_repository.delete(gone.id)
     await image_repository.describe([ImageMetadata(one.id, 640, 480, 1, ONE) for one in (kept, gone)])
@@ -129,7 +129,7 @@ async def test_images_deleted_while_they_were_indexed_are_told(image_repository)
     assert await image_repository.by_uri(gone.uri) is None
 
 
-async def test_a_forgotten_image_is_unfinished_until_it_is_finished(image_repository):
+async def test_a_deletion_stays_unfinished_until_it_is_marked_finished(image_repository):
     image = await indexed(image_repository, "s3://images/a", ONE)
     assert not await image_repository.is_deleted(image.uri)
     assert await image_repository.delete(image.id) == image.uri
@@ -145,7 +145,7 @@ async def test_a_forgotten_image_is_unfinished_until_it_is_finished(image_reposi
         await image_repository.get(image.id)
 
 
-async def test_a_deletion_may_be_finished_at_once(image_repository):
+async def test_a_deletion_can_be_recorded_as_finished(image_repository):
     image = await image_repository.register(NewImage("s3://images/vanished"))
     assert await image_repository.delete(image.id, finished=True) == image.uri
     assert await image_repository.is_deleted(image.uri)
@@ -155,7 +155,7 @@ async def test_a_deletion_may_be_finished_at_once(image_repository):
         await image_repository.delete(image.id)
 
 
-async def test_a_forgotten_uri_begins_anew_under_another_id(image_repository):
+async def test_a_deleted_uri_gets_a_new_id_when_it_is_registered_again(image_repository):
     old = await image_repository.register(NewImage("s3://images/a"))
     await image_repository.delete(old.id)
     new = await image_repository.register(NewImage("s3://images/a"))
@@ -163,7 +163,7 @@ async def test_a_forgotten_uri_begins_anew_under_another_id(image_repository):
     assert not await image_repository.is_deleted("s3://images/a")
 
 
-async def test_what_waits_for_long_is_listed_oldest_first_and_then_given_time(image_repository):
+async def test_overdue_pending_images_are_listed_oldest_first(image_repository):
     images = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "abc"]
     await image_repository.mark_rejected(images[0].id, "broken")
     assert await image_repository.waiting(60, 10) == []
@@ -177,7 +177,7 @@ async def test_images_are_counted_by_status_zeros_included(image_repository):
     assert await image_repository.counts() == {Status.PENDING: 1, Status.INDEXED: 1, Status.REJECTED: 0}
 
 
-async def test_ids_of_queries_and_images_never_meet(image_repository):
+async def test_query_ids_and_image_ids_never_collide(image_repository):
     image = await image_repository.register(NewImage("s3://images/a"))
     ids = await image_repository.allocate_query_ids(100)
     later = await image_repository.register(NewImage("s3://images/b"))
@@ -186,7 +186,7 @@ async def test_ids_of_queries_and_images_never_meet(image_repository):
     assert not any([await image_repository.was_issued(one) for one in (0, -1, later.id + 10**6, 2**62)])
 
 
-async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_asked(image_repository, exclusions):
+async def test_duplicate_exclusions_are_returned_only_among_the_requested_images(image_repository, exclusions):
     one, two, three = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "abc"]
     assert await exclusions.pairs_and_shown([], []) == (set(), {})
     await image_repository.describe([ImageMetadata(three.id, 640, 480, 5, ONE)])
@@ -204,7 +204,7 @@ async def test_marked_pairs_come_with_the_images_and_are_only_those_among_the_as
     assert (await exclusions.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
 
 
-async def test_a_pair_of_what_is_not_there_is_not_kept(image_repository, exclusions):
+async def test_a_duplicate_exclusion_of_a_missing_image_is_not_stored(image_repository, exclusions):
     image = await image_repository.register(NewImage("s3://images/a"))
     await exclusions.mark_not_duplicates(image.id, 10**12, "ada")
     assert not await exclusions.unmark_not_duplicates(image.id, 10**12)
@@ -219,18 +219,18 @@ async def archived(archive, image_repository):
     ]
 
 
-async def test_a_dead_letter_is_kept_once(image_repository, archive):
+async def test_a_dead_letter_is_stored_once(image_repository, archive):
     event = Event(EventKind.CREATED, "s3://images/a", 5, "etag")
     for reason in ("why", "once more"):
         await archive.dead_letter(DeadLetter("1-1", event, reason, 5, datetime.now(UTC)))
     assert await archived(archive, image_repository) == [("1-1", "why")]
 
 
-async def test_a_check_of_what_works_is_silent(image_repository):
+async def test_a_check_of_a_working_server_raises_nothing(image_repository):
     assert await image_repository.check() is None
 
 
-async def test_a_server_that_is_away_is_unavailable():
+async def test_a_server_that_is_down_raises_unavailable():
     fake = FakeImages()
     fake.down = True
     real = PostgresImages(Database("postgresql://nobody@127.0.0.1:1/none", "", 0.5))
@@ -240,7 +240,7 @@ async def test_a_server_that_is_away_is_unavailable():
         await image_repository.close()
 
 
-async def test_a_server_that_never_answers_is_unavailable():
+async def test_a_server_that_never_answers_raises_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
         port = server.getsockname()[1]
         image_repository = PostgresImages(Database(f"postgresql://nobody@127.0.0.1:{port}/none", "", 0.3))
@@ -250,7 +250,7 @@ async def test_a_server_that_never_answers_is_unavailable():
 
 
 @pytest.mark.stack
-async def test_columns_are_those_that_were_promised(database):
+async def test_tables_have_the_documented_columns(database):
     dsn, password = database
     image_repository = PostgresImages(Database(dsn, password, 5.0))
     image = await indexed(image_repository, f"s3://images/{uuid.uuid4()}", ONE)
@@ -261,7 +261,7 @@ async def test_columns_are_those_that_were_promised(database):
 
 
 @pytest.mark.stack
-async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
+async def test_text_that_postgres_cannot_store_raises_invalid_input(database):
     image_repository = PostgresImages(Database(*database, 5.0))
     with pytest.raises(InvalidInput):
         await image_repository.by_uri("s3://images/\x00")
@@ -269,7 +269,7 @@ async def test_text_that_postgres_cannot_store_is_the_callers_fault(database):
 
 
 @pytest.mark.stack
-async def test_connections_that_the_server_has_closed_are_replaced(database):
+async def test_connections_that_the_server_closed_are_replaced(database):
     dsn, password = database
     image_repository = PostgresImages(Database(dsn, password, 5.0))
     await image_repository.check()
@@ -283,7 +283,7 @@ async def test_connections_that_the_server_has_closed_are_replaced(database):
 
 
 @pytest.mark.stack
-async def test_a_call_given_up_leaves_the_catalog_usable(database):
+async def test_a_call_that_timed_out_leaves_the_repository_usable(database):
     dsn, password = database
     image_repository = PostgresImages(Database(dsn, password, 0.5, connections=1))
     with psycopg.connect(dsn, password=password) as server:
@@ -302,7 +302,7 @@ async def indexed(image_repository, uri, content_hash):
     return await image_repository.get(image.id)
 
 
-async def test_promises_made_together_come_back_in_their_order(image_repository):
+async def test_images_registered_together_are_returned_in_their_order(image_repository):
     known = await indexed(image_repository, "s3://images/b", ONE)
     new = [NewImage(f"s3://images/{name}", "web", content_hash=ONE, etag=f"tag {name}") for name in "cba"]
     images = await image_repository.register_all(new)
@@ -313,7 +313,7 @@ async def test_promises_made_together_come_back_in_their_order(image_repository)
     assert await image_repository.register_all([]) == []
 
 
-async def test_an_image_is_marked_only_for_the_content_that_it_was_described_with(image_repository):
+async def test_an_image_is_marked_indexed_only_for_the_described_content(image_repository):
     image = await image_repository.register(NewImage("s3://images/a"))
     await image_repository.describe([ImageMetadata(image.id, 640, 480, 1, OTHER, "tag")])
     assert await image_repository.mark_indexed({image.id: ONE}, "v1") == []
@@ -327,7 +327,7 @@ async def test_images_can_be_made_pending_again(image_repository):
     assert (await image_repository.get(image.id)).status is Status.PENDING
 
 
-async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(image_repository):
+async def test_images_are_listed_in_bytewise_order_of_uris_and_in_order_of_ids(image_repository):
     names = ["a", "B", "b/%C3%BC", "b-", "a/b"]
     for name in names:
         await indexed(image_repository, f"s3://images/{name}", ONE)
@@ -348,7 +348,7 @@ async def test_images_are_walked_in_the_order_of_uris_bytewise_and_of_ids(image_
     assert sorted(await image_repository.hashes_of([ids[0], 10**12])) == [(ids[0], 5)]
 
 
-async def test_a_deletion_is_unfinished_until_it_is_finished(image_repository):
+async def test_a_deletion_is_listed_until_it_is_marked_finished(image_repository):
     image = await image_repository.register(NewImage("s3://images/a"))
     assert not await image_repository.is_being_deleted(image.uri)
     await image_repository.delete(image.id)
@@ -357,14 +357,14 @@ async def test_a_deletion_is_unfinished_until_it_is_finished(image_repository):
     assert not await image_repository.is_being_deleted(image.uri)
 
 
-async def test_the_place_in_a_change_log_is_kept(progress):
+async def test_the_position_in_a_change_log_is_stored(progress):
     assert await progress.position("bucket") is None
     for at_ns in (1, 2**62):
         await progress.set_position("bucket", at_ns)
         assert await progress.position("bucket") == at_ns
 
 
-async def test_differences_replace_those_counted_before(progress):
+async def test_new_counts_of_differences_replace_the_previous_ones(progress):
     await progress.record_differences({("", "one"): 1, ("v1", "other"): 2})
     await progress.record_differences({("v1", "other"): 3, ("v2", "other"): 4})
     assert await progress.differences() == {("v1", "other"): 3, ("v2", "other"): 4}

@@ -31,14 +31,14 @@ async def read(interaction_queue, consumer="one", count=10, stale_after_s=NEVER_
     return await interaction_queue.read(consumer, count, 0.05, stale_after_s)
 
 
-async def test_what_is_told_arrives_whole_and_in_order(interaction_queue):
+async def test_queued_interactions_arrive_complete_and_in_order(interaction_queue):
     await interaction_queue.append(TOLD)
     first, rest = await read(interaction_queue, count=2), await read(interaction_queue)
     assert [entry.interaction for entry in first + rest] == TOLD
     assert await read(interaction_queue) == []
 
 
-async def test_what_is_done_is_forgotten_and_the_rest_waits(interaction_queue):
+async def test_acknowledged_entries_are_removed_and_the_others_remain(interaction_queue):
     await interaction_queue.append(TOLD)
     entries = await read(interaction_queue)
     await interaction_queue.done([])
@@ -47,14 +47,14 @@ async def test_what_is_done_is_forgotten_and_the_rest_waits(interaction_queue):
     assert [entry.interaction for entry in await read(interaction_queue, "two", stale_after_s=0)] == TOLD[2:]
 
 
-async def test_what_a_dead_reader_held_is_taken_over_before_anything_new(interaction_queue):
+async def test_pending_entries_of_a_dead_reader_are_claimed_before_new_ones(interaction_queue):
     await interaction_queue.append(TOLD[:1])
     await read(interaction_queue, "dead")
     await interaction_queue.append(TOLD[1:])
     assert [entry.interaction for entry in await read(interaction_queue, "alive", stale_after_s=0)] == TOLD[:1]
 
 
-async def test_more_than_may_wait_is_refused_and_nothing_of_it_kept(interaction_queue):
+async def test_a_batch_beyond_the_queue_limit_is_refused_as_a_whole(interaction_queue):
     await interaction_queue.append(TOLD)
     await interaction_queue.append(TOLD)
     with pytest.raises(Overloaded, match="wait"):
@@ -64,7 +64,7 @@ async def test_more_than_may_wait_is_refused_and_nothing_of_it_kept(interaction_
     await interaction_queue.append(TOLD)
 
 
-async def test_a_buried_entry_does_not_come_again(interaction_queue):
+async def test_a_dead_lettered_entry_is_not_delivered_again(interaction_queue):
     await interaction_queue.append(TOLD[:1])
     (entry,) = await read(interaction_queue)
     await interaction_queue.dead_letter(entry, "why")
@@ -73,7 +73,7 @@ async def test_a_buried_entry_does_not_come_again(interaction_queue):
 
 
 @pytest.mark.stack
-async def test_an_entry_of_unknown_form_is_handed_out_as_such_and_buried_with_its_reason(server, address):
+async def test_a_malformed_entry_is_delivered_as_such_and_dead_lettered_with_its_reason(server, address):
     interaction_queue = ValkeyInteractionQueue(*address, 5.0)
     texts = ["", "{", "[]", '{"kind": "click"}', '{"kind": "click", "at": "2026-01-01", "id": "1"}']
     for text in texts:
@@ -89,7 +89,7 @@ async def test_an_entry_of_unknown_form_is_handed_out_as_such_and_buried_with_it
 
 
 @pytest.mark.stack
-async def test_a_server_that_was_emptied_gets_its_group_again(server, address):
+async def test_the_consumer_group_is_recreated_after_a_flush(server, address):
     interaction_queue = ValkeyInteractionQueue(*address, 5.0)
     await read(interaction_queue)
     await server.flushdb()
@@ -100,7 +100,7 @@ async def test_a_server_that_was_emptied_gets_its_group_again(server, address):
     await interaction_queue.close()
 
 
-async def test_a_server_that_is_away_is_unavailable():
+async def test_a_server_that_is_down_raises_unavailable():
     fake = FakeInteractionQueue()
     fake.down = True
     real = ValkeyInteractionQueue("redis://127.0.0.1:1/0", "", 0.5)

@@ -40,7 +40,7 @@ def rows(server, what="user_id, query_image_id, displayed_image_id, rank, type")
     return server.execute(f"SELECT {what} FROM interactions ORDER BY ts, type DESC, rank").fetchall()
 
 
-async def test_what_is_told_twice_is_written_once(interaction_repository):
+async def test_an_interaction_that_is_delivered_twice_is_written_once(interaction_repository):
     interactions = [Search(5, "v1", (3, 2)), Click(5, 3, 1), Click(5, 3, 1)]
     assert await interaction_repository.write([]) == WriteResult()
     assert await interaction_repository.write(interactions[:2]) == WriteResult(2)
@@ -48,22 +48,22 @@ async def test_what_is_told_twice_is_written_once(interaction_repository):
     assert await interaction_repository.write(interactions) == WriteResult()
 
 
-async def test_what_cannot_be_stored_is_refused(interaction_repository):
+async def test_an_interaction_that_cannot_be_stored_is_refused(interaction_repository):
     with pytest.raises(InvalidInput):
         await interaction_repository.write([Search(2**63, "v1", (1,))])
 
 
-async def test_an_unchecked_click_on_what_never_was_is_dropped(interaction_repository):
+async def test_an_unchecked_click_on_an_unknown_search_or_image_is_dropped(interaction_repository):
     assert await interaction_repository.write([Click(2**62, 2**61, 1, checked=False)]) == WriteResult(1, 1)
 
 
-async def test_room_is_made_and_made_again(interaction_repository):
+async def test_creating_partitions_can_be_repeated(interaction_repository):
     assert await interaction_repository.keep(90) == []
     assert await interaction_repository.keep(90) == []
 
 
 @pytest.mark.stack
-async def test_impressions_and_clicks_have_the_columns_that_were_promised(postgres, server):
+async def test_impressions_and_clicks_have_the_documented_columns(postgres, server):
     await postgres.write([Search(5, "v1", (3, 2), ADA, True, "1,2,3,4", "queries/5"), Click(5, 2, 2, ADA)])
     assert rows(server) == [
         (ADA, 5, 3, 1, "impression"),
@@ -93,7 +93,7 @@ async def test_a_click_has_the_variants_of_its_own_search(postgres, server):
 
 
 @pytest.mark.stack
-async def test_an_unchecked_click_on_what_is_real_is_written(postgres, server):
+async def test_an_unchecked_click_on_an_existing_search_and_image_is_written(postgres, server):
     image = await postgres.image_repository.register(NewImage("s3://images/a"))
     (query,) = await postgres.image_repository.allocate_query_ids(1)
     assert await postgres.write([Click(query, image.id, 1, checked=False)]) == WriteResult(1)
@@ -101,7 +101,7 @@ async def test_an_unchecked_click_on_what_is_real_is_written(postgres, server):
 
 
 @pytest.mark.stack
-async def test_writers_beside_each_other_write_once(postgres, server):
+async def test_concurrent_writers_write_each_interaction_once(postgres, server):
     interactions = [Search(number, "v1", tuple(range(1, 51))) for number in range(1, 41)]
     done = await asyncio.gather(*(postgres.write(interactions) for _ in range(4)))
     assert sum(one.new for one in done) == 40
@@ -109,7 +109,7 @@ async def test_writers_beside_each_other_write_once(postgres, server):
 
 
 @pytest.mark.stack
-async def test_a_day_is_made_of_what_came_before_it_was_there(postgres, server):
+async def test_a_new_partition_takes_over_the_earlier_rows_of_its_day(postgres, server):
     at = datetime.now(UTC) + DAY
     server.execute("DROP TABLE IF EXISTS " + ", ".join(f"{name}_{at:%Y%m%d}" for name in ("interactions", "spooled")))
     await postgres.write([Search(5, "v1", (3, 2), at=at)])
@@ -120,7 +120,7 @@ async def test_a_day_is_made_of_what_came_before_it_was_there(postgres, server):
 
 
 @pytest.mark.stack
-async def test_what_is_too_old_is_dropped_from_every_table_and_nothing_else(postgres, server):
+async def test_only_expired_days_are_dropped_from_every_table(postgres, server):
     now = datetime.now(UTC)
     for age in (0, 9, 10, 11, 12):
         day = (now - age * DAY).date()
@@ -135,7 +135,7 @@ async def test_what_is_too_old_is_dropped_from_every_table_and_nothing_else(post
 
 
 @pytest.mark.stack
-async def test_rows_of_the_time_before_are_kept_by_the_day_from_then_on(stack, database, server, postgres):
+async def test_rows_from_before_the_migration_are_partitioned_by_day(stack, database, server, postgres):
     from alembic import command
     from alembic.config import Config
     from sqlalchemy.engine import make_url

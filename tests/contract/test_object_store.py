@@ -48,7 +48,7 @@ async def listed(object_store, **span):
     return [blob.key async for page in object_store.walk(**span) for blob in page]
 
 
-async def test_asking_for_a_bucket_again_keeps_what_is_in_it(object_store):
+async def test_creating_an_existing_bucket_keeps_its_objects(object_store):
     await object_store.ensure_bucket()
     await object_store.put("kept.jpg", b"kept", "image/jpeg")
     await object_store.ensure_bucket()
@@ -56,7 +56,7 @@ async def test_asking_for_a_bucket_again_keeps_what_is_in_it(object_store):
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-async def test_an_object_of_any_name_comes_back_as_it_was(object_store, key):
+async def test_an_object_with_any_valid_name_is_read_back_unchanged(object_store, key):
     etag = await object_store.put(key, b"hello", "image/jpeg")
     assert await object_store.get(key, 5) == b"hello"
     uri = object_store.uri(key)
@@ -69,7 +69,7 @@ async def test_an_object_of_any_name_comes_back_as_it_was(object_store, key):
 
 
 @pytest.mark.parametrize("key", NO_KEYS)
-async def test_a_name_that_no_object_can_have_is_refused(object_store, key):
+async def test_an_invalid_object_name_is_refused(object_store, key):
     with pytest.raises(InvalidInput):
         object_store.uri(key)
     with pytest.raises(InvalidInput):
@@ -79,7 +79,7 @@ async def test_a_name_that_no_object_can_have_is_refused(object_store, key):
 @pytest.mark.parametrize(
     "uri", ["", "s3://", "s3://other/a", "https://images/a", "s3://{0}", "s3://{0}/", "s3://{0}/%00"]
 )
-async def test_a_uri_of_elsewhere_has_no_key(object_store, uri):
+async def test_a_uri_of_another_bucket_has_no_key(object_store, uri):
     with pytest.raises(InvalidInput):
         object_store.key(uri.format(object_store.bucket))
 
@@ -98,13 +98,13 @@ async def test_an_object_that_is_too_large_is_not_read(object_store):
         await object_store.get("a", 999)
 
 
-async def test_what_is_not_there_is_not_found_and_need_not_be_deleted(object_store):
+async def test_a_missing_object_is_not_found_and_deleting_it_is_harmless(object_store):
     with pytest.raises(NotFound):
         await object_store.get("none", 10)
     await object_store.delete("none")
 
 
-async def test_objects_are_walked_in_order_from_anywhere(object_store):
+async def test_objects_are_listed_in_order_from_any_key(object_store):
     for key in ("p/2", "p/1", "p/3", "q/1"):
         await object_store.put(key, b"x")
     assert await listed(object_store) == ["p/1", "p/2", "p/3", "q/1"]
@@ -113,11 +113,11 @@ async def test_objects_are_walked_in_order_from_anywhere(object_store):
     assert await listed(object_store, prefix="none/") == []
 
 
-async def test_a_check_of_what_works_is_silent(object_store):
+async def test_a_check_of_a_working_server_raises_nothing(object_store):
     assert await object_store.check() is None
 
 
-async def test_a_server_that_is_away_is_unavailable():
+async def test_a_server_that_is_down_raises_unavailable():
     fake = FakeObjectStore()
     fake.down = True
     real = S3ObjectStore("http://127.0.0.1:1", "images", "us-east-1", "a", "b", 0.5)
@@ -136,7 +136,7 @@ async def test_a_server_that_is_away_is_unavailable():
             await listed(object_store)
 
 
-async def test_a_server_that_never_answers_is_unavailable():
+async def test_a_server_that_never_answers_raises_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and says no word
         port = server.getsockname()[1]
         object_store = S3ObjectStore(f"http://127.0.0.1:{port}", "images", "us-east-1", "a", "b", 0.3)

@@ -43,13 +43,13 @@ async def test_samples_of_one_release_add_up(stores, release):
     assert found[f"{release}_b"] == Recall(3, 5, 1)
 
 
-async def test_only_what_is_recent_counts(stores, release):
+async def test_only_recent_samples_count(stores, release):
     _, log = stores
     await log.record(release, Recall(9, 10, 1))
     assert release not in await log.since(0.0)
 
 
-async def test_a_release_is_searched_with_other_parameters_from_then_on(stores, release):
+async def test_changed_search_parameters_of_a_release_are_used_from_then_on(stores, release):
     releases, log = stores
     one = Release(release, 1, "f" * 64, f"images_{release}", "ivf_pq", {"nprobe": 64})
     await releases.add(one, ReleaseState.RETIRED)
@@ -58,7 +58,7 @@ async def test_a_release_is_searched_with_other_parameters_from_then_on(stores, 
     assert found.search_params == {"nprobe": 32, "candidates": 400}
 
 
-async def test_parameters_of_a_release_that_is_not_there_are_not_found(stores, release):
+async def test_setting_parameters_of_an_unknown_release_raises_not_found(stores, release):
     _, log = stores
     with pytest.raises(NotFound):
         await log.search_with(release, {"nprobe": 32})

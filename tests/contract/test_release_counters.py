@@ -31,7 +31,7 @@ def name():
     return f"contract_{uuid.uuid4().hex[:8]}"
 
 
-async def test_what_processes_add_is_summed_by_release_and_counter(counts, name):
+async def test_counts_of_several_processes_are_summed_by_release_and_counter(counts, name):
     other = f"{name}|odd"
     await counts.add({name: {"requests": 2, "slot:3": 1}, other: {"requests": 7}})
     await counts.add({name: {"requests": 3}})
@@ -40,7 +40,7 @@ async def test_what_processes_add_is_summed_by_release_and_counter(counts, name)
     assert sums[other] == {"requests": 7}
 
 
-async def test_what_was_added_before_the_time_asked_for_is_left_out(counts, clock, name):
+async def test_counts_before_the_requested_time_are_left_out(counts, clock, name):
     await counts.add({name: {"requests": 1}})
     clock.advance(1.1)
     assert name not in await counts.since(1)
@@ -53,7 +53,7 @@ async def test_totals_are_kept_apart_by_their_name(counts, name):
     assert await counts.total(f"{name}_other") == {}
 
 
-async def test_a_server_that_is_not_there_is_unavailable():
+async def test_a_missing_server_raises_unavailable():
     away = ValkeyReleaseCounters("redis://127.0.0.1:1/0", "", 1.0)
     with pytest.raises(Unavailable):
         await away.since(5)

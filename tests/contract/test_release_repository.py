@@ -45,7 +45,7 @@ async def put(log, *records):
             await book.put(one)
 
 
-async def test_what_is_written_is_read_back_whole(log):
+async def test_a_written_record_is_read_back_unchanged(log):
     canary = ReleaseRecord(OLD, ReleaseState.CANARY, NOW, replace(RAMP, since=NOW, step=1))
     await put(log, STANDING, canary)
     assert {one.release.name: one for one in await log.records()} == {"v1": canary, "v2": STANDING}
@@ -65,7 +65,7 @@ async def test_the_history_is_read_newest_first_and_by_release(log):
     assert await log.history(None, 1) == [second]
 
 
-async def test_an_error_undoes_all_of_a_move(log):
+async def test_an_error_rolls_the_whole_change_back(log):
     await put(log, STANDING)
     with pytest.raises(RuntimeError):
         await move_and_fail(log)
@@ -73,7 +73,7 @@ async def test_an_error_undoes_all_of_a_move(log):
     assert await log.history(None, 10) == []
 
 
-async def test_two_that_move_at_once_move_one_after_the_other(log):
+async def test_concurrent_changes_are_serialized(log):
     order = []
 
     async def move(number):
@@ -88,7 +88,7 @@ async def test_two_that_move_at_once_move_one_after_the_other(log):
 
 
 @pytest.mark.stack
-async def test_a_command_that_is_killed_while_it_moves_has_done_nothing(stack):
+async def test_a_command_that_is_killed_during_a_change_has_no_effect(stack):
     async with own_database(stack) as database:
         log = PostgresReleases(database)
         await put(log, STANDING)
@@ -129,7 +129,7 @@ async def test_only_one_first_release_is_live_and_names_are_taken_once(log):
     assert [(one.release, one.state) for one in await log.records()] == [(OLD, ReleaseState.LIVE)]
 
 
-async def test_a_build_is_followed_until_its_release_is_no_longer_built(log):
+async def test_the_progress_of_a_build_is_kept_until_its_release_leaves_building(log):
     await log.add(NEW, ReleaseState.BUILDING)
     assert await log.builds() == [Build(NEW.name, 0, 0, 0)]
     await log.record_build(Build(NEW.name, 40, 30, 100))

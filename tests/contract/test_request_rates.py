@@ -35,13 +35,13 @@ def who():
     return f"somebody {uuid.uuid4()}"
 
 
-async def test_the_first_request_is_let_through_and_the_next_is_told_how_long_to_wait(make, who):
+async def test_the_first_request_is_admitted_and_the_next_gets_the_time_to_wait(make, who):
     rates = make(RATE)
     assert await rates.take(who) == 0
     assert 0 < await rates.take(who) <= 1 / RATE
 
 
-async def test_a_burst_of_a_seconds_worth_is_let_through(make, who):
+async def test_a_burst_of_one_second_of_the_rate_is_admitted(make, who):
     rates = make(3)
     assert [await rates.take(who) for _ in range(3)] == [0] * 3
     assert 0 < await rates.take(who) <= 1 / 3
@@ -69,7 +69,7 @@ async def test_processes_share_an_allowance(stack, who):
         await one.close()
 
 
-async def test_a_valkey_that_is_away_is_unavailable(who):
+async def test_a_valkey_that_is_down_raises_unavailable(who):
     rates = ValkeyRequestRates("redis://127.0.0.1:1/0", "", RATE)
     with pytest.raises(Unavailable):
         await rates.take(who)

@@ -81,7 +81,7 @@ async def written(vectors, collection, rows):
     await vectors.settle(collection)
 
 
-async def test_what_is_settled_is_found_with_its_exact_score(vectors, collection):
+async def test_a_visible_row_is_found_with_its_exact_score(vectors, collection):
     await written(vectors, collection, [row(number) for number in range(1, 51)])
     best = await vectors.nearest(collection, unit(7), 5, PARAMS, Filter())
     assert (best.ids.dtype, best.scores.dtype, best.phashes.dtype) == (np.int64, np.float32, np.uint64)
@@ -92,7 +92,7 @@ async def test_what_is_settled_is_found_with_its_exact_score(vectors, collection
     assert not best.exhausted
 
 
-async def test_a_row_is_found_by_the_very_next_search_after_settling(vectors, collection):
+async def test_the_next_search_after_waiting_for_visibility_finds_a_row(vectors, collection):
     for number in range(1, 21):
         await written(vectors, collection, [row(number)])
         assert (await found(vectors, collection, number))[0] == number
@@ -104,14 +104,14 @@ async def test_rows_of_equal_score_come_in_the_order_of_their_ids(vectors, colle
     assert await found(vectors, collection, 1) == [3, 5, 7, 9]
 
 
-async def test_of_more_copies_than_are_asked_for_those_with_the_lowest_ids_come(vectors, collection):
+async def test_among_too_many_copies_those_with_the_lowest_ids_are_returned(vectors, collection):
     copies = [VectorRow(image_id, unit(1), 0, 0) for image_id in np.random.default_rng(0).permutation(900).tolist()]
     await written(vectors, collection, [*copies, row(1000), row(1001)])
     assert await found(vectors, collection, 1) == list(range(10))
     assert await found(vectors, collection, 2) == await found(vectors, collection, 2)
 
 
-async def test_a_search_that_asks_for_every_row_gets_every_row(vectors, collection):
+async def test_a_search_for_as_many_results_as_rows_returns_every_row(vectors, collection):
     rows = [row(number) for number in range(9000)]
     for begin in range(0, len(rows), 1000):
         await vectors.upsert(collection, rows[begin : begin + 1000])
@@ -122,7 +122,7 @@ async def test_a_search_that_asks_for_every_row_gets_every_row(vectors, collecti
     assert (len(more.ids), more.exhausted) == (9000, True)
 
 
-async def test_what_belongs_to_the_gateway_among_the_search_parameters_is_none_of_the_stores(vectors, collection):
+async def test_search_parameters_of_the_gateway_are_not_passed_to_the_store(vectors, collection):
     await written(vectors, collection, [row(1)])
     best = await vectors.nearest(collection, unit(1), 5, {**PARAMS, "candidates": 400}, Filter())
     assert best.ids.tolist() == [1]
@@ -143,7 +143,7 @@ async def test_an_id_has_one_vector_however_often_it_is_written(vectors, collect
     assert await found(vectors, collection, 13) == [4]
 
 
-async def test_a_deleted_row_is_gone_and_deleting_it_again_is_harmless(vectors, collection):
+async def test_a_deleted_row_is_not_found_and_deleting_it_again_is_harmless(vectors, collection):
     await written(vectors, collection, [row(1), row(2)])
     for _ in range(2):
         await vectors.delete(collection, [1, 99])
@@ -152,7 +152,7 @@ async def test_a_deleted_row_is_gone_and_deleting_it_again_is_harmless(vectors, 
     assert await vectors.count(collection) == 1
 
 
-async def test_filters_act_inside_the_store(vectors, collection):
+async def test_filters_are_applied_inside_the_store(vectors, collection):
     await written(
         vectors,
         collection,
@@ -176,7 +176,7 @@ async def test_filters_act_inside_the_store(vectors, collection):
     assert await passing(min_side=100) == [5]
 
 
-async def test_every_id_is_walked_once_in_order(vectors, collection):
+async def test_every_id_is_listed_once_in_order(vectors, collection):
     wanted = sorted(np.random.default_rng(0).choice(10**12, 2500, replace=False).tolist())
     shuffled = [
         VectorRow(i, unit(i % 50), 2**64 - 1 - i, 0) for i in np.random.default_rng(1).permutation(wanted).tolist()
@@ -187,14 +187,14 @@ async def test_every_id_is_walked_once_in_order(vectors, collection):
     assert [row async for page in vectors.hashes(collection) for row in page] == [(i, 2**64 - 1 - i) for i in wanted]
 
 
-async def test_embeddings_are_fetched_for_the_ids_that_are_there(vectors, collection):
+async def test_embeddings_are_fetched_for_existing_ids(vectors, collection):
     await written(vectors, collection, [row(1), row(2)])
     fetched = await vectors.fetch(collection, [2, 3])
     assert list(fetched) == [2]
     assert fetched[2] == pytest.approx(unit(2), abs=1e-6)
 
 
-async def test_an_empty_collection_answers_with_nothing(vectors, collection):
+async def test_an_empty_collection_returns_no_results(vectors, collection):
     empty = await vectors.nearest(collection, unit(1), 10, PARAMS, Filter())
     assert (len(empty.ids), empty.exhausted) == (0, True)
     assert await vectors.count(collection) == 0
@@ -272,7 +272,7 @@ async def test_an_indexed_collection_still_has_its_vectors_after_searches_that_r
 
 @pytest.mark.stack
 @pytest.mark.parametrize("step", ["create_index", "load_collection"])
-async def test_a_collection_whose_making_was_killed_halfway_is_made_by_the_next_call(milvus, name, monkeypatch, step):
+async def test_an_interrupted_creation_of_a_collection_is_completed_by_the_next_call(milvus, name, monkeypatch, step):
     async def killed(*_, **__):
         raise asyncio.CancelledError
 
@@ -285,19 +285,19 @@ async def test_a_collection_whose_making_was_killed_halfway_is_made_by_the_next_
     assert await found(milvus, name, 1) == [1]
 
 
-async def test_milvus_that_is_not_there_is_unavailable():
+async def test_a_missing_milvus_raises_unavailable():
     vectors = MilvusVectors("http://127.0.0.1:1", "root", "x", CONFIG, 1.0)
     with pytest.raises(Unavailable):
         await vectors.check("images")
     await vectors.close()
 
 
-def test_an_unknown_index_profile_is_named_with_those_there_are():
+def test_an_unknown_index_profile_is_refused_with_the_known_ones():
     with pytest.raises(ConfigurationError, match="ivf_pq"):
         MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0).search_params("magic")
 
 
-def test_a_profile_may_be_changed_by_its_name():
+def test_a_profile_name_may_contain_overrides():
     vectors = MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0)
     changed = "ivf_pq/nlist=1024,nprobe=16"
     assert vectors.index_params(changed) == {**vectors.index_params("ivf_pq"), "nlist": 1024}
@@ -305,6 +305,6 @@ def test_a_profile_may_be_changed_by_its_name():
 
 
 @pytest.mark.parametrize("change", ["ef=3", "nlist", "nlist=many", "nlist=-1"])
-def test_a_change_that_a_profile_has_no_parameter_for_is_told(change):
+def test_an_override_of_an_unknown_parameter_is_refused(change):
     with pytest.raises(ConfigurationError, match="nlist"):
         MilvusVectors("http://127.0.0.1:1", "", "", CONFIG, 1.0).search_params(f"ivf_pq/{change}")

@@ -182,7 +182,7 @@ def test_a_box_can_be_drawn_with_the_keyboard(page):
     expect(page.locator("#whole")).to_be_hidden()
 
 
-def test_a_click_is_logged_and_opens_the_picture_with_its_facts(page):
+def test_a_click_is_recorded_and_opens_the_picture_with_its_details(page):
     choose(page, TIGER)
     with page.expect_response("**/click") as logged:
         page.locator("#grid .tile .open").first.click()
@@ -276,7 +276,7 @@ def test_a_text_file_gives_a_readable_sentence(page, tmp_path):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_search_that_was_overtaken_is_given_up(page):
+def test_an_outdated_search_is_cancelled(page):
     held: list[Route] = []
     page.route("**/search", lambda route: route.continue_() if held else held.append(route))
     page.set_input_files("#query-file", QUERIES / "horse.jpg")

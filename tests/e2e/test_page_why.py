@@ -24,7 +24,7 @@ def test_a_result_tells_why_it_was_found(page):  # noqa: F811
     assert page.evaluate("document.getElementById('why-picture').naturalWidth") > 300
 
 
-def test_a_folded_picture_that_is_no_duplicate_stands_alone_from_then_on(page, tmp_path):  # noqa: F811
+def test_a_folded_picture_marked_as_no_duplicate_is_listed_separately(page, tmp_path):  # noqa: F811
     copies = [tmp_path / "one.jpg", tmp_path / "two.jpg"]
     clouds = Image.effect_noise((9, 7), 120).resize((210, 160))
     for quality, file in zip((95, 50), copies, strict=True):

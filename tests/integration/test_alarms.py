@@ -87,7 +87,7 @@ def family(name):
     return re.sub(r"_(bucket|count|sum)$", "", name)
 
 
-def test_every_query_names_metrics_that_there_are(watch):
+def test_every_query_names_existing_metrics(watch):
     there = {entry["metric"] for entry in watch.ask("targets/metadata")} | {"up"}
     there |= {f"{name}_total" for name in there}
     for expression in queries():
@@ -113,14 +113,14 @@ def without_data(watch):
     return [expression for expression in loud if not watch.query(filled(expression))]
 
 
-def test_every_query_answers_and_where_something_happened_with_data(watch, api):
+def test_every_query_is_valid_and_returns_data_where_there_is_some(watch, api):
     for expression in queries():
         watch.query(filled(expression))
     # Twice, for a rate is the difference between two scrapes.
     assert watch.until(lambda: something_happens(api) or not without_data(watch), 30), without_data(watch)
 
 
-def test_the_alarm_of_a_killed_server_is_raised_and_ends_when_it_is_back(watch, running):
+def test_the_alarm_of_a_killed_server_fires_and_resolves_when_it_is_back(watch, running):
     down = ("ServerDown", "milvus")
     assert watch.until(lambda: not watch.firing()), watch.firing()
     supervisor = psutil.Process(read_state(running.home)["supervisor"]["pid"])

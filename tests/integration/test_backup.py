@@ -69,7 +69,7 @@ async def cut_off(settings, folder):
             await restore.run(folder)
 
 
-def test_a_restore_that_was_cut_off_goes_on_and_gives_the_same_answers(running, demo_stack, api, empty, tmp_path):
+def test_an_interrupted_restore_resumes_and_gives_the_same_answers(running, demo_stack, api, empty, tmp_path):
     deleted, kept = indexed(api, jpeg(900)), indexed(api, jpeg(901))
     assert api.delete(f"/images/{deleted}").status_code == 204
     folder = tmp_path / "backup"

@@ -41,7 +41,7 @@ async def test_a_click_becomes_a_pair_of_pictures_with_its_box(api, demo_stack, 
     assert nothing == 0
 
 
-def test_a_server_that_is_away_is_named_in_one_sentence(tmp_path, monkeypatch, capsys):
+def test_a_server_that_is_down_is_named_in_one_sentence(tmp_path, monkeypatch, capsys):
     def away(*_, **__):
         raise psycopg.OperationalError("connection refused")
 

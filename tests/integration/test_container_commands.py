@@ -67,7 +67,7 @@ def soon(ask, *errors):
     return eventually_sync(ask, START_S, errors=errors)
 
 
-def test_valkey_wants_the_password_of_its_file_and_tells_it_to_nobody(tmp_path, programs):
+def test_valkey_requires_the_password_of_its_file_and_does_not_expose_it(tmp_path, programs):
     port = free_port()
     with started("valkey", tmp_path, programs, {"--port 6379": f"--port {port} --bind 127.0.0.1"}) as process:
         with redis.Redis(port=port, password="sesame") as client:
@@ -81,7 +81,7 @@ def test_valkey_wants_the_password_of_its_file_and_tells_it_to_nobody(tmp_path, 
     assert (tmp_path / "valkey.conf").stat().st_mode & 0o077 == 0
 
 
-def test_the_object_store_opens_to_the_keys_of_its_files_alone(tmp_path, programs):
+def test_the_object_store_accepts_only_the_keys_of_its_files(tmp_path, programs):
     ports = {name: free_port() for name in ("s3", "filer", "volume", "master", "metrics")}
     grpc = {name: free_port() for name in ("s3", "filer", "volume", "master")}
     changes = {

@@ -31,7 +31,7 @@ def test_tritons_check_fails_where_no_triton_answers(stack, where):
 
 
 @pytest.mark.parametrize("name", ["gateway", "indexer"])
-def test_our_own_checks_find_the_processes_well(stack, name):
+def test_our_own_checks_pass_on_running_processes(stack, name):
     command = compose()["services"][name]["healthcheck"]["test"][1:]
     assert command.pop(0) == "python"
     there = {"http://127.0.0.1:8080": stack.url, "/var/lib/visualsearch": str(stack.home)}

@@ -54,7 +54,7 @@ def test_the_command_asks_the_gateway(demo_stack, tmp_path):
     assert figures["overall"]["ndcg@10"]["mean"] > 0.1  # other pictures of the corpus take places
 
 
-def test_a_gateway_that_knows_none_of_the_pictures_is_told_apart_from_a_bad_ranking(demo_stack, tmp_path):
+def test_a_gateway_without_the_pictures_is_distinguished_from_a_bad_ranking(demo_stack, tmp_path):
     from tests.pictures import jpeg
 
     for name in ("one", "two"):

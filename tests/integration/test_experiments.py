@@ -76,7 +76,7 @@ def test_the_better_of_two_variants_is_found_with_the_right_numbers(running, api
     assert f"{seen['b'][2]:,}" in shown.stdout
 
 
-def test_what_cannot_be_reported_or_defined_is_one_sentence(running):
+def test_an_impossible_report_or_definition_gives_a_one_sentence_error(running):
     for words in (["report", "no-such"], ["create", "x", "--variant", "a"]):
         done = running.command("experiment", *words)
         assert done.returncode == 1

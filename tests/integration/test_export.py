@@ -86,7 +86,7 @@ def test_triton_agrees_with_torch_on_pictures(stack, reference):
 
 @pytest.mark.torch
 @needs_torch
-def test_torch_still_says_what_the_reference_says(reference):
+def test_torch_still_computes_the_reference_embeddings(reference):
     batch, stored = reference
     assert (torch_embeddings(batch) * stored).sum(1).min() >= ALIKE
 
@@ -124,7 +124,7 @@ def test_an_open_clip_model_is_exported_by_the_same_command(tmp_path):
 @pytest.mark.parametrize(
     ("name", "shape"), [("efficientnet-lite0", (1, 1280, 7, 7)), ("resnet50", (1, 2048, 7, 7)), ("RN50", None)]
 )
-def test_a_backbone_tells_what_lies_where_if_it_can(name, shape):
+def test_a_backbone_gives_a_feature_map_if_it_has_one(name, shape):
     import torch
 
     from encoders import backbones
@@ -156,7 +156,7 @@ def test_embeddings_are_of_unit_length_even_for_blank_pictures(shipped):
     assert np.linalg.norm(embed(shipped, blank), axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_shipped_file_tells_nothing_of_the_machine_that_made_it(shipped):
+def test_the_shipped_file_contains_nothing_about_the_machine_that_made_it(shipped):
     graph = onnx.load_from_string(shipped).graph
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
     assert not re.search(rb"(/home/|/root/|site-packages)", shipped)

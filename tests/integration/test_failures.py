@@ -59,7 +59,7 @@ def assert_unavailable(answer, begin):
 
 
 @pytest.mark.parametrize("name", ["triton", "milvus", "postgres"])
-def test_a_search_says_that_a_server_is_away_and_recovers(running, api, name):
+def test_a_search_names_the_server_that_is_down_and_recovers(running, api, name):
     indexed(api, jpeg(70))
     with paused(running, name):
         begin = time.monotonic()
@@ -75,7 +75,7 @@ def test_a_search_says_that_a_server_is_away_and_recovers(running, api, name):
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "s3"])
-def test_an_upload_says_that_a_server_is_away_and_recovers(running, api, name):
+def test_an_upload_names_the_server_that_is_down_and_recovers(running, api, name):
     with paused(running, name):
         begin = time.monotonic()
         assert_unavailable(upload(api, jpeg(71)), begin)
@@ -85,7 +85,7 @@ def test_an_upload_says_that_a_server_is_away_and_recovers(running, api, name):
 
 
 @pytest.mark.parametrize("name", ["triton", "milvus", "postgres", "valkey", "s3", "indexer", "gateway"])
-def test_what_is_killed_comes_back_and_accepted_uploads_are_indexed(running, api, name):
+def test_killed_servers_restart_and_accepted_uploads_are_indexed(running, api, name):
     accepted = [upload(api, jpeg(seed)).json()["id"] for seed in range(72, 76)]
     killed = [psutil.Process(pid) for pid in pids(running, name)]
     for process in killed:

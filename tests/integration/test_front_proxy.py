@@ -139,7 +139,7 @@ async def test_a_body_that_is_too_large_gets_the_gateways_own_answer(front):
     assert "MB" in answer.json()["detail"]
 
 
-async def test_metrics_are_not_for_the_world(front):
+async def test_metrics_are_not_served_to_the_outside(front):
     async with front.client() as client:
         assert_problem(await client.get("/metrics"), 404)
         assert (await client.get("/health")).json() == {"ok": True}
@@ -177,7 +177,7 @@ async def test_grpc_goes_through_the_same_port(front, certificate):
     assert len(vector.values) == 256
 
 
-async def test_a_gateway_that_is_away_is_told_as_a_problem_and_found_when_it_comes(tmp_path, certificate):
+async def test_a_gateway_that_is_down_gives_a_problem_document_and_is_used_once_it_is_up(tmp_path, certificate):
     ports = free_port(), free_port()
     async with Front(tmp_path, certificate, *ports) as front, front.client() as client:
         assert_problem(await client.get("/health"), 503)

@@ -70,11 +70,11 @@ def normalised_twice(name, data, box):
     "broken",
     [swapped_channels, wrong_crop, letterboxed, without_antialiasing, on_black, upside_down, normalised_twice],
 )
-def test_the_golden_queries_see(broken):
+def test_the_golden_queries_detect_a_change(broken):
     assert mistakes(broken)
 
 
-def test_the_golden_queries_see_an_encoder_without_its_normalisation():
+def test_the_golden_queries_detect_an_encoder_without_its_normalisation():
     pixels = np.stack([right(*query) for query in golden.queries()])
     assert golden.mistakes(golden.embed(pixels, golden.without_normalisation()))
 
@@ -95,7 +95,7 @@ def pasted(seed):
     return np.stack([np.array(ground) for ground in grounds]), [(left, top, side) for left, top in places.tolist()]
 
 
-def test_what_two_pictures_share_is_where_their_heat_is():
+def test_the_heatmap_is_hottest_where_two_pictures_are_alike():
     blank = golden.feature_maps(np.full((1, 224, 224, 3), 255, np.uint8))[0]
     shares, areas = [], []
     for seed in range(12):

@@ -51,7 +51,7 @@ def test_search_by_vector_finds_what_rest_finds(stub, api: httpx.Client):
 
 
 @pytest.mark.parametrize("values", [[], [1.0] * 255, [0.0] * 256, [float("nan")] * 256, [float("inf")] * 256])
-def test_a_vector_that_is_none_is_an_invalid_argument(stub, values):
+def test_a_malformed_vector_is_an_invalid_argument(stub, values):
     with pytest.raises(grpc.RpcError) as refused:
         stub.Search(pb.SearchRequest(vector=pb.Vector(values=values), k=5))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -32,7 +32,7 @@ def consumers(stack):
         return [one["name"] for one in client.xinfo_consumers(STREAM, GROUP)]
 
 
-def test_two_indexers_share_the_work_and_one_that_is_told_to_stop_hands_over(stack, api, second):
+def test_two_indexers_share_the_work_and_a_stopping_one_hands_over(stack, api, second):
     eventually_sync(lambda: any(name.endswith(f"-{second.pid}") for name in consumers(stack)))
     accepted = [upload(api, jpeg(seed)).json()["id"] for seed in range(400, 440)]
     os.kill(second.pid, signal.SIGTERM)

@@ -76,7 +76,7 @@ def test_all_that_was_accepted_while_postgres_was_killed_is_written_once(running
     assert written(stack, queries, wanted, PATIENCE_S)
 
 
-def test_what_was_shown_is_in_postgres_within_a_second_or_two(stack, api):
+def test_impressions_are_in_postgres_within_two_seconds(stack, api):
     indexed(api, jpeg(1080))
     answer = search(api, jpeg(1080), k=3).json()
     query = answer["query_image_id"]

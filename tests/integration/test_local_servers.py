@@ -34,7 +34,7 @@ def second(running, tmp_path_factory):
     stack.command("down")
 
 
-def test_two_stacks_never_meet(running, second):
+def test_two_stacks_do_not_interfere(running, second):
     assert not ports(running) & ports(second)
     assert status(second)["gateway"]["url"] != status(running)["gateway"]["url"]
     assert second.command("index", "demo/queries").returncode == 0
@@ -85,7 +85,7 @@ def test_another_user_reaches_nothing_but_what_users_need(running, second):
 
 
 @private
-def test_what_asks_for_no_credentials_answers_only_inside_the_stack(second):
+def test_ports_without_credentials_are_reachable_only_inside_the_stack(second):
     described = status(second)
     reach = {name: facts["reachable_from"] for name, facts in described.items()}
     assert {name for name, who in reach.items() if who == "machine"} == {"gateway", "postgres", "valkey", "s3"}
@@ -93,7 +93,7 @@ def test_what_asks_for_no_credentials_answers_only_inside_the_stack(second):
     assert second.command("release", "list").returncode == 0, "a command goes on inside"
 
 
-def test_no_secret_stands_in_a_command_line(second):
+def test_no_command_line_contains_a_secret(second):
     text = (second.home / "secrets.env").read_text()
     secrets = {line.split("=", 1)[1] for line in text.splitlines()}
     words = [word for process in processes(second) for word in process.cmdline()]
@@ -120,7 +120,7 @@ def test_its_shared_memory_and_sockets_are_hidden_from_other_users(second):
     assert not list(Path("/tmp").glob(f"seaweedfs-*-{numbers['s3']}.sock"))
 
 
-def test_tritons_dead_model_process_is_noticed_and_cured(second):
+def test_a_dead_model_process_of_triton_is_detected_and_restarted(second):
     triton = psutil.Process(status(second)["triton"]["pid"])
     stubs = [child for child in triton.children(recursive=True) if "stub" in child.name() or "stub" in child.exe()]
     assert stubs

@@ -76,7 +76,7 @@ def test_the_application_owns_its_database_and_nothing_else(plan, start):
     )
 
 
-def test_a_cluster_from_before_keeps_its_rows_and_loses_its_superuser(plan, start, monkeypatch):
+def test_an_older_cluster_keeps_its_rows_and_its_application_is_no_longer_superuser(plan, start, monkeypatch):
     monkeypatch.setattr(servers, "ADMINISTRATOR", "visualsearch")
     plan.secrets["POSTGRES_ADMIN_PASSWORD"] = OURS
     dsn = start(plan)

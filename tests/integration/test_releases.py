@@ -134,7 +134,7 @@ class Crowd:
         return answer
 
 
-async def test_promote_and_roll_back_under_fire_lose_no_request_and_mix_no_releases(stack, blue, green):
+async def test_promote_and_roll_back_under_load_lose_no_request_and_mix_no_releases(stack, blue, green):
     switched = []
     async with Crowd(stack.url) as crowd:
         await asyncio.sleep(1)
@@ -153,7 +153,7 @@ async def test_promote_and_roll_back_under_fire_lose_no_request_and_mix_no_relea
     assert {answer["release"] for answer in late} == {blue}
 
 
-def test_a_promotion_that_is_killed_has_happened_or_not_and_what_follows_is_put_right(running, api, blue, green):
+def test_a_killed_promotion_is_complete_or_without_effect_and_the_servers_follow(running, api, blue, green):
     for pause_s in (0.5, 1.0, 1.4):
         until = time.monotonic() + pause_s
         words = ("release", "promote", green, "--force", "--reason", "a drill")

@@ -43,7 +43,7 @@ def assert_problem(response, status):
     assert len(response.json()["detail"]) > 20
 
 
-def test_an_upload_is_promised_then_indexed_then_found_first(api):
+def test_an_upload_is_accepted_then_indexed_then_found_first(api):
     data = jpeg(1)
     accepted = upload(api, data, source="tests")
     assert accepted.status_code == 202
@@ -123,7 +123,7 @@ def test_a_box_is_in_pixels_of_the_upright_picture(api):
     assert answer.json()["results"][0]["id"] == image_id
 
 
-def test_similar_leaves_the_picture_itself_out(api):
+def test_similar_excludes_the_picture_itself(api):
     image_id = indexed(api, jpeg(50))
     answer = api.get(f"/images/{image_id}/similar", params={"k": 3}).json()
     assert answer["query_image_id"] == image_id
@@ -140,7 +140,7 @@ def test_content_is_the_file_and_size_gives_a_thumbnail(api):
         assert max(small.size) == 64
 
 
-def test_a_deleted_image_is_gone_everywhere(api, stack):
+def test_a_deleted_image_is_removed_from_every_store(api, stack):
     data = jpeg(52)
     image_id = indexed(api, data)
     assert api.delete(f"/images/{image_id}").status_code == 204
@@ -307,7 +307,7 @@ def test_an_unknown_id_is_not_found(api, image_id):
     assert_problem(api.delete(f"/images/{image_id}"), 404)
 
 
-def test_a_click_on_what_nobody_saw_is_not_found(api):
+def test_a_click_on_an_unknown_search_or_image_is_not_found(api):
     known = indexed(api, jpeg(55))
     for query, shown in [(2**62, known), (known, 2**62)]:
         click = {"user_id": 1, "query_image_id": query, "displayed_image_id": shown, "rank": 1}
@@ -324,13 +324,13 @@ def test_a_malformed_click_is_refused(api, body):
     assert_problem(api.post("/click", content=body, headers={"content-type": "application/json"}), 422)
 
 
-def test_every_wrong_turn_is_a_problem_document(api):
+def test_every_error_is_a_problem_document(api):
     assert_problem(api.get("/nowhere"), 404)
     assert_problem(api.get("/search"), 405)
     assert_problem(api.post("/health"), 405)
 
 
-def test_health_ready_stats_and_metrics_tell(api):
+def test_health_ready_stats_and_metrics_respond(api):
     assert api.get("/health").json() == {"ok": True}
     assert api.get("/ready").status_code == 200
     stats = api.get("/stats").json()

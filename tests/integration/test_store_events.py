@@ -70,7 +70,7 @@ def test_a_picture_put_into_the_bucket_is_found_and_one_removed_there_is_not(sta
     eventually_sync(lambda: not rows(stack, uri))
 
 
-def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_self_alone(stack, api, bucket):
+def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_content_only(stack, api, bucket):
     key = "straight/changing.jpg"
     obstore.put(bucket, key, jpeg(310))
     eventually_sync(lambda: settled(stack, key))
@@ -102,7 +102,7 @@ def tell(api, stack, body, token=None):
     return api.post("/events/s3", json=body, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_store_may_tell_by_webhook_what_it_has(stack, api, bucket, valkey):
+def test_a_store_may_report_objects_by_webhook(stack, api, bucket, valkey):
     key = "hook/a b.jpg"
     obstore.put(bucket, key, jpeg(320))
     ours = {"bucket": {"name": stack.s3_bucket}, "object": {"key": "hook%2Fa+b.jpg"}}
@@ -116,7 +116,7 @@ def test_a_store_may_tell_by_webhook_what_it_has(stack, api, bucket, valkey):
     assert_problem(tell(api, stack, {"Records": [record]}, token="wrong"), 401)
 
 
-def test_entries_that_nobody_can_use_become_dead_letters_with_reasons(running, stack, api, valkey):
+def test_unusable_entries_become_dead_letters_with_reasons(running, stack, api, valkey):
     for fields in (
         {"no": "such form"},
         {"kind": "created", "uri": "s3://other/x.jpg", "image_id": "", "etag": ""},
@@ -134,7 +134,7 @@ def test_entries_that_nobody_can_use_become_dead_letters_with_reasons(running, s
     eventually_sync(lambda: len(api.get("/dead-letters").json()) >= 4)  # as hopeless as before
 
 
-def test_what_the_stream_forgot_between_upload_and_indexing_is_indexed_all_the_same(stack, api, valkey):
+def test_an_upload_whose_event_was_lost_by_the_stream_is_still_indexed(stack, api, valkey):
     """No consumer group, no entry: as after a flush. The rows are the promise, and the sweeper keeps it."""
     accepted = []
     for seed in range(330, 340):

@@ -39,14 +39,14 @@ def execute(stack, statement, *values):
         connection.execute(statement, values)
 
 
-def test_stores_that_agree_are_said_to(running, api, at_rest):
+def test_consistent_stores_are_reported_as_such(running, api, at_rest):
     indexed(api, jpeg(500))
     done = running.command("reconcile")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "They agree." in done.stdout
 
 
-def test_what_differs_is_named_told_in_stats_and_repaired(running, stack, api, bucket, milvus, at_rest):  # noqa: F811
+def test_differences_are_named_shown_in_stats_and_repaired(running, stack, api, bucket, milvus, at_rest):  # noqa: F811
     live = api.get("/stats").json()["live_release"]["collection"]
     lost, orphan = indexed(api, jpeg(501)), indexed(api, jpeg(502))
     milvus.delete(live, ids=[lost])
@@ -129,14 +129,14 @@ def test_a_collection_is_built_beside_the_live_one_while_indexing_goes_on(runnin
         (["--name", "a b"], "no name"),
     ],
 )
-def test_a_build_that_cannot_be_is_refused_with_a_sentence(running, words, reason):
+def test_an_impossible_build_is_refused_with_a_one_sentence_error(running, words, reason):
     done = running.command("release", "build", *words)
     assert done.returncode == 1
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_bucket_can_be_indexed_in_place_and_one_that_is_not_there_is_told(running, stack, bucket):  # noqa: F811
+def test_a_bucket_can_be_indexed_in_place_and_a_missing_one_is_reported(running, stack, bucket):  # noqa: F811
     words = ("index", f"s3://{stack.s3_bucket}/built/")
     done = running.command(*words)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -150,7 +150,7 @@ def test_a_toy_run_learns_and_leaves_a_checkpoint_curves_and_what_it_skipped(pic
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_what_does_not_fit_is_said_in_one_sentence(pictures, small, tmp_path, capsys):
+def test_incompatible_arguments_give_a_one_sentence_error(pictures, small, tmp_path, capsys):
     from training import train
 
     fine = ["--data_root", str(pictures), "--out", str(tmp_path), "--dim", str(DIM), "--epochs", "1", "--batch", "8"]
@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_said_in_one_sentence(pictures, small, tmp_path, ca
         assert "\n" not in error
 
 
-def test_features_of_other_pictures_are_not_taken(pictures, small, tmp_path):
+def test_cached_features_of_other_pictures_are_refused(pictures, small, tmp_path):
     from training import features, picture_collection
 
     collection, _ = picture_collection.read(pictures)

@@ -60,7 +60,7 @@ async def test_wider_searches_find_more_and_the_chosen_setting_holds_what_was_me
     assert again[0].recall == chosen.recall
 
 
-async def test_the_proxy_finds_out_that_a_narrow_search_misses_what_a_thorough_one_finds(vectors, collection):
+async def test_the_recall_proxy_detects_that_a_narrow_search_misses_results(vectors, collection):
     log = FakeRecallSamples(FakeReleases(FakeImages()))
     for name, params in {"narrow": {"nprobe": 1}, "wide": {"nprobe": 64}}.items():
         release = Release(name, 1, "", collection, PROFILE, params)

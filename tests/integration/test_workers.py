@@ -61,7 +61,7 @@ def asked(stack):
             thread.join()
 
 
-def test_there_is_a_process_for_each_core_and_status_tells_them(running):
+def test_there_is_a_process_for_each_core_and_status_lists_them(running):
     told = orjson.loads(running.command("status", "--json").stdout)["gateway"]
     assert told["pids"] == [told["pid"], *(child.pid for child in psutil.Process(told["pid"]).children())]
     assert len(told["pids"]) >= 2
@@ -81,7 +81,7 @@ def test_a_killed_process_takes_only_its_own_requests_with_it_and_is_replaced(ru
     assert outcomes.total() - outcomes[200] <= 4, "no more than each caller's one request"
 
 
-def test_a_process_that_is_told_to_stop_answers_what_it_has_first(running, stack):
+def test_a_stopping_process_first_answers_its_pending_requests(running, stack):
     parent = parent_of(running)
     first = {child.pid for child in parent.children()}
     with asked(stack) as outcomes:
@@ -93,7 +93,7 @@ def test_a_process_that_is_told_to_stop_answers_what_it_has_first(running, stack
     assert set(outcomes) == {200}
 
 
-def test_every_process_tells_the_sum_of_all_dead_ones_included(running, stack):
+def test_metrics_of_every_process_are_the_sum_of_all_including_dead_ones(running, stack):
     before = answered(stack)
     for _ in range(10):
         assert httpx.post(f"{stack.url}/search", files={"image": jpeg(90)}).status_code == 200
@@ -142,7 +142,7 @@ def test_a_rate_holds_over_all_processes(running, stack, tmp_path, unused_tcp_po
         assert statuses(url, 20) == {404: 1, 429: 19}
 
 
-def test_while_valkey_is_away_each_process_lets_its_own_part_through(running, tmp_path, unused_tcp_port_factory):
+def test_while_valkey_is_down_each_process_enforces_its_part_of_the_rate(running, tmp_path, unused_tcp_port_factory):
     away = {"valkey_url": f"redis://127.0.0.1:{unused_tcp_port_factory()}/0"}
     with another_gateway(running, tmp_path, unused_tcp_port_factory, **LIMITED, **away) as url:
         counted = statuses(url, 20)

@@ -30,7 +30,7 @@ def test_copyleft_and_unknown_licences_are_found(licence):
     assert not is_compatible(licence)
 
 
-def test_the_page_lists_what_is_installed_and_nothing_that_is_gone():
+def test_the_page_lists_exactly_what_is_installed():
     listed = set(re.findall(r"^\| ([\w.-]+) \| .+ \|$", FILE.read_text().removeprefix(HEAD), re.MULTILINE)) - {
         "package"
     }

@@ -12,7 +12,7 @@ run = CliRunner()
 
 
 @pytest.mark.parametrize(("command", "module"), [("export", "export.to_onnx"), ("train", "training.train")])
-def test_without_torch_a_command_says_in_one_sentence_what_to_do(command, module, monkeypatch):
+def test_without_torch_a_command_gives_a_one_sentence_error_with_the_remedy(command, module, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, module, raising=False)
     answer = run.invoke(app, [command, "x"])
@@ -21,7 +21,7 @@ def test_without_torch_a_command_says_in_one_sentence_what_to_do(command, module
     assert "make setup-train" in str(answer.exception)
 
 
-def test_evaluate_needs_no_torch_and_reads_its_own_words(tmp_path, monkeypatch, capfd):
+def test_evaluate_needs_no_torch_and_parses_its_own_arguments(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "q").write_text("q 0 d 5\nq 0 e 1\n")
     (tmp_path / "r").write_text("q Q0 d 1 0.9 x\n")

@@ -36,7 +36,7 @@ def test_the_configurations_are_read_without_complaint():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alarm_is_tested_and_has_a_runbook(rule):
+def test_every_alarm_is_tested_and_has_a_runbook(rule):
     tests = {test["name"] for test in yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]}
     assert {f"{rule['alert']} fires", f"{rule['alert']} is silent"} <= tests
     assert rule["labels"]["severity"] in {"page", "warning"}
@@ -45,7 +45,7 @@ def test_an_alarm_is_tested_and_has_a_runbook(rule):
     assert anchor in [heading.lower() for heading in headings]
 
 
-def test_every_runbook_is_of_an_alarm():
+def test_every_runbook_belongs_to_an_alarm():
     headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
     assert headings == [rule["alert"] for rule in RULES]
 
@@ -58,7 +58,7 @@ def test_the_dashboards_are_those_of_the_tables(tmp_path):
 
 
 @pytest.mark.parametrize("file", BOARDS, ids=lambda file: file.stem)
-def test_a_dashboard_is_whole(file):
+def test_a_dashboard_is_complete(file):
     board = json.loads(file.read_text())
     provisioned = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/prometheus.yml").read_text())
     sources = {source["uid"] for source in provisioned["datasources"]}

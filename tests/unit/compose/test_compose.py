@@ -34,7 +34,7 @@ def test_it_keeps_to_the_compose_specification():
 
 
 @pytest.mark.parametrize("word", ["read_onyl", "networkz"])
-def test_a_word_that_the_specification_does_not_know_is_noticed(word):
+def test_an_unknown_key_is_detected(word):
     with pytest.raises(ValueError, match=word):
         parsed({"services": {"a": {"image": "a:1.0", word: True}}})
 
@@ -65,7 +65,7 @@ def make_secrets(folder):
     subprocess.run(command, env={"PATH": path, "SECRETS_DIR": folder}, check=True)
 
 
-def test_no_secret_stands_in_plain_and_each_is_one_that_make_secrets_writes(tmp_path):
+def test_the_file_contains_no_secret_and_make_secrets_writes_each_one(tmp_path):
     make_secrets(tmp_path)
     written = {file.name for file in tmp_path.iterdir()}
     assert written == set(compose()["secrets"])
@@ -118,7 +118,7 @@ def test_addresses_are_services_with_the_ports_of_the_local_stack():
     assert f"--load-model={Settings.model_fields['model_name'].default}" in triton
 
 
-def test_the_probes_ask_what_the_local_ones_ask():
+def test_the_probes_are_those_of_the_local_stack():
     checks = {name: " ".join(service["healthcheck"]["test"]) for name, service in SERVICES.items() if name != "init"}
     assert f":{USUAL_PORTS['gateway']}/ready" in checks["gateway"]
     assert f"> {HEARTBEAT_S:g}" in checks["indexer"]
@@ -134,7 +134,7 @@ def test_everything_waits_for_what_it_needs():
     assert SERVICES["proxy"]["depends_on"]["gateway"]["condition"] == "service_healthy"
 
 
-def test_every_file_that_is_mounted_is_there():
+def test_every_mounted_file_exists():
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]

@@ -16,7 +16,7 @@ def write_state(home, **processes):
     (home / "run" / "state.json").write_text(json.dumps(state))
 
 
-def test_nothing_has_no_status(tmp_path, capsys):
+def test_a_stopped_stack_has_no_status(tmp_path, capsys):
     assert runner.status(tmp_path) == {}
     runner.print_status(tmp_path)
     assert "Nothing is running" in capsys.readouterr().out
@@ -27,7 +27,7 @@ def test_stopping_nothing_is_fine(tmp_path, capsys):
     assert "Nothing was running" in capsys.readouterr().out
 
 
-def test_a_process_that_is_gone_is_not_ready_whatever_was_last_written(tmp_path):
+def test_a_dead_process_is_not_ready_whatever_the_state_file_says(tmp_path):
     written = {"url": "http://127.0.0.1:8080", "created": 1.0, "ready": True, "restarts": 2, "health": "ok"}
     write_state(tmp_path, gateway={"pid": os.getpid(), **written})
     gateway = runner.status(tmp_path)["gateway"]
@@ -37,7 +37,7 @@ def test_a_process_that_is_gone_is_not_ready_whatever_was_last_written(tmp_path)
     assert gateway["restarts"] == 2
 
 
-def test_a_log_that_is_not_there_is_answered_with_those_that_are(tmp_path, capsys):
+def test_asking_for_a_missing_log_lists_the_existing_ones(tmp_path, capsys):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "milvus.log").write_text("one\ntwo\n")
     runner.logs(tmp_path, "oracle", 10, follow=False)
@@ -70,7 +70,7 @@ def test_an_unsupported_platform_starts_nothing(tmp_path, monkeypatch):
     assert runner.status(tmp_path) == {}
 
 
-def test_where_servers_cannot_be_kept_private_it_wants_to_be_told_so(tmp_path, monkeypatch):
+def test_where_servers_cannot_be_private_the_option_is_required(tmp_path, monkeypatch):
     monkeypatch.setattr(private_network, "why_not", lambda: "unshare: Operation not permitted")
     monkeypatch.setattr(server_binaries, "ensure", lambda *_: pytest.fail("nothing may be started"))
     with pytest.raises(ConfigurationError, match=r"(?s)Operation not permitted.*--accept-open-servers"):

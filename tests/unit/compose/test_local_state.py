@@ -94,7 +94,7 @@ def test_a_process_that_ended_is_not_found():
     assert process_of({"pid": pid, "created": created}) is None
 
 
-def test_the_second_waits_until_the_first_has_let_go(tmp_path):
+def test_a_second_process_waits_until_the_first_releases_the_lock(tmp_path):
     order = []
 
     def second() -> None:

@@ -67,7 +67,7 @@ def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-async def test_what_is_killed_is_started_again(keep):
+async def test_a_killed_process_is_restarted(keep):
     managed = keep()
     first = await pid_of(managed)
     os.kill(first, signal.SIGKILL)
@@ -75,14 +75,14 @@ async def test_what_is_killed_is_started_again(keep):
     assert await pid_of(managed) != first
 
 
-async def test_what_ends_at_once_is_tried_again_with_its_end_told(keep):
+async def test_a_process_that_exits_at_once_is_restarted_and_its_exit_is_shown(keep):
     managed = keep("raise SystemExit(3)", Probe(OSError("nobody listens")))
     await eventually(lambda: managed.restarts >= 2)
     assert "ended with 3" in managed.health
     assert not managed.entry()["ready"]
 
 
-async def test_what_cannot_be_prepared_says_why_and_is_tried_again(keep):
+async def test_a_failed_preparation_is_shown_and_retried(keep):
     def prepare():
         raise RuntimeError("the disk is full")
 
@@ -91,7 +91,7 @@ async def test_what_cannot_be_prepared_says_why_and_is_tried_again(keep):
     assert "the disk is full" in managed.health
 
 
-async def test_what_lives_but_fails_its_probe_is_killed_and_started_again(keep):
+async def test_a_live_process_that_fails_its_probe_is_killed_and_restarted(keep):
     probe = Probe()
     managed = keep(probe=probe, patience_s=0.1)
     first = await pid_of(managed)
@@ -101,7 +101,7 @@ async def test_what_lives_but_fails_its_probe_is_killed_and_started_again(keep):
     assert await pid_of(managed) != first
 
 
-async def test_what_is_broken_for_good_is_not_waited_for(keep):
+async def test_a_permanently_broken_process_is_restarted_at_once(keep):
     probe = Probe()
     managed = keep(probe=probe, patience_s=3600)
     await pid_of(managed)
@@ -109,7 +109,7 @@ async def test_what_is_broken_for_good_is_not_waited_for(keep):
     await eventually(lambda: managed.restarts == 1)
 
 
-async def test_what_only_waits_for_others_is_not_ready_and_not_killed(keep):
+async def test_a_process_that_waits_for_others_is_not_ready_and_not_killed(keep):
     probe = Probe()
     alive = Probe()
     managed = keep(probe=probe, alive=alive, patience_s=0.05)
@@ -140,7 +140,7 @@ async def test_one_failed_probe_does_not_make_it_unready(keep):
     assert managed.restarts == 0
 
 
-async def test_stopping_kills_what_does_not_listen(keep):
+async def test_stopping_kills_a_process_that_ignores_the_signal(keep):
     managed = keep(DEAF, stop_s=0.5)
     pid = await pid_of(managed)
     await managed.stop()
@@ -156,7 +156,7 @@ async def test_killing_reaches_children_with_groups_of_their_own(keep):
     await eventually(lambda: all(is_gone(child.pid) for child in children))
 
 
-async def test_what_is_stopped_while_it_is_being_prepared_never_starts(keep, tmp_path):
+async def test_a_process_that_is_stopped_during_preparation_never_starts(keep, tmp_path):
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     go_on = threading.Event()

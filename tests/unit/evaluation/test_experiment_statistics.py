@@ -92,7 +92,7 @@ def test_the_p_value_never_rises_and_agrees_with_the_interval(with_effect):
 
 
 @pytest.mark.parametrize(("effect", "variance", "scale"), [(0.01, 1e-5, 0.01), (0.002, 1e-6, 0.005), (-0.5, 0.1, 1.0)])
-def test_the_mixture_is_the_integral_that_it_stands_for(effect, variance, scale):
+def test_the_mixture_is_the_integral_of_its_definition(effect, variance, scale):
     grid = np.linspace(-8, 8, 20_001) * scale
     likelihood = stats.norm.pdf(effect, grid, variance**0.5) * stats.norm.pdf(grid, 0, scale)
     ratio_there = np.trapezoid(likelihood, grid) / stats.norm.pdf(effect, 0, variance**0.5)
@@ -124,7 +124,7 @@ def test_cuped_takes_out_an_imbalance_that_was_there_before():
     assert adjusted.values[1] == pytest.approx(adjusted.values[0])
 
 
-def test_who_was_not_there_before_is_told_apart():
+def test_users_without_earlier_data_are_marked_in_the_covariates():
     found = covariates(np.array([1.0, 0.0, 0.0]), np.array([10.0, 10.0, 0.0]))
     assert found[:, 1].tolist() == [1, 1, 0]
     assert found[2, 0] == 0
@@ -149,7 +149,7 @@ def test_of_more_variants_each_is_compared_with_the_control_more_strictly():
     assert other.p >= 0
 
 
-def test_few_users_say_nothing_and_none_do_no_harm(tmp_path):
+def test_few_users_give_no_result_and_none_give_no_error(tmp_path):
     data = experiments(replace(WORLD, users=40), 2.0, 1)[0]
     judged = judge(data, 0.05)
     assert judged.looks[-1].contrasts[0].p == 1

@@ -128,7 +128,7 @@ def test_edits_are_what_their_names_say():
     assert np.array_equal(np.asarray(made["caption"])[:200], np.asarray(picture)[:200])
 
 
-def test_a_crop_is_never_of_blank_paper():
+def test_a_crop_is_never_blank():
     sheet = Image.new("RGB", (400, 400), "white")
     sheet.paste(noise(1, 120, 120), (0, 0))
     for seed in range(20):
@@ -162,7 +162,7 @@ def test_pictures_are_read_out_of_qt_resources(tmp_path):
         dict(qt_resources.files(b"hello"))
 
 
-def test_a_client_that_fails_leaves_nothing_and_is_quoted(tmp_path, monkeypatch):
+def test_a_failed_download_leaves_nothing_and_its_error_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="npm is not installed"):
         fetch(SOURCES["fluent-emoji-3d"], tmp_path / "data")

@@ -43,40 +43,40 @@ def fill(admission, count):
             fill(admission, count - 1)
 
 
-def test_as_many_as_the_limit_are_taken_on(clock):
+def test_searches_up_to_the_limit_are_admitted(clock):
     admission = Admission(8, TARGET_S, clock=clock)
     fill(admission, 8)
     be_refused(admission)
     assert admission.active == 0
 
 
-def test_when_even_the_quickest_answer_of_a_window_is_late_fewer_are_taken_on(clock):
+def test_the_limit_falls_when_even_the_fastest_answer_of_a_window_is_late(clock):
     admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit == FIRST * BACK_OFF
 
 
-def test_one_answer_in_time_shows_that_there_is_no_standing_queue(clock):
+def test_one_answer_in_time_keeps_the_limit(clock):
     admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, WINDOW_S / 2)
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit == FIRST
 
 
-def test_answers_that_never_came_count_as_late_ones(clock):
+def test_missing_answers_count_as_late_ones(clock):
     admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 2 * TARGET_S, Unavailable("Triton"))
     assert admission.limit < FIRST
 
 
-def test_a_broken_picture_tells_nothing_about_how_busy_the_servers_are(clock):
+def test_a_broken_picture_does_not_affect_the_limit(clock):
     admission = Admission(128, TARGET_S, clock=clock)
     answer(admission, clock, 0, BrokenImage("The picture is damaged and cannot be decoded."))
     answer(admission, clock, 2 * TARGET_S)
     assert admission.limit < FIRST
 
 
-def test_the_limit_never_falls_so_low_that_the_servers_have_nothing_to_do(clock):
+def test_the_limit_does_not_fall_below_its_minimum(clock):
     admission = Admission(128, TARGET_S, clock=clock)
     for _ in range(100):
         answer(admission, clock, 2 * TARGET_S)
@@ -106,7 +106,7 @@ async def test_a_burst_is_answered_or_refused_and_nothing_else():
         assert 'visualsearch_requests_total{method="POST",route="/search",status="503"}' in metrics
 
 
-async def test_what_is_refused_is_not_read():
+async def test_the_body_of_a_refused_search_is_not_read():
     async with Serving(max_waiting=1) as serving:
         with serving.gateway.search.admission.slot():
 

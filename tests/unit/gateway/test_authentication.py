@@ -32,7 +32,7 @@ def clock():
     return StillClock()
 
 
-def test_without_keys_anybody_is_the_operator():
+def test_without_keys_every_caller_is_the_operator():
     assert AccessControl("", None, False).caller({}, Role.ADMIN) == OPERATOR
 
 
@@ -57,7 +57,7 @@ def test_no_key_or_an_unknown_one_is_unauthenticated(access, headers):
     ("key", "opens"),
     [("r", {Role.READ}), ("w", {Role.READ, Role.WRITE}), ("a", set(Role))],
 )
-def test_each_role_includes_the_ones_before_it(access, key, opens):
+def test_each_role_includes_the_lower_ones(access, key, opens):
     for role in Role:
         if role in opens:
             access.caller({"x-api-key": key}, role)
@@ -67,7 +67,7 @@ def test_each_role_includes_the_ones_before_it(access, key, opens):
 
 
 @pytest.mark.parametrize("keys", ["ada", "ada:read", "ada:king:" + "0" * 64, "ada:read:short", ":read:" + "0" * 64])
-def test_keys_of_another_form_are_a_configuration_error(keys):
+def test_malformed_keys_are_a_configuration_error(keys):
     with pytest.raises(ConfigurationError):
         AccessControl(keys, None, False)
 
@@ -77,7 +77,7 @@ async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
         await access.limit(caller, address)
 
 
-async def test_a_burst_is_allowed_and_what_follows_is_told_how_long_to_wait(clock):
+async def test_a_burst_is_admitted_and_the_next_request_gets_the_time_to_wait(clock):
     access = AccessControl("", LocalRateLimit(5, clock), False)
     await take(access, times=5)
     with pytest.raises(RateLimited) as refused:
@@ -115,18 +115,18 @@ async def test_callers_do_not_share_an_allowance(clock):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-async def test_this_machine_is_not_limited_unless_asked_for(clock, address):
+async def test_loopback_callers_are_not_rate_limited_unless_configured(clock, address):
     await take(AccessControl("", LocalRateLimit(1, clock), False), address, times=50)
     await take(AccessControl("", LocalRateLimit(1, clock), False), address, Caller("ada", Role.READ), times=50)
     with pytest.raises(RateLimited):
         await take(AccessControl("", LocalRateLimit(1, clock), True), address, times=2)
 
 
-async def test_no_rate_is_no_limit(clock):
+async def test_without_a_rate_there_is_no_limit(clock):
     assert await take(AccessControl("", None, True), times=1000) is None
 
 
-async def test_so_many_callers_are_remembered_and_no_more(clock):
+async def test_the_number_of_tracked_callers_is_bounded(clock):
     access = AccessControl("", LocalRateLimit(1, clock), False)
     for number in range(CALLERS + 1):
         await take(access, f"host{number}")
@@ -148,7 +148,7 @@ class Valkey:
         return 0.0
 
 
-async def test_while_valkey_is_away_a_process_lets_its_own_part_through_and_asks_again_later(clock):
+async def test_while_valkey_is_down_a_process_enforces_its_part_of_the_rate_and_retries_later(clock):
     valkey = Valkey()
     access = AccessControl("", SharedRateLimit(valkey, LocalRateLimit(2, clock), clock), False)
     await take(access, times=5)

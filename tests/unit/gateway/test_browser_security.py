@@ -31,7 +31,7 @@ def assert_restricted(answer):
     assert "unsafe-inline" not in str(policy(answer).get("script-src", policy(answer)["default-src"]))
 
 
-async def test_every_answer_is_restricted(serving):
+async def test_every_response_has_the_security_headers(serving):
     image = await serving.index(jpeg(1))
     get = serving.client.get
     addresses = {
@@ -53,21 +53,21 @@ async def test_every_answer_is_restricted(serving):
     assert_restricted(await serving.client.delete(f"/images/{image}"))
 
 
-async def test_an_unexpected_error_is_restricted_too(serving, monkeypatch):
+async def test_an_unexpected_error_has_the_security_headers_too(serving, monkeypatch):
     monkeypatch.setattr(serving.encoder, "encode", None)
     answer = await serving.search(jpeg(1))
     assert_problem(answer, 500)
     assert_restricted(answer)
 
 
-async def test_what_is_no_page_may_load_nothing(serving):
+async def test_a_response_that_is_no_page_may_load_nothing(serving):
     image = await serving.index(jpeg(1))
     for path in ("/nowhere", "/stats", f"/images/{image}/content", "/static/icon.svg"):
         assert policy(await serving.client.get(path))["default-src"] == {"'none'"}
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_runs_our_scripts_alone_and_has_none_in_its_text(serving, path):
+async def test_a_page_runs_only_our_scripts_and_has_no_inline_ones(serving, path):
     page = await serving.client.get(path)
     assert policy(page)["default-src"] == {"'self'"}
     assert "script-src" not in policy(page)

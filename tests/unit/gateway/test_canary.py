@@ -94,7 +94,7 @@ async def test_a_user_stays_with_a_release_and_with_the_canary_as_it_grows(servi
     assert all(later == "v2" for before, later in zip(few, many, strict=True) if before == "v2")
 
 
-async def test_who_does_not_say_who_asks_is_known_by_the_picture(serving):
+async def test_a_search_without_user_is_routed_by_its_picture(serving):
     names = {(await serving.search(jpeg(7))).json()["release"] for _ in range(5)}
     assert len(names) == 1
     spread = {(await serving.search(jpeg(seed))).json()["release"] for seed in range(20)}
@@ -114,7 +114,7 @@ async def test_a_step_waits_for_enough_requests(serving):
     assert (await judged(serving)).canary.step == 0
 
 
-async def test_a_canary_that_fails_goes_and_nobody_has_seen_an_error(serving):
+async def test_a_failing_canary_is_rolled_back_and_no_caller_gets_an_error(serving):
     async def fail():
         raise Unavailable("Milvus", "the collection is broken")
 
@@ -128,7 +128,7 @@ async def test_a_canary_that_fails_goes_and_nobody_has_seen_an_error(serving):
     assert (await serving.shop.log.history("v2", 1))[0].actor == "canary monitor"
 
 
-async def test_a_canary_that_is_slow_goes(serving):
+async def test_a_slow_canary_is_rolled_back(serving):
     nearest = serving.vectors.nearest
 
     async def dawdle(collection, *words):
@@ -142,14 +142,14 @@ async def test_a_canary_that_is_slow_goes(serving):
     assert "p95 is" in standing.note
 
 
-async def test_a_canary_that_hangs_is_answered_for_by_the_live_release():
+async def test_the_live_release_answers_for_a_hanging_canary():
     async with canary_for_half(deadline_ms=800) as serving:
         failing(serving, lambda: asyncio.sleep(30))
         assert set(await searches(serving, 20)) == {"v1"}
         assert (await serving.counts.since(60))["v2"]["errors"] > 0
 
 
-async def test_a_canary_with_low_recall_goes(serving):
+async def test_a_canary_with_low_recall_is_rolled_back(serving):
     await serving.gateway.recall_repository.record("v1", Recall(240, 250, 25))
     await serving.gateway.recall_repository.record("v2", Recall(150, 250, 25))
     standing = await judged(serving)
@@ -157,14 +157,14 @@ async def test_a_canary_with_low_recall_goes(serving):
     assert standing.note == "recall@10 is 0.600 over 25 queries, the live release's 0.960"
 
 
-async def test_a_canary_whose_results_nobody_clicks_goes(serving):
+async def test_a_canary_whose_results_get_no_clicks_is_rolled_back(serving):
     serving.release_repository.clicked = {"v1": (1000, 300), "v2": (400, 40)}
     standing = await judged(serving)
     assert standing.state == "ready"
     assert standing.note == "10.0% of 400 searches had a click, of the live release's 30.0% of 1000"
 
 
-async def test_the_next_canary_is_not_judged_by_the_last_ones_clicks(serving):
+async def test_a_canary_is_not_judged_by_the_clicks_of_its_predecessor(serving):
     serving.release_repository.clicked = {"v1": (1000, 300), "v2": (400, 40)}
     assert (await judged(serving)).state == "ready"
     serving.release_repository.clicked = {}
@@ -172,7 +172,7 @@ async def test_the_next_canary_is_not_judged_by_the_last_ones_clicks(serving):
     assert (await judged(serving)).state == "canary"
 
 
-async def test_stats_tell_how_the_canary_does(serving):
+async def test_stats_contain_the_figures_of_the_canary(serving):
     await searches(serving)
     stats = (await serving.client.get("/stats")).json()
     assert stats["canary"]["release"] == "v2"
@@ -183,7 +183,7 @@ async def test_stats_tell_how_the_canary_does(serving):
     assert {one["name"]: one["note"] for one in stats["releases"]}["v2"] == "enough"
 
 
-async def test_counts_wait_while_the_store_is_away(serving):
+async def test_counts_are_kept_while_the_store_is_down(serving):
     serving.counts.down = True
     await searches(serving, 20)
     serving.counts.down = False
@@ -222,7 +222,7 @@ def test_a_breach_is_a_difference_that_counts_over_enough_requests(canary, troub
     assert found[0].startswith(trouble) if trouble else not found, found
 
 
-async def test_a_shadow_is_compared_out_of_sight(serving):
+async def test_a_shadow_is_compared_without_affecting_answers(serving):
     await serving.shop.lifecycle.roll_back("to be a shadow")
     rows = serving.vectors.rows[NEW.collection]
     rows |= {i: replace(row, embedding=-row.embedding) for i, row in list(rows.items())[:1]}
@@ -236,7 +236,7 @@ async def test_a_shadow_is_compared_out_of_sight(serving):
     assert 0 < facts["rbo"] <= 1
 
 
-async def test_a_shadow_is_shed_before_it_disturbs_and_its_failures_are_nobodys(serving):
+async def test_a_shadow_is_shed_under_load_and_its_failures_affect_no_answer(serving):
     await serving.shop.lifecycle.roll_back("to be a shadow")
     await serving.shop.lifecycle.shadow("v2", 100)
     await serving.gateway.releases.records()

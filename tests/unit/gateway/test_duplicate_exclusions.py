@@ -28,7 +28,7 @@ async def folded(serving, **fields):
     return [(hit["id"], hit["near_duplicates"]) for hit in answer["results"]]
 
 
-async def test_a_marked_pair_is_never_folded_again_until_it_is_taken_back():
+async def test_a_marked_pair_is_not_folded_until_the_mark_is_removed():
     async with Serving() as serving:
         one, twin = await serving.index(jpeg(1)), await serving.index(copy(1))
         assert await folded(serving) == [(one, [twin])]
@@ -41,14 +41,14 @@ async def test_a_marked_pair_is_never_folded_again_until_it_is_taken_back():
 
 
 @pytest.mark.parametrize("ids", [[], [1], [1, 1], [1, 2, 3], ["1", 2], [1.5, 2], None, [True, 1], [2**70, 1]])
-async def test_what_is_no_pair_is_refused(ids):
+async def test_an_invalid_pair_is_refused(ids):
     async with Serving() as serving:
         for seed in (1, 2):
             await serving.index(jpeg(seed))
         assert_problem(await say(serving, "POST", ids), 422)
 
 
-async def test_an_image_that_is_not_there_or_not_to_be_seen_is_not_found():
+async def test_a_missing_or_invisible_image_is_not_found():
     async with Serving(api_keys=API_KEYS) as serving:
         one = await serving.index(jpeg(1), owner="ada")
         hidden = await serving.index(jpeg(2), owner="ada", visibility=Visibility.PRIVATE)

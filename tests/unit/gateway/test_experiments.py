@@ -42,18 +42,18 @@ def test_buckets_are_even():
     assert chi_square([counts[place] for place in range(100)], [200] * 100) < 149
 
 
-def test_what_a_user_sees_in_one_layer_says_nothing_of_another():
+def test_assignments_in_different_layers_are_independent():
     pairs = Counter((assign(running("one", "x"), unit).name, assign(running("two", "y"), unit).name) for unit in USERS)
     assert chi_square([pairs[one, two] for one in "ab" for two in "ab"], [5000] * 4) < 16.3
 
 
-def test_who_was_together_in_an_experiment_is_split_anew_by_the_next():
+def test_each_experiment_assigns_users_independently_of_the_previous_one():
     seen = [unit for unit in USERS if assign(running("one"), unit).name == "a"]
     counts = Counter(assign(running("two"), unit).name for unit in seen)
     assert chi_square([counts["a"], counts["b"]], [len(seen) / 2] * 2) < 10.8
 
 
-def test_a_user_always_sees_the_same_and_weights_and_shares_are_kept():
+def test_a_user_keeps_the_variant_and_weights_and_shares_are_respected():
     experiment = running(end=2500, variants=(replace(A, weight=3), B))
     first = [assign(experiment, unit) for unit in USERS]
     assert first == [assign(experiment, unit) for unit in USERS]
@@ -61,12 +61,12 @@ def test_a_user_always_sees_the_same_and_weights_and_shares_are_kept():
     assert chi_square([counts["a"], counts["b"], counts[None]], [3750, 1250, 15_000]) < 13.8
 
 
-def test_experiments_of_one_layer_never_meet():
+def test_experiments_of_one_layer_never_overlap():
     one, two = running("one", end=5000), running("two", first=5000)
     assert all((assign(one, unit) is None) != (assign(two, unit) is None) for unit in USERS)
 
 
-def test_assignment_is_what_it_was_when_it_was_first_released():
+def test_assignment_has_not_changed_since_its_first_release():
     assert [bucket("layer default", f"user {number}") for number in range(3)] == [8419, 6780, 3867]
 
 
@@ -88,12 +88,12 @@ def test_the_first_free_run_that_is_long_enough_is_taken():
         ({"variants": (A, Variant("b"))}, "sets anything"),
     ],
 )
-def test_what_is_no_experiment_is_refused_with_the_reason(change, why):
+def test_an_invalid_experiment_is_refused_with_the_reason(change, why):
     with pytest.raises(InvalidInput, match=why):
         check(replace(running(), **change))
 
 
-def test_an_experiment_cannot_start_on_what_is_not_there_or_is_set_elsewhere():
+def test_an_experiment_needs_existing_releases_and_parameters_of_their_index():
     usable = {"": {"nprobe": 64}, "v1": {"nprobe": 64}}
     check_start(running(variants=(A, Variant("b", release="v1", search_params={"nprobe": 9}))), [], usable)
     for variant, why in [
@@ -137,7 +137,7 @@ async def user_of(serving, variant, name="one"):
     return next(user for user in range(100) if assign(experiment, unit_of(user, 0)).name == variant)
 
 
-async def test_an_answer_tells_its_variant_and_what_is_written_down_has_it(serving):
+async def test_the_response_and_the_recorded_interactions_contain_the_variant(serving):
     await serving.index(jpeg(1))
     assert "experiments" not in (await serving.search(jpeg(1), user_id="1")).json()
     assert (await start(serving, {"name": "b", "candidates": 400})).json()["state"] == "running"
@@ -151,7 +151,7 @@ async def test_an_answer_tells_its_variant_and_what_is_written_down_has_it(servi
     assert 'variant="one:b"' in (await serving.client.get("/metrics")).text
 
 
-async def test_who_does_not_say_who_asks_is_assigned_by_the_query(serving):
+async def test_a_search_without_user_is_assigned_by_its_query(serving):
     await start(serving, {"name": "b", "candidates": 400})
     answers = [(await serving.search(jpeg(1))).json() for _ in range(40)]
     assert {answer["experiments"]["one"] for answer in answers} == {"a", "b"}
@@ -189,7 +189,7 @@ async def test_a_variant_folds_less_or_not_at_all(serving):
     assert counts == [1, 3]
 
 
-async def test_an_experiment_whose_release_is_gone_is_as_good_as_stopped_for_all_its_variants(serving):
+async def test_an_experiment_whose_release_is_missing_is_skipped_for_all_variants(serving):
     await serving.release_repository.add(replace(RELEASE, name="v2", collection="images_v2"), ReleaseState.READY)
     await start(serving, {"name": "b", "release": "v2"})
     record = serving.release_repository.by_name["v2"]
@@ -199,7 +199,7 @@ async def test_an_experiment_whose_release_is_gone_is_as_good_as_stopped_for_all
         assert (answer["release"], "experiments" in answer) == ("v1", False)
 
 
-async def test_definitions_are_asked_for_once_a_second_and_outlive_the_catalog(serving):
+async def test_definitions_are_read_once_a_second_and_cached_while_postgres_is_down(serving):
     await start(serving, {"name": "b", "candidates": 400})
     await serving.search(jpeg(1), user_id="1")
     asked = []
@@ -220,7 +220,7 @@ async def test_definitions_are_asked_for_once_a_second_and_outlive_the_catalog(s
     assert asked
 
 
-async def test_what_cannot_start_says_why(serving):
+async def test_a_refused_start_states_the_reason(serving):
     assert_problem(await start(serving, {"name": "b", "release": "v9"}), 422)
     assert_problem(await serving.client.post("/experiments/two/start"), 404)
     assert (await start(serving, {"name": "b", "candidates": 300}, name="x")).status_code == 200
@@ -244,11 +244,11 @@ async def test_what_cannot_start_says_why(serving):
         {"name": "\x00", "variants": [{"name": "a"}, {"name": "b", "candidates": 300}]},
     ],
 )
-async def test_what_is_no_definition_is_refused(serving, body):
+async def test_an_invalid_definition_is_refused(serving, body):
     assert_problem(await serving.client.post("/experiments", json=body), 422)
 
 
-async def test_only_administrators_may_experiment():
+async def test_only_administrators_may_manage_experiments():
     async with Serving(api_keys=KEYS) as serving:
         for method, path in [("GET", ""), ("POST", ""), ("POST", "/x/start"), ("POST", "/x/stop")]:
             assert_problem(await serving.client.request(method, f"/experiments{path}", headers=by("bob")), 403)

@@ -20,7 +20,7 @@ def maps(hot_one, hot_other):
     return made
 
 
-def test_the_cell_that_both_have_is_the_hottest():
+def test_the_cell_that_both_pictures_share_is_the_hottest():
     one, other = agreement(maps((1, 5), (6, 0)), np.zeros((64, 7, 7), np.float32))
     assert np.unravel_index(one.argmax(), one.shape) == (1, 5)
     assert np.unravel_index(other.argmax(), other.shape) == (6, 0)
@@ -82,7 +82,7 @@ async def test_a_past_search_is_explained_by_its_picture_and_its_box():
         assert (await ask(serving, query, image, format="png")).status_code == 200
 
 
-async def test_somebody_else_s_query_and_private_picture_are_as_if_there_were_none():
+async def test_a_query_and_a_private_picture_of_another_user_are_not_found():
     async with Serving(api_keys=API_KEYS) as serving:
         image = await serving.index(jpeg(1))
         hidden = await serving.index(jpeg(2), owner="ada", visibility=Visibility.PRIVATE)
@@ -94,21 +94,21 @@ async def test_somebody_else_s_query_and_private_picture_are_as_if_there_were_no
         assert_problem(await ask(serving, query, image), 401)
 
 
-async def test_what_is_not_there_is_not_found():
+async def test_an_unknown_query_or_image_is_not_found():
     async with Serving() as serving:
         image = await serving.index(jpeg(1))
         for pair in ((image, 10**6), (10**6, image), (image, -1)):
             assert_problem(await ask(serving, *pair), 404)
 
 
-async def test_a_search_whose_picture_is_not_kept_cannot_be_explained(monkeypatch):
+async def test_a_search_whose_picture_is_not_stored_cannot_be_explained(monkeypatch):
     monkeypatch.setattr("gateway.explanation.explainer.POLL_S", 0.5)
     async with Serving(store_queries=False) as serving:
         image = await serving.index(jpeg(1))
         assert_problem(await ask(serving, await searched(serving), image), 404)
 
 
-async def test_an_encoder_without_a_feature_map_is_told():
+async def test_an_encoder_without_a_feature_map_is_refused_with_a_reason():
     async with Serving() as serving:
         one, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
         serving.encoder.maps = False
@@ -116,6 +116,6 @@ async def test_an_encoder_without_a_feature_map_is_told():
 
 
 @pytest.mark.parametrize("params", [{}, {"query_image_id": 1}, {"query_image_id": "x", "image_id": 1}])
-async def test_a_question_that_does_not_fit_is_refused(params):
+async def test_malformed_parameters_are_refused(params):
     async with Serving() as serving:
         assert_problem(await serving.client.get("/explain", params=params), 422)

@@ -29,7 +29,7 @@ def settled(serving, monkeypatch):
     return names
 
 
-async def test_only_a_strong_search_waits_for_all_that_is_written(serving, settled):
+async def test_only_a_search_with_strong_consistency_waits_for_all_writes(serving, settled):
     image = await serving.index(jpeg(1))
     for fields in ({}, {"consistency": "bounded"}):
         assert (await serving.search(jpeg(1), **fields)).status_code == 200
@@ -60,7 +60,7 @@ async def test_one_can_wait_until_an_upload_is_indexed(serving):
     assert (await asked).json()["status"] == Status.REJECTED
 
 
-async def test_waiting_ends_when_the_time_is_over(serving):
+async def test_waiting_ends_at_the_timeout(serving):
     image = (await serving.upload(jpeg(1))).json()["id"]
     begin = time.monotonic()
     answer = await serving.client.get(f"/images/{image}", params={"wait_s": 0.3})
@@ -70,7 +70,7 @@ async def test_waiting_ends_when_the_time_is_over(serving):
         assert_problem(await serving.client.get(f"/images/{image}", params={"wait_s": wait_s}), 422)
 
 
-async def test_the_same_question_has_the_same_answer_with_ties_by_id(serving):
+async def test_the_same_query_gives_the_same_results_with_ties_ordered_by_id(serving):
     for _ in range(5):
         await serving.index(jpeg(1))
     answers = [(await serving.search(jpeg(1), near_duplicates="keep")).json()["results"] for _ in range(3)]

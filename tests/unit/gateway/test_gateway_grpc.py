@@ -62,7 +62,7 @@ async def test_a_vector_of_any_length_is_normalised(open_gateway, length):
     assert -1 <= top.distances[0] <= 1
 
 
-async def test_what_was_deleted_is_not_found(open_gateway):
+async def test_a_deleted_image_is_not_found(open_gateway):
     serving, stub = open_gateway
     image = await serving.index(jpeg(1))
     await serving.image_repository.delete(image)
@@ -74,7 +74,7 @@ NO_VECTORS = [[], [1.0] * 255, [1.0] * 257, [0.0] * 256, [float("nan")] * 256, [
 
 
 @pytest.mark.parametrize("values", NO_VECTORS)
-async def test_what_is_no_vector_is_an_invalid_argument(open_gateway, values):
+async def test_a_malformed_vector_is_an_invalid_argument(open_gateway, values):
     _, stub = open_gateway
     call = stub.Search(pb.SearchRequest(vector=pb.Vector(values=values), k=5))
     assert await code(call) is grpc.StatusCode.INVALID_ARGUMENT
@@ -102,7 +102,7 @@ async def test_a_message_over_21_mb_is_refused(open_gateway):
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_servers_in_trouble_have_statuses_of_their_own(open_gateway):
+async def test_failures_of_servers_have_distinct_statuses(open_gateway):
     serving, stub = open_gateway
     serving.encoder.overloaded = True
     assert await code(stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))) is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -127,7 +127,7 @@ async def test_keys_come_as_metadata_and_private_images_stay_their_owner_s():
         assert not (await stub.Search(search, metadata=[("x-api-key", "bob")])).ids
 
 
-async def test_this_machine_is_not_limited():
+async def test_loopback_callers_are_not_rate_limited():
     async for _, stub in stub_of(Serving(rate_limit=1)):
         for _ in range(5):
             assert len((await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))).values) == 256

@@ -32,7 +32,7 @@ async def form(serving, path, content, kind="multipart/form-data; boundary=x"):
     return await serving.client.post(path, content=content, headers={"content-type": kind})
 
 
-async def test_a_search_answers_as_the_contract_says(serving):
+async def test_a_search_answers_as_documented(serving):
     image = await serving.index(jpeg(1))
     await serving.index(jpeg(2))
     answer = await serving.search(jpeg(1), k="1")
@@ -116,7 +116,7 @@ async def test_a_broken_form_is_refused(serving, path, name, kind):
 
 
 @pytest.mark.parametrize("path", ["/search", "/images"])
-async def test_what_is_no_picture_is_unsupported(serving, path):
+async def test_a_file_that_is_no_picture_is_unsupported(serving, path):
     for data in (b"text" * 50, b"%PDF-1.7\n", b"GIF89a" + bytes(50)):
         assert_problem(await serving.client.post(path, files={"image": ("x.jpg", data, "image/jpeg")}), 415)
 
@@ -135,7 +135,7 @@ async def test_an_upload_is_a_pending_row_an_object_and_an_event(serving):
     assert (entry.event.kind, entry.event.uri, entry.event.image_id) == (EventKind.CREATED, row.uri, row.id)
 
 
-async def test_the_facts_of_an_image_are_told(serving):
+async def test_an_image_is_described(serving):
     image = await serving.index(jpeg(1))
     facts = (await serving.client.get(f"/images/{image}")).json()
     assert set(facts) == {"id", "uri", "width", "height", "created_at", "status", "reason"}
@@ -158,7 +158,7 @@ async def test_a_thumbnail_of_a_strange_size_is_refused(serving, size):
     assert_problem(await serving.client.get(f"/images/{image}/content", params={"size": size}), 422)
 
 
-async def test_content_whose_file_is_gone_is_not_found(serving):
+async def test_content_whose_file_is_missing_is_not_found(serving):
     image = await serving.index(jpeg(1))
     serving.object_store.objects.clear()
     assert_problem(await serving.client.get(f"/images/{image}/content"), 404)
@@ -170,7 +170,7 @@ async def test_a_deletion_does_not_ask_for_the_collection_of_a_retired_release(s
     assert (await serving.client.delete(f"/images/{image}")).status_code == 204
 
 
-async def test_a_deleted_image_is_gone_everywhere(serving):
+async def test_a_deleted_image_is_removed_from_every_store(serving):
     image, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
     assert (await serving.client.delete(f"/images/{image}")).status_code == 204
     for path in ("", "/content", "/similar"):
@@ -182,13 +182,13 @@ async def test_a_deleted_image_is_gone_everywhere(serving):
 
 
 @pytest.mark.parametrize("image", ["999", "0", "-1", str(2**63), "9" * 30, "9" * 5000, "abc", "1.5", "%00", "true"])
-async def test_an_id_that_is_none_is_not_found(serving, image):
+async def test_a_malformed_id_is_not_found(serving, image):
     for path in ("", "/similar", "/content"):
         assert_problem(await serving.client.get(f"/images/{image}{path}"), 404)
     assert_problem(await serving.client.delete(f"/images/{image}"), 404)
 
 
-async def test_similar_to_an_image_that_waits_is_not_found(serving):
+async def test_similar_to_a_pending_image_is_not_found(serving):
     image = (await serving.upload(jpeg(1))).json()["id"]
     assert_problem(await serving.client.get(f"/images/{image}/similar"), 404)
 
@@ -207,7 +207,7 @@ async def test_impressions_and_the_query_are_written_after_the_answer(serving):
     assert kept.of(serving.object_store.objects[kept.key]) == jpeg(1)
 
 
-async def test_query_pictures_are_not_kept_where_that_is_switched_off():
+async def test_query_pictures_are_not_stored_when_that_is_disabled():
     async with Serving(store_queries=False) as serving:
         await serving.search(jpeg(1))
         await serving.gateway.drain()
@@ -222,7 +222,7 @@ async def clicked(serving, **changes):
     return await serving.client.post("/click", json=body)
 
 
-async def test_a_click_is_written_down(serving):
+async def test_a_click_is_recorded(serving):
     answer = await clicked(serving)
     assert (answer.status_code, answer.content) == (204, b"")
     search, click = serving.interaction_queue.interactions
@@ -231,18 +231,18 @@ async def test_a_click_is_written_down(serving):
 
 @pytest.mark.parametrize("name", ["query_image_id", "displayed_image_id"])
 @pytest.mark.parametrize("value", [2**62, 0, -5])
-async def test_a_click_on_what_nobody_saw_is_not_found(serving, name, value):
+async def test_a_click_on_an_unknown_search_or_image_is_not_found(serving, name, value):
     assert_problem(await clicked(serving, **{name: value}), 404)
 
 
 @pytest.mark.parametrize("name", ["user_id", "query_image_id", "displayed_image_id", "rank"])
 @pytest.mark.parametrize("value", [2**63, "1", 1.0, True, None, [], 10**400])
-async def test_a_click_with_what_is_no_id_is_refused(serving, name, value):
+async def test_a_click_with_a_malformed_id_is_refused(serving, name, value):
     assert_problem(await clicked(serving, **{name: value}), 422)
 
 
 @pytest.mark.parametrize("rank", [0, -1, 2**31])
-async def test_a_click_on_a_rank_that_cannot_be_is_refused(serving, rank):
+async def test_a_click_with_an_impossible_rank_is_refused(serving, rank):
     assert_problem(await clicked(serving, rank=rank), 422)
 
 
@@ -253,7 +253,7 @@ async def test_a_click_that_is_no_json_object_is_refused(serving, body):
     assert_problem(await form(serving, "/click", body, "application/json"), 422)
 
 
-async def test_wrong_turns_are_problem_documents(serving):
+async def test_unknown_routes_and_methods_are_problem_documents(serving):
     assert_problem(await serving.client.get("/nowhere"), 404)
     assert_problem(await serving.client.get("/static/nowhere.js"), 404)
     assert_problem(await serving.client.get("/static/%00"), 404)
@@ -266,7 +266,7 @@ async def test_the_page_is_served(serving):
     assert (await serving.client.get("/")).headers["content-type"].startswith("text/html")
 
 
-async def test_health_ready_stats_and_metrics_tell(serving):
+async def test_health_ready_stats_and_metrics_respond(serving):
     await serving.index(jpeg(1))
     await serving.upload(jpeg(2))
     assert (await serving.client.get("/health")).json() == {"ok": True}

@@ -48,12 +48,12 @@ def pictures_lost():
 
 
 @pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository"])
-async def test_a_search_says_that_a_server_is_away(serving, server):
+async def test_a_search_names_the_server_that_is_down(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.search(jpeg(1)), 503)
 
 
-async def test_a_search_is_answered_though_nothing_can_be_written_down(serving):
+async def test_a_search_is_answered_although_it_cannot_be_recorded(serving):
     image = await serving.index(jpeg(1))
     serving.object_store.down = True
     before = pictures_lost()
@@ -69,7 +69,7 @@ async def test_a_full_encoder_is_a_503_and_is_counted(serving):
 
 
 @pytest.mark.parametrize("server", ["image_repository", "object_store", "events"])
-async def test_an_upload_that_cannot_be_kept_leaves_nothing_behind(serving, server):
+async def test_a_failed_upload_leaves_nothing_behind(serving, server):
     getattr(serving, server).down = True
     assert_problem(await serving.upload(jpeg(1)), 503)
     await eventually(lambda: not serving.image_repository.images and not serving.object_store.objects)
@@ -77,7 +77,7 @@ async def test_an_upload_that_cannot_be_kept_leaves_nothing_behind(serving, serv
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_readiness_names_the_server_that_is_away(serving, name):
+async def test_readiness_names_the_server_that_is_down(serving, name):
     await serving.search(jpeg(1))
     getattr(serving, SERVERS[name]).down = True
     answer = await serving.client.get("/ready")
@@ -106,7 +106,7 @@ async def test_readiness_does_not_wait_for_a_server_that_hangs_nor_blame_another
     assert sorted(asked) == ["check", "records"]
 
 
-async def test_statistics_leave_out_what_cannot_be_counted(serving):
+async def test_statistics_leave_out_unavailable_counts(serving):
     await serving.gateway.releases.live()
     serving.image_repository.down = True
     stats = (await serving.client.get("/stats")).json()
@@ -115,7 +115,7 @@ async def test_statistics_leave_out_what_cannot_be_counted(serving):
     assert "Postgres" in " ".join(stats["errors"])
 
 
-async def test_what_nobody_foresaw_is_a_problem_without_a_stack_trace(serving):
+async def test_an_unexpected_error_is_a_problem_document_without_a_stack_trace(serving):
     async def broken(*_):
         raise RuntimeError("a secret")
 
@@ -126,7 +126,7 @@ async def test_what_nobody_foresaw_is_a_problem_without_a_stack_trace(serving):
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_a_sane_request_id_is_kept_and_any_other_replaced(serving):
+async def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(serving):
     async def told(given):
         return (await serving.client.get("/health", headers={"x-request-id": given})).headers["x-request-id"]
 
@@ -135,7 +135,7 @@ async def test_a_sane_request_id_is_kept_and_any_other_replaced(serving):
         assert len(await told(insane)) == 32
 
 
-async def test_a_problem_names_its_request(serving):
+async def test_a_problem_document_contains_the_request_id(serving):
     answer = await serving.client.get("/nowhere", headers={"x-request-id": "mine"})
     assert answer.json()["request_id"] == "mine"
 
@@ -148,7 +148,7 @@ async def test_a_file_over_20_mb_is_too_large(serving, path):
 # Of a form that is cut off the framework leaves the temporary file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("path", ["/search", "/click"])
-async def test_a_body_without_an_announced_length_is_limited_too(serving, path):
+async def test_a_body_without_content_length_is_limited_too(serving, path):
     async def chunks():
         yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
         for _ in range(2 * MAX_BODY_BYTES // 2**20):
@@ -159,12 +159,12 @@ async def test_a_body_without_an_announced_length_is_limited_too(serving, path):
     gc.collect()
 
 
-async def test_an_announced_length_over_the_limit_is_refused_unread(serving):
+async def test_a_content_length_over_the_limit_is_refused_without_reading_the_body(serving):
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(MAX_BODY_BYTES + 1)}
     assert_problem(await serving.client.post("/search", content=b"little", headers=headers), 413)
 
 
-async def test_a_caller_beyond_its_rate_is_told_when_to_come_back():
+async def test_a_caller_over_its_rate_gets_the_time_to_wait():
     async with Serving(rate_limit=2) as serving, serving.client_from("10.0.0.1") as client:
         answers = [await client.get("/images/1") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [404, 404, 429]
@@ -174,7 +174,7 @@ async def test_a_caller_beyond_its_rate_is_told_when_to_come_back():
         assert (await serving.client.get("/images/1")).status_code == 404  # this machine has no limit
 
 
-async def test_what_is_malformed_counts_as_a_request_too():
+async def test_a_malformed_request_counts_against_the_rate():
     async with Serving(rate_limit=1) as serving, serving.client_from("10.0.0.1") as client:
         assert_problem(await client.post("/search"), 422)
         assert_problem(await client.post("/search"), 429)
@@ -194,7 +194,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_where_keys_are_in_use_a_call_needs_one_before_all_else(guarded, method, path):
+async def test_with_keys_a_missing_key_is_reported_before_other_errors(guarded, method, path):
     answer = await guarded.client.request(method, path)
     assert_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -221,7 +221,7 @@ async def test_a_writer_deletes_its_own_and_an_administrator_anything(guarded):
     assert (await guarded.client.delete(f"/images/{second}", headers=by("root"))).status_code == 204
 
 
-async def test_a_private_image_is_there_for_its_owner_alone(guarded):
+async def test_a_private_image_is_visible_to_its_owner_only(guarded):
     image = await guarded.index(jpeg(1), owner="ada", visibility=Visibility.PRIVATE)
     query = (await guarded.image_repository.allocate_query_ids(1))[0]
     click = {"user_id": 1, "query_image_id": query, "displayed_image_id": image, "rank": 1}

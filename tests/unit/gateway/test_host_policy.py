@@ -52,7 +52,7 @@ async def test_without_keys_the_names_of_this_machine_are_served(host):
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/metrics", "/stats", "/static/app.js", "/nowhere"])
 @pytest.mark.parametrize("host", [*ELSEWHERE, *MALFORMED])
-async def test_without_keys_a_name_that_somebody_points_at_this_machine_is_refused(host, path):
+async def test_without_keys_a_foreign_name_that_resolves_to_this_machine_is_refused(host, path):
     async with Serving() as serving:
         refused = await get(serving, host, path)
         assert_problem(refused, 403)
@@ -79,7 +79,7 @@ CROSS_SITE = [
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE)
-async def test_without_keys_another_site_starts_no_work(headers):
+async def test_without_keys_cross_site_requests_are_refused(headers):
     async with Serving() as serving:
         refused = await post(serving, **headers)
         assert_problem(refused, 403)
@@ -181,13 +181,13 @@ OPEN = ["0.0.0.0", "::", "10.0.0.1", "gateway.example"]
 
 
 @pytest.mark.parametrize("host", OPEN)
-def test_a_gateway_without_keys_does_not_bind_what_others_reach(host):
+def test_a_gateway_without_keys_binds_no_address_that_others_reach(host):
     with pytest.raises(ConfigurationError, match=r"VISUALSEARCH_API_KEYS.*VISUALSEARCH_ALLOW_ANONYMOUS"):
         check_address(Settings(_env_file=None, gateway_host=host), keys=False)
 
 
 @pytest.mark.parametrize("host", OPEN)
-def test_with_keys_or_where_the_operator_says_so_it_binds_any_address(host):
+def test_with_keys_or_with_the_setting_it_binds_any_address(host):
     check_address(Settings(_env_file=None, gateway_host=host), keys=True)
     check_address(Settings(_env_file=None, gateway_host=host, allow_anonymous=True), keys=False)
 
@@ -213,14 +213,14 @@ def start(tmp_path, **settings):
 
 
 @pytest.mark.parametrize("keys", ["", " , "])
-def test_the_process_says_how_to_proceed_instead_of_starting(tmp_path, keys):
+def test_a_process_that_does_not_start_says_how_to_proceed(tmp_path, keys):
     done = start(tmp_path, VISUALSEARCH_API_KEYS=keys)
     assert done.returncode == 1
     assert "VISUALSEARCH_ALLOW_ANONYMOUS=1" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_keys_of_another_form_stop_the_start_too(tmp_path):
+def test_malformed_keys_prevent_the_start_too(tmp_path):
     done = start(tmp_path, VISUALSEARCH_API_KEYS="ada:king")
     assert done.returncode == 1
     assert "owner:role:sha256-of-key" in done.stderr

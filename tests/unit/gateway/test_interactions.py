@@ -34,7 +34,7 @@ def search(number: int) -> Search:
     return Search(number, "v1", (1, 2, 3))
 
 
-def test_a_user_has_one_pseudonym_that_fits_and_that_only_the_key_tells():
+def test_a_user_has_one_pseudonym_that_depends_on_the_key():
     assert hashed_user("key", 7) == hashed_user("key", 7)
     assert len({hashed_user(key, user) for key in ("key", "other") for user in range(-50, 50)}) == 200
     assert all(0 <= hashed_user("key", user) < 2**63 for user in (0, -1, 2**63 - 1))
@@ -42,7 +42,7 @@ def test_a_user_has_one_pseudonym_that_fits_and_that_only_the_key_tells():
     assert hashed_user("", 7) is None
 
 
-def test_what_is_written_down_is_read_as_it_was():
+def test_a_recorded_interaction_is_read_back_unchanged():
     for interactions in (
         Search(9, "v1", (3, 2), 4, True, "1,2,3,4", "queries/9", {"x": "é"}),
         Click(9, 3, 1, None, False),
@@ -50,7 +50,7 @@ def test_what_is_written_down_is_read_as_it_was():
         assert decode_interaction(encode_interaction(interactions)) == interactions
 
 
-async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
+async def test_interactions_during_an_outage_of_the_queue_are_queued_later_in_order():
     interaction_queue = FakeInteractionQueue()
     interaction_recorder = InteractionRecorder(interaction_queue)
     interaction_queue.down = True
@@ -67,7 +67,7 @@ async def test_what_happens_while_the_spool_is_away_is_told_later_in_order():
     await interaction_recorder.close()
 
 
-async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
+async def test_a_click_does_not_wait_for_a_hanging_queue(monkeypatch):
     monkeypatch.setattr(recording, "CLICK_S", 0.05)
     interaction_queue = FakeInteractionQueue()
     interaction_recorder = InteractionRecorder(interaction_queue)
@@ -87,7 +87,7 @@ async def test_a_click_does_not_wait_for_a_spool_that_hangs(monkeypatch):
     await interaction_recorder.close()
 
 
-async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
+async def test_the_buffer_is_bounded_and_dropped_searches_are_logged(caplog):
     interaction_queue = FakeInteractionQueue()
     interaction_recorder = InteractionRecorder(interaction_queue, max_held=3)
     interaction_queue.down = True
@@ -100,7 +100,7 @@ async def test_no_more_is_held_than_may_be_and_what_is_lost_is_said(caplog):
     await interaction_recorder.close()
 
 
-async def test_what_cannot_be_told_before_the_end_is_said(caplog):
+async def test_searches_that_cannot_be_queued_before_shutdown_are_logged(caplog):
     interaction_queue = FakeInteractionQueue()
     interaction_queue.down = True
     interaction_recorder = InteractionRecorder(interaction_queue)
@@ -109,7 +109,7 @@ async def test_what_cannot_be_told_before_the_end_is_said(caplog):
     assert "1 searches are lost" in caplog.text
 
 
-async def test_a_search_is_answered_while_the_spool_is_away_and_a_click_says_so():
+async def test_while_the_queue_is_down_a_search_is_answered_and_a_click_is_refused():
     async with Serving() as serving:
         image = await serving.index(jpeg(1))
         serving.interaction_queue.down = True
@@ -122,7 +122,7 @@ async def test_a_search_is_answered_while_the_spool_is_away_and_a_click_says_so(
         assert [type(one) for one in serving.interaction_queue.interactions] == [Search, Click]
 
 
-async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
+async def test_while_postgres_is_down_a_click_is_queued_unchecked():
     async with Serving() as serving:
         serving.image_repository.down = True
         body = {"user_id": 7, "query_image_id": 12, "displayed_image_id": 13, "rank": 1}
@@ -131,14 +131,14 @@ async def test_a_click_while_the_catalog_is_away_is_taken_down_unchecked():
         assert (click.checked, click.user) == (False, hashed_user(KEY, 7))
 
 
-async def test_no_user_is_kept_where_there_is_no_key():
+async def test_without_a_key_no_user_is_recorded():
     async with Serving(user_id_key="") as serving:
         await serving.search(jpeg(1), user_id="7")
         await serving.gateway.drain()
         assert [one.user for one in serving.interaction_queue.interactions] == [None]
 
 
-async def test_the_spool_is_in_the_metrics():
+async def test_the_metrics_contain_the_queue():
     async with Serving() as serving:
         await serving.search(jpeg(1))
         await eventually(lambda: serving.interaction_queue.entries)
@@ -166,14 +166,14 @@ class Writing:
         await self.task
 
 
-async def test_what_is_spooled_is_written_and_taken_off():
+async def test_queued_interactions_are_written_and_acknowledged():
     async with Writing() as at:
         await at.interaction_queue.append([search(1), Click(1, 2, 1)])
         await eventually(lambda: not at.interaction_queue.entries)
         assert len(at.interaction_repository.interactions) == 2
 
 
-async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back():
+async def test_interactions_read_while_postgres_is_down_are_written_when_it_is_back():
     async with Writing() as at:
         at.interaction_repository.down = True
         await at.interaction_queue.append([search(1)])
@@ -184,7 +184,7 @@ async def test_what_is_read_while_the_catalog_is_away_is_written_when_it_is_back
         assert len(at.interaction_repository.searches) == 1
 
 
-async def test_what_is_written_but_not_taken_off_is_not_written_again():
+async def test_an_interaction_that_was_written_but_not_acknowledged_is_not_written_again():
     async with Writing() as at:
         done = at.interaction_queue.done
         tries = []
@@ -201,7 +201,7 @@ async def test_what_is_written_but_not_taken_off_is_not_written_again():
         assert len(at.interaction_repository.interactions) == 1
 
 
-async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
+async def test_an_interaction_that_cannot_be_written_does_not_block_the_others(caplog):
     async with Writing() as at:
         await at.interaction_queue.append([search(1), search(2**63), search(2)])
         at.interaction_queue.entries["x"] = "nothing that is known"
@@ -211,7 +211,7 @@ async def test_what_cannot_be_written_does_not_keep_the_rest_from_it(caplog):
     assert "goes to the dead letters" in caplog.text
 
 
-async def test_a_click_on_what_never_was_is_dropped_and_said(caplog):
+async def test_a_click_on_an_unknown_search_or_image_is_dropped_and_logged(caplog):
     async with Writing() as at:
         at.interaction_repository.real = {1, 2}
         await at.interaction_queue.append([Click(1, 2, 1, checked=False), Click(1, 3, 1, checked=False)])
@@ -242,7 +242,7 @@ async def test_pictures_of_queries_are_deleted_when_they_are_old(monkeypatch):
     assert interaction_repository.kept_days == 10
 
 
-async def test_retention_waits_for_a_server_that_is_away():
+async def test_retention_waits_for_a_server_that_is_down():
     object_store, interaction_repository, stop = FakeObjectStore(), FakeInteractions(), asyncio.Event()
     interaction_repository.down = True
     task = asyncio.create_task(

@@ -62,13 +62,13 @@ async def test_an_ordinary_request_is_answered_and_the_next_on_the_same_connecti
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_large_body_that_comes_quickly_is_taken(connect):
+async def test_a_large_body_that_comes_quickly_is_accepted(connect):
     reader, writer = await connect()
     writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n\r\n" + bytes(3_000_000))
     assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_connection_that_says_nothing_is_closed_without_a_word(connect):
+async def test_an_idle_connection_is_closed_without_a_response(connect):
     reader, _ = await connect()
     assert await all_of(reader) == b""
 

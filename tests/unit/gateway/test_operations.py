@@ -36,7 +36,7 @@ def told(serving):
     return [entry.event for entry in serving.events.entries.values()]
 
 
-async def test_notices_of_aws_and_minio_become_events_with_decoded_keys_and_tags(serving):
+async def test_notifications_of_aws_and_minio_become_events_with_decoded_keys_and_tags(serving):
     body = {
         "EventName": "s3:ObjectCreated:Put",
         "Records": [
@@ -69,7 +69,7 @@ async def test_notices_of_aws_and_minio_become_events_with_decoded_keys_and_tags
         ({}, "not used"),
     ],
 )
-async def test_a_record_that_is_no_news_of_ours_is_refused_alone_with_its_reason(serving, bad, reason):
+async def test_an_irrelevant_record_is_refused_with_a_reason_without_affecting_others(serving, bad, reason):
     answer = await tell(serving, {"Records": [record("a.jpg"), bad]})
     assert answer.status_code == 202
     assert answer.json()["accepted"] == len(told(serving)) == 1
@@ -83,37 +83,37 @@ async def test_a_record_that_is_no_news_of_ours_is_refused_alone_with_its_reason
     "body",
     [b"", b"no json", b"[]", b"7", b'{"Records": 7}', b'{"Records": [7]}', orjson.dumps({"Records": [{}] * 1001})],
 )
-async def test_what_is_no_notice_is_told_so(serving, body):
+async def test_a_malformed_notification_is_refused(serving, body):
     assert_problem(await tell(serving, body), 422)
     assert not told(serving)
 
 
-async def test_the_question_whether_anybody_listens_is_answered(serving):
+async def test_a_test_notification_is_accepted(serving):
     assert (await tell(serving, {"Service": "Amazon S3", "Event": "s3:TestEvent"})).json()["accepted"] == 0
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer another"}, {"authorization": TOKEN[:-1]}])
-async def test_a_store_without_the_token_is_sent_away(serving, headers):
+async def test_a_notification_without_the_token_is_refused(serving, headers):
     assert_problem(await tell(serving, {"Records": [record("a.jpg")]}, headers), 401)
     assert not told(serving)
 
 
-async def test_a_token_without_the_word_bearer_is_a_token(serving):
+async def test_a_token_without_the_word_bearer_is_accepted(serving):
     assert (await tell(serving, {"Records": []}, {"authorization": TOKEN})).status_code == 202
 
 
-async def test_where_no_token_is_configured_nobody_may_tell_anything():
+async def test_without_a_configured_token_every_notification_is_refused():
     async with Serving() as serving:
         assert_problem(await tell(serving, {"Records": []}, {"authorization": "Bearer "}), 401)
 
 
-async def test_a_key_that_may_write_may_tell_what_happened():
+async def test_a_key_that_may_write_may_send_notifications():
     async with Serving(api_keys=KEYS) as serving:
         for who, status in (("w", 202), ("r", 403), ("x", 401)):
             assert (await tell(serving, {"Records": []}, {"authorization": f"Bearer {who}"})).status_code == status
 
 
-async def test_a_stream_that_is_away_makes_the_store_tell_it_again(serving):
+async def test_while_the_stream_is_down_the_store_is_asked_to_retry(serving):
     serving.events.down = True
     assert_problem(await tell(serving, {"Records": [record("a.jpg")]}), 503)
 
@@ -133,7 +133,7 @@ async def test_dead_letters_are_listed_newest_first_with_their_reasons(serving, 
     assert letters[0]["deliveries"] == 5
 
 
-async def test_dead_letters_are_put_back_one_by_one_or_all(serving, buried):
+async def test_dead_letters_are_requeued_one_by_one_or_all_at_once(serving, buried):
     one = await serving.client.post("/dead-letters/retry", json={"entries": [buried[1], "no such entry"]})
     assert one.json() == {"retried": 1}
     rest = await serving.client.post("/dead-letters/retry", json={})
@@ -142,14 +142,14 @@ async def test_dead_letters_are_put_back_one_by_one_or_all(serving, buried):
     assert (await serving.client.get("/dead-letters")).json() == []
 
 
-async def test_dead_letters_are_an_admins_affair():
+async def test_only_administrators_may_handle_dead_letters():
     async with Serving(api_keys=KEYS) as serving:
         headers = {"authorization": "Bearer w"}
         assert_problem(await serving.client.get("/dead-letters", headers=headers), 403)
         assert_problem(await serving.client.post("/dead-letters/retry", json={}, headers=headers), 403)
 
 
-async def test_builds_and_differences_stand_in_stats_and_metrics(serving):
+async def test_stats_and_metrics_contain_builds_and_differences(serving):
     await serving.release_repository.add(replace(RELEASE, name="v2"), ReleaseState.BUILDING)
     await serving.release_repository.record_build(Build("v2", 40, 30, 100))
     await serving.indexing_progress.record_differences({("", "row without an object"): 2})

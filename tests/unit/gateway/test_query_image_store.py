@@ -18,7 +18,7 @@ def found(object_store, place):
     return part.of(object_store.objects[part.key])
 
 
-async def test_pictures_of_a_moment_share_an_object_and_each_comes_back_whole():
+async def test_pictures_of_a_short_period_share_an_object_and_each_is_read_back_unchanged():
     object_store = FakeObjectStore()
     query_image_store = QueryImageStore(object_store)
     pictures = {query: bytes([query]) * (10 + query) for query in range(5)}
@@ -30,7 +30,7 @@ async def test_pictures_of_a_moment_share_an_object_and_each_comes_back_whole():
     assert {query: found(object_store, place) for query, place in places.items()} == pictures
 
 
-async def test_an_object_that_is_full_is_put_at_once_and_the_next_picture_begins_another():
+async def test_a_full_object_is_stored_at_once_and_the_next_picture_starts_another():
     object_store = FakeObjectStore()
     query_image_store = QueryImageStore(object_store)
     first = query_image_store.keep(1, b"1" * PACK_BYTES)
@@ -42,7 +42,7 @@ async def test_an_object_that_is_full_is_put_at_once_and_the_next_picture_begins
     assert len(object_store.objects) == 2
 
 
-async def test_no_object_grows_beyond_what_is_read_of_it_however_many_come_at_once():
+async def test_no_object_exceeds_the_size_limit_of_reads_under_concurrent_pictures():
     object_store = FakeObjectStore()
     query_image_store = QueryImageStore(object_store)
     places = [query_image_store.keep(query, bytes([query]) * (PACK_BYTES - 1)) for query in range(4)]
@@ -51,11 +51,11 @@ async def test_no_object_grows_beyond_what_is_read_of_it_however_many_come_at_on
     assert [found(object_store, place)[0] for place in places] == [0, 1, 2, 3]
 
 
-async def test_a_key_alone_is_the_whole_object():
+async def test_a_location_without_a_range_is_the_whole_object():
     assert part_named("queries/17").of(b"picture") == b"picture"
 
 
-async def test_what_is_not_wanted_or_too_much_is_not_kept(monkeypatch):
+async def test_disabled_or_excess_pictures_are_not_stored(monkeypatch):
     assert QueryImageStore(FakeObjectStore(), wanted=False).keep(1, b"1") == ""
     monkeypatch.setattr(storing, "MAX_BYTES", 10)
     query_image_store = QueryImageStore(FakeObjectStore())

@@ -41,7 +41,7 @@ def test_a_mirror_image_folds():
     assert folded(candidates([0, bits(40)], mirrored=[bits(64), 0])) == [(1, (2,))]
 
 
-def test_a_folded_one_draws_no_further_ones_in():
+def test_nothing_folds_into_a_folded_candidate():
     chain = candidates([0, bits(8), bits(16)])
     assert folded(chain) == [(1, (2,)), (3, ())]
 
@@ -55,12 +55,12 @@ def test_a_pair_marked_as_no_duplicates_never_folds_but_each_still_leads():
     assert folded(found, apart={(1, 2)}) == [(1, ()), (2, (3,))]
 
 
-def test_what_may_not_fold_into_the_best_folds_into_the_next():
+def test_a_candidate_excluded_from_the_best_folds_into_the_next():
     found = candidates([0, bits(11), bits(5)])
     assert folded(found, apart={(1, 3)}) == [(1, ()), (2, (3,))]
 
 
-def test_members_stand_in_the_order_of_their_scores_with_their_leader_s_score():
+def test_members_are_ordered_by_score_and_have_the_score_of_their_leader():
     best, *others = rank(candidates([0, 1, 3, 7], ids=[9, 4, 8, 2]), FOLD, 10)
     assert best == Ranked(9, 1.0, (4, 8, 2))
     assert not others
@@ -76,11 +76,11 @@ def test_no_candidates_give_no_ranking(how):
     assert rank(candidates([]), how, 10) == []
 
 
-def test_the_limit_cuts_places_but_not_their_members():
+def test_the_limit_applies_to_leaders_and_not_to_their_members():
     assert folded(candidates([0, bits(30), bits(60), 1]), limit=1) == [(1, (4,))]
 
 
-def test_what_is_taken_out_neither_shows_nor_leads():
+def test_a_removed_candidate_is_neither_shown_nor_a_leader():
     assert folded(without(candidates([0, 1, 3]), {1})) == [(2, (3,))]
     assert folded(without(candidates([0, 1]), set())) == [(1, (2,))]
 
@@ -100,7 +100,7 @@ def slow(found, limit, apart):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_it_agrees_with_the_slow_way(seed):
+def test_ranking_agrees_with_a_slow_definition(seed):
     random = np.random.default_rng(seed)
     centres = random.integers(0, 2**64, 8, np.uint64)
     noise = np.bitwise_or.reduce(1 << random.integers(0, 64, (2, 150, 7), np.uint64), axis=2)
@@ -113,7 +113,7 @@ def test_it_agrees_with_the_slow_way(seed):
     assert folded(found, limit, apart) == slow(found, limit, apart)
 
 
-def test_what_looks_unlike_folds_only_where_the_hashes_are_surely_alike():
+def test_pictures_with_a_low_cosine_fold_only_at_a_small_hash_distance():
     found = candidates([0, bits(4), bits(6), bits(8)])
     embeddings = np.zeros((4, 256), np.float32)
     embeddings[[0, 3], 0] = embeddings[1, 1] = embeddings[2, 2] = 1

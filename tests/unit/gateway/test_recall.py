@@ -67,14 +67,14 @@ async def answered(vectors, query, leave_out=0):
 COLUMNS = ("ids", "scores", "phashes", "phashes_mirrored")
 
 
-def test_recall_counts_what_is_as_near_as_the_tenth():
+def test_recall_counts_results_at_least_as_near_as_the_tenth():
     exact = scores(*np.linspace(1, 0.1, 10))
     assert compared(exact, exact) == Recall(10, 10, 1)
     assert compared(exact[2:], exact) == Recall(8, 10, 1)
     assert compared(scores(), exact) == Recall(0, 10, 1)
 
 
-def test_a_row_that_ties_with_the_tenth_stands_for_it():
+def test_a_row_with_the_score_of_the_tenth_counts_as_it():
     assert compared(scores(0.9, 0.5), scores(0.9, 0.5, 0.5)[:2]).value == 1
 
 
@@ -82,7 +82,7 @@ def test_a_corpus_of_three_pictures_has_three_to_be_found():
     assert compared(scores(0.9, 0.8), scores(0.9, 0.8, 0.7)) == Recall(2, 3, 1)
 
 
-def test_an_empty_collection_says_nothing_about_recall():
+def test_an_empty_collection_gives_no_recall_sample():
     assert compared(scores(), scores()).value is None
 
 
@@ -101,7 +101,7 @@ async def test_a_sampled_answer_is_compared_with_a_thorough_one(filled, log):
     await proxy.close()
 
 
-async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
+async def test_queries_are_skipped_while_one_is_measured(filled, log):
     proxy = RecallMonitor(filled, log, 1.0, rest=0)
     found, before = await answered(filled, unit(99)), shed()
     for _ in range(50):
@@ -113,7 +113,7 @@ async def test_while_one_query_is_looked_at_others_are_let_go(filled, log):
     await proxy.close()
 
 
-async def test_nothing_is_looked_at_while_requests_wait(filled, log):
+async def test_no_query_is_measured_while_requests_wait(filled, log):
     proxy = RecallMonitor(filled, log, 1.0, busy=lambda: True, rest=0)
     before = shed()
     proxy.offer(RELEASE, unit(99), Filter(), await answered(filled, unit(99)))
@@ -147,7 +147,7 @@ async def test_a_search_is_answered_while_its_recall_cannot_be_measured():
         assert not serving.recall_repository.samples
 
 
-async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
+async def test_metrics_and_stats_contain_the_recall_of_the_release_that_answered():
     async with Serving(recall_share=1) as serving:
         for seed in range(3):
             await serving.index(jpeg(seed))
@@ -161,7 +161,7 @@ async def test_metrics_and_stats_tell_the_recall_of_the_release_that_answered():
         assert 'visualsearch_recall_proxy_samples_total{outcome="measured"}' in text
 
 
-async def test_a_release_says_itself_how_many_candidates_are_scored_exactly():
+async def test_a_release_sets_how_many_candidates_are_scored_exactly():
     async with Serving() as serving:
         await serving.index(jpeg(1))
         await serving.search(jpeg(1), k="1")

@@ -28,7 +28,7 @@ async def post(serving, path, body=None, **options):
     return await serving.client.post(f"/releases/{path}", json=body if body is not None else {}, **options)
 
 
-async def test_the_list_tells_where_releases_stand_and_what_the_gate_said(serving):
+async def test_the_list_contains_release_states_and_evaluations(serving):
     listed = (await serving.client.get("/releases")).json()
     assert {one["name"]: one["state"] for one in listed} == {"v1": "live", "v2": "ready"}
     one = (await serving.client.get("/releases/v2")).json()
@@ -48,7 +48,7 @@ async def test_promote_and_roll_back_move_what_answers(serving):
     assert history[1]["actor"] == "api"
 
 
-async def test_what_does_not_fit_is_409_and_says_what_does(serving):
+async def test_a_change_that_conflicts_with_the_state_is_a_409_with_the_alternative(serving):
     assert_problem(await post(serving, "v1/promote"), 409)
     assert_problem(await post(serving, "v1/retire"), 409)
     assert_problem(await post(serving, "rollback"), 409)
@@ -67,7 +67,7 @@ async def test_what_does_not_fit_is_409_and_says_what_does(serving):
         {"name": "no name"},
     ],
 )
-async def test_what_no_release_can_be_built_of_is_refused(serving, body):
+async def test_an_impossible_build_is_refused(serving, body):
     refused = await serving.client.post("/releases", json=body)
     assert_problem(refused, 422)
     assert [one["name"] for one in (await serving.client.get("/releases")).json()] == ["v2", "v1"]
@@ -78,7 +78,7 @@ async def test_a_release_is_retired(serving):
     assert (answer.status_code, answer.json()["state"], answer.json()["note"]) == (202, "retired", "no better")
 
 
-async def test_only_an_administrator_moves_releases():
+async def test_only_an_administrator_changes_releases():
     async with Serving(api_keys=KEYS) as serving:
         for who, status in (("r", 403), ("w", 403), ("x", 401)):
             shown = {"authorization": f"Bearer {who}"}
@@ -91,6 +91,6 @@ async def test_only_an_administrator_moves_releases():
         assert serving.release_repository.transitions[-1].actor == "ada"
 
 
-async def test_while_postgres_is_away_nothing_moves_and_the_answer_says_so(serving):
+async def test_while_postgres_is_down_changes_of_releases_are_refused_with_the_reason(serving):
     serving.image_repository.down = True
     assert_problem(await post(serving, "v2/promote"), 503)

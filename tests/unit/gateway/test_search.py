@@ -40,7 +40,7 @@ def copy(seed, side):
     return encoded(noise(seed).resize((side, side * 3 // 4)), "PNG")
 
 
-async def test_the_picture_itself_comes_first_and_places_count_from_one(serving):
+async def test_the_picture_itself_comes_first_and_ranks_start_at_one(serving):
     for seed in range(5):
         await serving.index(jpeg(seed))
     answer = await ask(serving, jpeg(3))
@@ -58,7 +58,7 @@ async def test_every_search_has_an_id_of_its_own(serving):
     assert first.query_image_id != second.query_image_id
 
 
-async def test_an_image_without_a_row_is_not_shown_and_takes_no_near_duplicate_along(serving):
+async def test_an_image_without_a_row_is_not_shown_and_folds_no_near_duplicate(serving):
     best, twin, other = [await serving.index(data) for data in (jpeg(1), copy(1, 160), jpeg(2))]
     await serving.image_repository.delete(best)
     assert ids(await ask(serving, jpeg(1))) == [twin, other]
@@ -72,7 +72,7 @@ async def test_a_near_duplicate_without_a_row_is_not_listed(serving):
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.REJECTED])
-async def test_what_is_not_indexed_is_not_shown(serving, status):
+async def test_an_image_that_is_not_indexed_is_not_shown(serving, status):
     hidden, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
     serving.image_repository.images[hidden] = replace(serving.image_repository.images[hidden], status=status)
     assert ids(await ask(serving, jpeg(1))) == [other]
@@ -113,7 +113,7 @@ async def test_private_blocked_and_small_images_are_left_out(serving):
     assert 1 in ids(await ask(serving, jpeg(1), where=replace(where, owner="ada")))
 
 
-async def test_similar_leaves_the_image_out_but_not_its_near_duplicates(serving):
+async def test_similar_excludes_the_image_but_not_its_near_duplicates(serving):
     image, twin, other = [await serving.index(data) for data in (jpeg(1), copy(1, 160), jpeg(2))]
     answer = await similar(serving, image)
     assert ids(answer) == [twin, other]
@@ -127,7 +127,7 @@ async def test_similar_embeds_the_file_where_the_live_release_lacks_the_vector(s
     assert ids(await similar(serving, image)) == [other]
 
 
-async def test_similar_to_what_is_not_indexed_is_not_found(serving):
+async def test_similar_to_an_image_that_is_not_indexed_is_not_found(serving):
     image = await serving.index(jpeg(1))
     await serving.image_repository.mark_rejected(image, "broken")
     with pytest.raises(NotFound, match="rejected"):
@@ -140,7 +140,7 @@ async def test_an_encoder_that_did_not_make_the_release_is_refused(serving):
         await ask(serving, jpeg(1))
 
 
-async def test_an_encoder_that_cannot_tell_its_fingerprint_is_trusted(serving):
+async def test_an_encoder_without_a_fingerprint_is_trusted(serving):
     image = await serving.index(jpeg(1))
     serving.encoder.print = ""
     assert ids(await ask(serving, jpeg(1))) == [image]

@@ -59,7 +59,7 @@ async def test_a_changed_file_is_indexed_again_under_its_id(world, folder):
     assert len(world.image_repository.images) == 2
 
 
-async def test_what_cannot_be_indexed_is_listed_with_its_reason(world, folder):
+async def test_files_that_cannot_be_indexed_are_listed_with_the_reason(world, folder):
     (folder / "text.jpg").write_text("no picture")
     (folder / "dangling.jpg").symlink_to("nowhere")
     (folder / "line\nbreak.jpg").write_bytes(jpeg(4))
@@ -94,7 +94,7 @@ async def test_more_files_than_fit_a_page_or_a_chunk_are_all_indexed(world, fold
     assert summary.indexed == 11
 
 
-async def test_an_indexer_that_does_nothing_is_named(world, folder, monkeypatch):
+async def test_an_idle_indexer_is_reported(world, folder, monkeypatch):
     monkeypatch.setattr(bulk_indexing, "PATIENCE_S", 0.1)
     with pytest.raises(Unavailable, match="indexer"):
         await bulk(world, folder)
@@ -133,7 +133,7 @@ async def test_objects_of_another_bucket_are_copied_under_its_name(world):
     assert (again.indexed, again.skipped) == (0, 1)
 
 
-async def test_large_files_are_not_held_together(world, folder, monkeypatch):
+async def test_large_files_are_not_held_in_memory_together(world, folder, monkeypatch):
     monkeypatch.setattr(bulk_indexing, "CHUNK_BYTES", len(jpeg(1)) + 1)
     sent = []
     publish = world.events.publish

@@ -79,7 +79,7 @@ async def put(world, log, key, data, at_ns):
     log.changes.append(Change(EventKind.CREATED, key, etag, at_ns))
 
 
-async def test_a_picture_put_straight_into_the_bucket_is_indexed_and_one_removed_there_is_gone(world, log):
+async def test_pictures_written_to_the_bucket_are_indexed_and_those_removed_there_are_deleted(world, log):
     begin = 2**62
     async with following(world, log), working(world):
         await put(world, log, "cats/a b.jpg", jpeg(1), begin)
@@ -90,7 +90,7 @@ async def test_a_picture_put_straight_into_the_bucket_is_indexed_and_one_removed
     assert not world.vectors.searchable
 
 
-async def test_what_came_by_the_gateway_is_not_told_twice(world, log):
+async def test_uploads_by_the_gateway_cause_no_second_event(world, log):
     event = await world.upload("a.jpg", jpeg(1))
     await world.index(event)
     async with following(world, log):
@@ -100,7 +100,7 @@ async def test_what_came_by_the_gateway_is_not_told_twice(world, log):
     assert told(world) == [(EventKind.CREATED, world.object_store.uri("b.jpg"))]
 
 
-async def test_kept_queries_and_probes_are_no_news(world, log):
+async def test_stored_queries_and_probes_cause_no_events(world, log):
     async with following(world, log):
         await put(world, log, "queries/7", jpeg(1), 2**62)
         await put(world, log, ".visualsearch/probe", b"probe", 2**62)
@@ -117,7 +117,7 @@ async def test_a_key_that_cannot_be_stored_is_rejected_with_a_reason(world, log)
     assert "control characters" in letter.reason
 
 
-async def test_following_is_taken_up_where_it_ended(world, log):
+async def test_the_consumer_resumes_where_it_stopped(world, log):
     async with following(world, log):
         await put(world, log, "a.jpg", jpeg(1), 2**62)
         await eventually(lambda: world.indexing_progress.positions.get("bucket") == 2**62)
@@ -127,7 +127,7 @@ async def test_following_is_taken_up_where_it_ended(world, log):
 
 
 @pytest.mark.parametrize("server", ["image_repository", "events"])
-async def test_nothing_is_forgotten_while_a_server_is_away(world, log, server):
+async def test_no_change_is_lost_while_a_server_is_down(world, log, server):
     async with following(world, log):
         await eventually(lambda: log.since)
         getattr(world, server).down = True
@@ -137,7 +137,7 @@ async def test_nothing_is_forgotten_while_a_server_is_away(world, log, server):
         await eventually(lambda: told(world))
 
 
-async def test_a_store_that_went_away_is_followed_again(world, log):
+async def test_the_consumer_reconnects_to_the_store(world, log):
     async with following(world, log):
         await eventually(lambda: log.since)
         log.away = True
@@ -147,7 +147,7 @@ async def test_a_store_that_went_away_is_followed_again(world, log):
         await eventually(lambda: told(world))
 
 
-async def test_of_two_one_follows_and_the_other_takes_over(world, log):
+async def test_one_of_two_processes_consumes_the_feed_and_the_other_takes_over(world, log):
     asked = lease_requests(world)
     async with following(world, log, "two"):
         await eventually(lambda: log.since)
@@ -162,7 +162,7 @@ def a_sweep(world, every_s=60.0):
     return BucketSweep("one", world.events, world.image_repository, world.object_store, every_s)
 
 
-async def test_the_sweep_finds_what_no_event_told(world):
+async def test_the_sweep_finds_objects_without_an_event(world):
     known = await world.upload("known.jpg", jpeg(1))
     await world.index(known)
     await world.object_store.put("unknown.jpg", jpeg(2))
@@ -171,7 +171,7 @@ async def test_the_sweep_finds_what_no_event_told(world):
     assert told(world) == [(EventKind.CREATED, world.object_store.uri("unknown.jpg"))]
 
 
-async def test_the_sweep_finds_what_changed_unseen_and_then_is_content(world):
+async def test_the_sweep_finds_unreported_changes_once(world):
     await world.index(await world.upload("a.jpg", jpeg(1)))
     await world.object_store.put("a.jpg", jpeg(2))
     assert await a_sweep(world).sweep() == 1
@@ -180,7 +180,7 @@ async def test_the_sweep_finds_what_changed_unseen_and_then_is_content(world):
     assert await a_sweep(world).sweep() == 0
 
 
-async def test_the_sweep_tells_a_rejected_object_once(world):
+async def test_the_sweep_reports_a_rejected_object_once(world):
     await world.object_store.put("text.jpg", b"no picture")
     assert await a_sweep(world).sweep() == 1
     async with working(world):
@@ -188,7 +188,7 @@ async def test_the_sweep_tells_a_rejected_object_once(world):
     assert await a_sweep(world).sweep() == 0
 
 
-async def test_of_many_indexers_one_sweeps(world):
+async def test_only_one_of_many_indexers_sweeps(world):
     asked = lease_requests(world)
     await world.object_store.put("a.jpg", jpeg(1))
     stop = asyncio.Event()

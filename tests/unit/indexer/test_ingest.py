@@ -28,7 +28,7 @@ async def test_a_batch_is_embedded_in_one_call_and_answered_in_order(world):
     assert world.encoder.batches == [5]
 
 
-async def test_an_empty_batch_is_no_work(world):
+async def test_an_empty_batch_calls_no_server(world):
     assert await world.index() == []
 
 
@@ -42,7 +42,7 @@ async def test_an_empty_batch_is_no_work(world):
         (jpeg(1, 12, 12), "16"),
     ],
 )
-async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_goes_on(world, data, reason):
+async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_continues(world, data, reason):
     good, bad, other = [await world.upload(*one) for one in (("a", jpeg(1)), ("b", data), ("c", jpeg(2)))]
     outcomes = await world.index(good, bad, other)
     assert outcomes[::2] == [Indexed(good.image_id), Indexed(other.image_id)]
@@ -53,7 +53,7 @@ async def test_one_bad_picture_is_rejected_with_a_reason_and_its_batch_goes_on(w
     assert set(world.vectors.searchable) == {good.image_id, other.image_id}
 
 
-async def test_a_promise_whose_object_is_missing_is_rejected(world):
+async def test_a_registered_image_without_an_object_is_rejected(world):
     event = await world.upload("a", jpeg(1))
     await world.object_store.delete("a")
     (outcome,) = await world.index(event)
@@ -62,7 +62,7 @@ async def test_a_promise_whose_object_is_missing_is_rejected(world):
 
 
 @pytest.mark.parametrize("spoilt", [np.nan, np.inf, 0.0, 2.0])
-async def test_an_embedding_that_is_none_is_rejected_alone(world, spoilt):
+async def test_only_the_picture_with_an_invalid_embedding_is_rejected(world, spoilt):
     def spoil(embeddings):
         embeddings[0] *= np.float32(spoilt)
         return embeddings
@@ -77,7 +77,7 @@ async def test_an_embedding_that_is_none_is_rejected_alone(world, spoilt):
 
 
 @pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store"])
-async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server):
+async def test_while_a_server_is_down_events_are_to_be_retried(world, server):
     event = await world.upload("a", jpeg(1))
     getattr(world, server).down = True
     (outcome,) = await world.index(event)
@@ -90,7 +90,7 @@ async def test_while_a_server_is_away_events_are_to_be_tried_again(world, server
 
 
 @pytest.mark.parametrize("error", [Overloaded("Too much."), RuntimeError("a bug")])
-async def test_what_the_encoder_cannot_do_now_is_to_be_tried_again(world, error):
+async def test_events_are_to_be_retried_while_the_encoder_is_unavailable(world, error):
     def spoil(embeddings):
         raise error
 
@@ -125,7 +125,7 @@ async def test_an_unexpected_error_of_one_picture_spares_its_batch(world):
     assert world.image_repository.images[bad.id].status is Status.PENDING
 
 
-async def test_unchanged_content_is_no_work(world):
+async def test_unchanged_content_is_skipped(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     assert await world.index(event) == [Indexed(event.image_id)]
@@ -141,26 +141,26 @@ async def test_changed_content_is_indexed_anew_under_the_same_id(world):
     assert world.vectors.searchable[event.image_id].phash != before
 
 
-async def test_several_events_of_one_image_are_done_once(world):
+async def test_several_events_of_one_image_are_processed_once(world):
     event = await world.upload("a", jpeg(1))
     assert await world.index(event, world.bare("a"), event) == [Indexed(event.image_id)] * 3
     assert world.encoder.batches == [1]
 
 
-async def test_an_object_that_nobody_promised_is_indexed_too(world):
+async def test_an_unregistered_object_is_indexed_too(world):
     await world.object_store.put("a", jpeg(1))
     (outcome,) = await world.index(world.bare("a"))
     assert world.image_repository.images[outcome.image_id].status is Status.INDEXED
 
 
-async def test_an_object_that_is_gone_before_anybody_knew_it_leaves_no_row(world):
+async def test_an_object_removed_before_it_was_registered_leaves_no_row(world):
     (outcome,) = await world.index(world.bare("a"))
     assert isinstance(outcome, Rejected)
     assert outcome.image_id is None
     assert not world.image_repository.images
 
 
-async def test_a_deleted_object_takes_its_image_along(world):
+async def test_deleting_an_object_deletes_its_image(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     await world.object_store.delete("a")
@@ -171,7 +171,7 @@ async def test_a_deleted_object_takes_its_image_along(world):
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(0)]
 
 
-async def test_a_deletion_told_late_leaves_the_object_that_is_there_again(world):
+async def test_a_late_deletion_event_keeps_a_recreated_object(world):
     event = await world.upload("a", jpeg(1))
     assert await world.index(event, world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)] * 2
     assert event.image_id in world.vectors.searchable
@@ -208,7 +208,7 @@ async def test_an_image_deleted_while_it_is_indexed_leaves_no_vector(world):
 
 
 @pytest.mark.parametrize("uri", ["", "s3://other/a", "s3://images/", "s3://images/a/../b", "s3://images/%00"])
-async def test_an_event_of_no_object_of_ours_is_rejected_without_a_row(world, uri):
+async def test_an_event_of_a_foreign_object_is_rejected_without_a_row(world, uri):
     for kind in EventKind:
         (outcome,) = await world.index(Event(kind, uri, 1))
         assert isinstance(outcome, Rejected)
@@ -216,7 +216,7 @@ async def test_an_event_of_no_object_of_ours_is_rejected_without_a_row(world, ur
     assert not world.image_repository.images
 
 
-async def test_an_event_that_names_the_tag_of_what_is_indexed_is_no_work(world):
+async def test_an_event_with_the_entity_tag_of_the_indexed_object_is_skipped(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     etag = world.image_repository.images[event.image_id].etag
@@ -225,7 +225,7 @@ async def test_an_event_that_names_the_tag_of_what_is_indexed_is_no_work(world):
     assert outcome == Indexed(event.image_id)
 
 
-async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_why(world):
+async def test_an_object_that_is_no_picture_is_rejected_with_a_reason_in_its_row(world):
     await world.object_store.put("notes/a.txt", b"no picture")
     (outcome,) = await world.index(world.bare("notes/a.txt"))
     assert isinstance(outcome, Rejected)
@@ -234,7 +234,7 @@ async def test_an_object_that_is_no_picture_is_rejected_with_a_row_that_tells_wh
     assert "not a JPEG" in row.reason
 
 
-async def test_a_picture_that_was_replaced_by_no_picture_is_found_no_more(world):
+async def test_a_picture_that_was_replaced_by_another_kind_of_file_is_not_found_any_more(world):
     event = await world.upload("a", jpeg(1))
     await world.index(event)
     await world.object_store.put("a", b"no picture")

@@ -93,7 +93,7 @@ async def test_new_changed_and_deleted_images_during_the_build_end_up_in_both(wo
     assert new[changed].phash == live[changed].phash == world.image_repository.phashes[changed]
 
 
-async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
+async def test_an_interrupted_build_resumes_where_it_stopped(world, corpus):
     def cut(build):
         raise KeyboardInterrupt
 
@@ -107,7 +107,7 @@ async def test_a_build_that_was_cut_off_goes_on_where_it_was(world, corpus):
 
 
 @pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store"])
-async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
+async def test_a_build_waits_for_a_server_that_is_down(world, corpus, server):
     def trouble(build):
         if build.done == 6:
             getattr(world, server).down = True
@@ -117,7 +117,7 @@ async def test_a_build_waits_for_a_server_that_is_away(world, corpus, server):
     assert sorted(world.vectors.rows[NEW.collection]) == corpus
 
 
-async def test_a_server_that_stays_away_ends_the_build_with_its_name(world, corpus, monkeypatch):
+async def test_a_server_that_stays_down_ends_the_build_with_its_name(world, corpus, monkeypatch):
     monkeypatch.setattr(rebuilding, "PATIENCE_S", 0.05)
     world.encoder.down = True
     with pytest.raises(Unavailable, match="Triton"):
@@ -125,7 +125,7 @@ async def test_a_server_that_stays_away_ends_the_build_with_its_name(world, corp
     assert state(world) == ReleaseState.BUILDING
 
 
-async def test_what_is_no_picture_any_more_does_not_stop_a_build(world, corpus):
+async def test_a_file_that_is_no_picture_any_more_does_not_stop_a_build(world, corpus):
     world.object_store.objects["4.jpg"] = b"no picture"
     with pytest.raises(Unavailable, match="still lacks"):
         await a_rebuild(world).run(NEW, heard_after_s=0)

@@ -85,14 +85,14 @@ HARM = {
 }
 
 
-async def test_stores_that_agree_are_said_to(world, corpus):
+async def test_consistent_stores_are_reported_as_such(world, corpus):
     report = await a_reconciliation(world).run([RELEASE])
     assert report.agrees
     assert (report.objects, report.rows, report.vectors) == (ALL, ALL, {RELEASE.name: ALL})
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-async def test_each_way_to_differ_is_named_counted_and_repaired(world, corpus, kind):
+async def test_each_kind_of_difference_is_named_counted_and_repaired(world, corpus, kind):
     harm, release = HARM[kind]
     await harm(world, corpus)
     assert await found(world) == {(kind, release): 1}
@@ -101,7 +101,7 @@ async def test_each_way_to_differ_is_named_counted_and_repaired(world, corpus, k
     assert await world.indexing_progress.differences() == {}
 
 
-async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus):
+async def test_all_differences_together_are_repaired_and_a_second_repair_is_harmless(world, corpus):
     await unknown_object(world, corpus)
     await missing_vector(world, corpus)
     await orphaned_vector(world, corpus)
@@ -111,7 +111,7 @@ async def test_all_at_once_is_repaired_too_and_twice_does_no_harm(world, corpus)
     assert len(world.vectors.written) == len(world.image_repository.images) == ALL
 
 
-async def test_a_repaired_image_stays_indexed_all_the_while(world, corpus):
+async def test_an_image_stays_indexed_during_its_repair(world, corpus):
     await missing_vector(world, corpus)
     await found(world, repair=True)
     assert {image.status for image in world.image_repository.images.values()} == {Status.INDEXED}
@@ -128,21 +128,21 @@ async def test_the_search_after_a_repair_finds_what_was_repaired(world, corpus, 
     assert searchable == dict(await world.image_repository.hashes(-1, ALL))
 
 
-async def test_what_is_on_its_way_is_no_difference(world, corpus):
+async def test_pending_and_rejected_images_are_no_difference(world, corpus):
     await world.image_repository.register(NewImage("s3://images/promised.jpg"))
     refused = await world.upload("text.jpg", b"no picture")
     await world.index(refused)
     assert await found(world) == {}
 
 
-async def test_what_is_ours_in_the_bucket_is_no_picture(world, corpus):
+async def test_our_own_objects_in_the_bucket_are_no_pictures(world, corpus):
     await world.object_store.put("queries/17", jpeg(1))
     await world.object_store.put(".visualsearch/probe", b"probe")
     report = await a_reconciliation(world).run([RELEASE])
     assert (report.agrees, report.objects) == (True, ALL)
 
 
-async def test_a_collection_that_is_gone_lacks_every_vector(world, corpus):
+async def test_a_missing_collection_lacks_every_vector(world, corpus):
     await world.vectors.drop(RELEASE.collection)
     assert await found(world) == {(Kind.MISSING_VECTOR, RELEASE.name): ALL}
 

@@ -60,7 +60,7 @@ def state(shop, name="v2"):
     return shop.release_repository.by_name.get(name)
 
 
-async def test_a_build_that_was_asked_for_is_made_and_evaluated_by_one_of_two_indexers(shop):
+async def test_a_requested_build_is_made_and_evaluated_by_one_of_two_indexers(shop):
     await shop.lifecycle.begin(NEW, Job.BUILD)
     two = [a_caretaker(shop, "one"), a_caretaker(shop, "two")]
     await during(shop, *two, condition=lambda: state(shop).evaluation)
@@ -71,20 +71,20 @@ async def test_a_build_that_was_asked_for_is_made_and_evaluated_by_one_of_two_in
     assert actions.count("ready") == actions.count("evaluate") == 1
 
 
-async def test_a_build_that_was_cut_off_is_gone_on_with_by_the_next(shop):
+async def test_an_interrupted_build_is_resumed_by_the_next_indexer(shop):
     await shop.lifecycle.begin(NEW, Job.RESUME)
     await during(shop, a_caretaker(shop), condition=lambda: state(shop).evaluation)
     assert state(shop).state == "ready"
 
 
-async def test_a_model_that_cannot_be_loaded_ends_the_wish_with_its_reason(shop):
+async def test_a_model_that_cannot_be_loaded_fails_the_build_with_the_reason(shop):
     shop.models.broken = {2}
     await shop.lifecycle.begin(NEW, Job.BUILD)
     await during(shop, a_caretaker(shop), condition=lambda: state(shop).state == "retired")
     assert "cannot load version" in state(shop).note
 
 
-async def test_aliases_follow_while_a_build_goes_on(shop, monkeypatch):
+async def test_aliases_are_updated_during_a_build(shop, monkeypatch):
     hold = asyncio.Event()
     monkeypatch.setattr(release_controller, "build", lambda *_: hold.wait())
     await shop.lifecycle.begin(NEW, Job.BUILD)

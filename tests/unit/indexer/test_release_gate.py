@@ -34,11 +34,11 @@ def failed(found):
         ({"cosine": float("nan"), "ndcg": 0.1}, ["parity", "ndcg@10"]),
     ],
 )
-def test_each_condition_alone_keeps_a_release_back(change, names):
+def test_each_condition_alone_refuses_a_release(change, names):
     assert failed(replace(GOOD, **change)) == names
 
 
-def test_a_verdict_tells_value_limit_and_what_it_is_held_against():
+def test_an_evaluation_contains_value_limit_and_the_compared_release():
     check = next(check for check in judge(replace(GOOD, ndcg=0.5), LIMITS) if check.name == "ndcg@10")
     assert (check.value, check.limit, check.passed) == (0.5, ">= 0.5400", False)
     assert "v1 has 0.5500" in check.detail

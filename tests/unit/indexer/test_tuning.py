@@ -102,7 +102,7 @@ def test_nlist_follows_the_rows_of_a_segment():
     assert nlist_for(8000, 2) == 256
 
 
-async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
+async def test_the_release_is_searched_with_the_chosen_setting_from_then_on(stores):
     reached, text = await tuned(stores)
     assert reached
     live = await ActiveReleases(stores.release_repository).live()
@@ -111,14 +111,14 @@ async def test_the_release_searches_with_what_was_chosen_from_then_on(stores):
     assert "Nothing has to be built" in text or "nothing has to be built" in text
 
 
-async def test_a_dry_run_tells_and_changes_nothing(stores):
+async def test_a_dry_run_prints_the_choice_and_changes_nothing(stores):
     reached, text = await tuned(stores, dry_run=True)
     assert reached
     assert (await ActiveReleases(stores.release_repository).live()) == LIVE
     assert "Nothing was changed" in text
 
 
-async def test_a_recall_that_no_setting_reaches_is_told_with_the_best_and_a_way_out(stores):
+async def test_an_unreachable_recall_is_reported_with_the_best_setting_and_a_way_out(stores):
     stores.vectors.nearest = lambda *arguments: CoarseVectors.nearest(
         stores.vectors, *arguments[:3], {**arguments[3], "nprobe": 4}, arguments[4]
     )
@@ -129,7 +129,7 @@ async def test_a_recall_that_no_setting_reaches_is_told_with_the_best_and_a_way_
     assert "--profile hnsw" in text
 
 
-async def test_an_empty_or_tiny_corpus_is_told_in_a_sentence(stores):
+async def test_an_empty_or_tiny_corpus_gives_a_one_sentence_error(stores):
     stores.vectors.rows[LIVE.collection] = {}
     with pytest.raises(InvalidInput, match="empty"):
         await tuned(stores)
@@ -161,7 +161,7 @@ async def test_the_curve_is_drawn_into_a_file(stores, tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-async def test_a_plot_that_cannot_be_written_is_told_before_anything_is_measured(stores, tmp_path):
+async def test_a_plot_that_cannot_be_written_is_reported_before_measuring(stores, tmp_path):
     with pytest.raises(InvalidInput, match="cannot be written"):
         await tuned(stores, plot=tmp_path / "nowhere" / "curve.png")
     assert stores.vectors.counts_asked == []

@@ -27,14 +27,14 @@ async def test_events_are_indexed_and_acknowledged(world):
     assert not world.events.dead
 
 
-async def test_a_rejected_picture_is_acknowledged_for_its_row_tells_why(world):
+async def test_a_rejected_picture_is_acknowledged_because_its_row_has_the_reason(world):
     await world.events.publish([await world.upload("a", b"no picture")])
     async with working(world):
         await eventually(lambda: settled(world))
     assert not world.events.dead
 
 
-async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(world):
+async def test_a_rejected_event_without_a_row_is_dead_lettered_with_its_reason(world):
     await world.events.publish([Event(EventKind.CREATED, ""), Event(EventKind.CREATED, "s3://other/a", 5)])
     good = await world.upload("a", jpeg(1))
     await world.events.publish([good])
@@ -46,7 +46,7 @@ async def test_an_event_that_no_row_can_answer_for_is_buried_with_its_reason(wor
 
 
 @pytest.mark.parametrize("server", ["encoder", "vectors", "image_repository", "object_store", "events"])
-async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliveries(world, server):
+async def test_no_event_is_lost_however_often_it_is_delivered_while_a_server_is_down(world, server):
     events = [await world.upload(f"{number}.jpg", jpeg(number)) for number in range(6)]
     await world.events.publish(events)
     getattr(world, server).down = True
@@ -66,7 +66,7 @@ async def test_nothing_is_lost_while_a_server_is_away_for_however_many_deliverie
     assert not world.events.dead
 
 
-async def test_what_fails_for_ever_though_all_servers_work_is_given_up_on_visibly(world):
+async def test_an_event_that_keeps_failing_while_all_servers_work_is_dead_lettered(world):
     def spoil(embeddings):
         raise RuntimeError("a bug")
 
@@ -94,7 +94,7 @@ async def test_a_worker_without_a_release_waits_for_one(world):
         await eventually(lambda: settled(world))
 
 
-async def test_a_worker_told_to_stop_finishes_what_it_has_in_hand(world):
+async def test_a_stopping_worker_finishes_its_batch(world):
     event = await world.upload("a", jpeg(1))
     await world.events.publish([event])
     async with working(world):
@@ -103,7 +103,7 @@ async def test_a_worker_told_to_stop_finishes_what_it_has_in_hand(world):
     assert settled(world)
 
 
-async def test_a_worker_that_is_cut_off_leaves_its_events_to_others(world):
+async def test_a_cancelled_worker_leaves_its_events_to_others(world):
     await world.events.publish([await world.upload("a", jpeg(1))])
     slow = asyncio.Event()
     world.object_store.fetch = lambda *_: slow.wait()
@@ -118,7 +118,7 @@ async def test_a_worker_that_is_cut_off_leaves_its_events_to_others(world):
         await eventually(lambda: settled(world))
 
 
-async def test_a_worker_that_is_cut_off_hands_back_at_once_what_it_holds(world):
+async def test_a_cancelled_worker_releases_its_events_at_once(world):
     await world.events.publish([await world.upload("a", jpeg(1))])
     slow = asyncio.Event()
     world.object_store.fetch = lambda *_: slow.wait()
@@ -136,7 +136,7 @@ class Killed(BaseException):
     """As sudden as the kernel's kill."""
 
 
-async def test_an_event_that_ends_every_process_that_takes_it_is_buried_and_its_neighbours_are_not(world):
+async def test_an_event_that_kills_every_worker_is_dead_lettered_and_its_neighbours_are_not(world):
     good, killer = [await world.upload(name, jpeg(number)) for number, name in enumerate("ab")]
     await world.events.publish([good, killer])
     fetch = world.object_store.fetch
@@ -171,7 +171,7 @@ def a_sweeper(world, after_s=0.0):
     )
 
 
-async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
+async def test_events_of_pending_images_that_the_stream_lost_are_published_again(world):
     event = await world.upload("a", jpeg(1))
     await a_sweeper(world, after_s=60).sweep()
     assert not world.events.entries
@@ -179,7 +179,7 @@ async def test_promises_that_the_stream_has_lost_are_put_on_it_again(world):
     assert [entry.event for entry in world.events.entries.values()] == [event]
 
 
-async def test_unfinished_deletions_are_finished(world):
+async def test_unfinished_deletions_are_completed(world):
     event = await world.upload("a", jpeg(1))
     await world.ingest.batch([event], [RELEASE])
     await world.image_repository.delete(event.image_id)
@@ -197,7 +197,7 @@ async def test_a_deletion_finished_late_keeps_the_object_of_a_new_image(world):
     assert "a" in world.object_store.objects
 
 
-async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
+async def test_the_sweeper_survives_outages_of_its_servers(world, monkeypatch):
     monkeypatch.setattr("indexer.pipeline.sweeper.EVERY_S", 0.01)
     event = await world.upload("a", jpeg(1))
     stop = asyncio.Event()
@@ -210,7 +210,7 @@ async def test_the_sweeper_outlives_its_servers(world, monkeypatch):
     await asyncio.wait_for(task, 5)
 
 
-async def test_a_promise_is_kept_after_the_stream_was_lost(world):
+async def test_an_upload_is_indexed_after_the_stream_was_lost(world):
     await world.object_store.put("a", jpeg(1))
     image = await world.image_repository.register(NewImage(world.object_store.uri("a")))
     await a_sweeper(world).sweep()
@@ -219,7 +219,7 @@ async def test_a_promise_is_kept_after_the_stream_was_lost(world):
     assert world.image_repository.images[image.id].status is Status.INDEXED
 
 
-async def test_a_release_whose_build_is_only_asked_for_is_not_written_to(world):
+async def test_a_release_whose_build_is_only_requested_is_not_written_to(world):
     asked_for = replace(RELEASE, name="v2", collection="images_v2")
     record = ReleaseRecord(asked_for, ReleaseState.BUILDING, datetime.now(UTC), job=Job.BUILD)
     await world.release_repository.put(record)

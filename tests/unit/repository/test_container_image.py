@@ -17,7 +17,7 @@ LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
 COPIED = [line.split()[1:] for line in LINES if line.startswith("COPY ") and "--from" not in line]
 
 
-def test_it_starts_from_a_pinned_image_of_a_python_that_we_serve():
+def test_it_starts_from_a_pinned_image_of_a_supported_python():
     bases = [line.split()[1] for line in LINES if line.startswith("FROM")]
     assert len(bases) == 2
     assert len(set(bases)) == 1
@@ -31,7 +31,7 @@ def test_it_installs_what_the_lock_pins_and_nothing_else():
     assert not re.search(r"^(torch|torchvision)==", (ROOT / "requirements" / "serving.lock").read_text(), re.MULTILINE)
 
 
-def test_it_runs_as_nobody_in_particular_and_looks_after_itself():
+def test_it_runs_without_root_and_has_a_health_check():
     assert [line for line in LINES if line.startswith("USER")] == ["USER 10001:10001"]
     assert any(line.startswith("HEALTHCHECK") and "/health" in line for line in LINES)
     assert "EXPOSE 8080 8081 8082" in LINES
@@ -43,7 +43,7 @@ def test_every_setting_that_it_sets_exists():
     assert used <= SETTINGS
 
 
-def test_what_it_copies_is_there_and_reaches_the_engine():
+def test_files_that_it_copies_exist_and_are_not_ignored():
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert COPIED
     for source, _ in COPIED:

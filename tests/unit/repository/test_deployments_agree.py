@@ -63,7 +63,7 @@ def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_servers_run_the_same_images_with_the_same_words(overlay):
+def test_servers_run_the_same_images_with_the_same_arguments(overlay):
     pairs = {"triton": "triton", "valkey": "valkey"} | ({"s3": "s3"} if overlay == "staging" else {})
     for ours, theirs in pairs.items():
         one = container(overlay, ours)
@@ -84,7 +84,7 @@ def test_servers_run_the_same_images_with_the_same_words(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_probes_ask_what_the_local_ones_ask(overlay):
+def test_the_probes_are_those_of_the_local_stack(overlay):
     gateway = container(overlay, "gateway")
     assert gateway["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
     assert gateway["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
@@ -116,7 +116,7 @@ def test_indexers_scale_on_the_stream_that_they_read(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_jobs_call_commands_that_there_are(overlay):
+def test_jobs_call_existing_commands(overlay):
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
     called = set()
     for job in kinds(overlay, "Job", "CronJob"):

@@ -95,7 +95,7 @@ def test_every_resource_keeps_to_its_schema(overlay):
         ("HTTPRoute/gateway", ("spec", "rules", 1, "timeout"), "3s"),
     ],
 )
-def test_a_slip_of_the_pen_is_noticed(which, path, value):
+def test_a_typing_error_in_a_manifest_is_detected(which, path, value):
     one = copy.deepcopy(next(one for one in rendered("production") if name(one) == which))
     at = one
     for step in path[:-1]:
@@ -142,7 +142,7 @@ def test_every_pod_is_a_restricted_one_with_a_root_that_it_cannot_write(overlay)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_no_secret_stands_in_plain(overlay):
+def test_no_manifest_contains_a_secret(overlay):
     assert not kinds(overlay, "Secret")
     for workload, _, container in containers(overlay):
         for variable in container.get("env", []):
@@ -172,7 +172,7 @@ def test_every_reference_has_its_target(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_whoever_scales_or_protects_names_something_that_is_there(overlay):
+def test_autoscalers_and_disruption_budgets_name_existing_workloads(overlay):
     workloads = {one["metadata"]["name"]: one for one in kinds(overlay, "Deployment", "StatefulSet")}
     scaled = kinds(overlay, "HorizontalPodAutoscaler", "ScaledObject")
     assert (

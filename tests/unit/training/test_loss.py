@@ -57,7 +57,7 @@ def tensor(rows):
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
-def test_nt_xent_is_what_its_definition_says(temperature):
+def test_nt_xent_agrees_with_its_definition(temperature):
     from training import loss
 
     rows, labels = unit(0, 12), np.tile(np.arange(6), 2)
@@ -65,7 +65,7 @@ def test_nt_xent_is_what_its_definition_says(temperature):
     assert fast == pytest.approx(slow_contrast(rows, labels, temperature), rel=1e-5)
 
 
-def test_several_drawings_of_one_thing_are_all_positives_and_its_kin_no_negatives():
+def test_drawings_of_one_thing_are_positives_and_related_things_no_negatives():
     from training import loss
 
     rows, labels = unit(1, 10), np.array([0, 0, 0, 1, 1, 2, 3, 3, 4, 5])
@@ -74,7 +74,7 @@ def test_several_drawings_of_one_thing_are_all_positives_and_its_kin_no_negative
     assert fast == pytest.approx(slow_contrast(rows, labels, 0.2, kinds), rel=1e-5)
 
 
-def test_kept_neighbourhoods_are_what_their_definition_says():
+def test_the_neighbourhood_loss_agrees_with_its_definition():
     from training import loss
 
     rows, raw = unit(2, 9), np.random.default_rng(3).standard_normal((9, 20)) ** 2

@@ -59,7 +59,7 @@ def test_every_picture_comes_once_an_epoch_and_in_another_order_the_next(folder)
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
 
 
-def test_what_is_watched_shows_nothing_that_is_trained_on(folder):
+def test_the_validation_set_contains_nothing_that_is_trained_on(folder):
     from training import picture_collection
 
     with (folder / "pictures.csv").open("w", newline="") as stream:
@@ -96,7 +96,7 @@ def test_clicks_make_up_their_share_of_each_batch_and_keep_to_their_box(folder):
         picture_collection.read(folder, folder)
 
 
-def test_a_view_is_made_of_the_box_alone_and_the_same_for_the_same_chance():
+def test_a_view_is_made_of_the_box_alone_and_is_the_same_for_the_same_seed():
     from training import augment
     from visualsearch.domain.images import Box
 

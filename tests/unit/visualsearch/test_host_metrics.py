@@ -55,12 +55,12 @@ def serve(context, plain):
         secured.recv(1)
 
 
-def test_the_end_of_a_certificate_is_told_though_nobody_knows_its_authority(shown):
+def test_the_expiry_of_a_certificate_of_an_unknown_authority_is_exported(shown):
     address, end = shown
     assert expiry(address) == pytest.approx(end, abs=60)
 
 
-def test_where_no_certificate_is_shown_none_is_told(unused_tcp_port):
+def test_an_unreachable_server_has_no_certificate_expiry(unused_tcp_port):
     assert expiry(f"127.0.0.1:{unused_tcp_port}") is None
 
 
@@ -77,14 +77,14 @@ def test_a_server_that_does_not_speak_tls_shows_no_certificate():
         assert expiry(f"127.0.0.1:{plain.getsockname()[1]}") is None
 
 
-def test_a_server_that_never_answers_holds_a_scrape_for_its_timeout_alone():
+def test_a_server_that_never_answers_delays_a_scrape_by_its_timeout_only():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         assert expiry(f"127.0.0.1:{silent.getsockname()[1]}") is None
     assert TIMEOUT_S <= time.monotonic() - begun < 2 * TIMEOUT_S
 
 
-def test_the_disk_is_told(tmp_path):
+def test_the_free_disk_space_is_exported(tmp_path):
     values = {
         family.name: [sample.value for sample in family.samples] for family in HostMetrics(tmp_path, ()).collect()
     }

@@ -59,7 +59,7 @@ def cut_off_after(stores, calls):
     return ImageDeletion(*(CutOff(store, left) for store in stores))
 
 
-async def test_an_image_is_gone_from_every_store(stores, image):
+async def test_an_image_is_deleted_from_every_store(stores, image):
     await ImageDeletion(*stores).delete(image.id, COLLECTIONS)
     assert await remains(stores, image.id) == []
     with pytest.raises(NotFound):
@@ -67,7 +67,7 @@ async def test_an_image_is_gone_from_every_store(stores, image):
 
 
 @pytest.mark.parametrize("calls", range(7))
-async def test_wherever_it_is_cut_off_it_is_completed_later(stores, image, calls):
+async def test_a_deletion_interrupted_at_any_step_is_completed_later(stores, image, calls):
     with pytest.raises(Unavailable):
         await cut_off_after(stores, calls).delete(image.id, COLLECTIONS)
     image_repository = stores[0]
@@ -93,7 +93,7 @@ async def test_a_new_image_under_the_same_uri_keeps_its_object(stores, image):
 
 
 @pytest.mark.parametrize("calls", range(5))
-async def test_wherever_it_is_cut_off_a_new_object_of_a_vanished_image_stays(stores, image, calls):
+async def test_an_interrupted_deletion_keeps_a_recreated_object(stores, image, calls):
     image_repository, _, object_store = stores
     with pytest.raises(Unavailable):
         await cut_off_after(stores, calls).delete_without_object(image.id, COLLECTIONS)

@@ -53,7 +53,7 @@ def mean_colour(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_becomes_224_pixels_square_and_keeps_its_size_in_mind(kind):
+def test_a_picture_becomes_224_pixels_square_and_its_size_is_kept(kind):
     prepared = prepare(encoded(noise(1, 320, 240), kind))
     assert prepared.pixels.shape == (224, 224, 3)
     assert prepared.pixels.dtype == np.uint8
@@ -181,7 +181,7 @@ def test_other_kinds_of_picture_are_unsupported(kind, use):
 @pytest.mark.parametrize(
     "data", [b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"\xff\xd8"]
 )
-def test_what_is_no_picture_is_unsupported(data):
+def test_a_file_that_is_no_picture_is_unsupported(data):
     with pytest.raises(UnsupportedImage):
         prepare(data)
 
@@ -237,16 +237,16 @@ def test_a_picture_under_16_pixels_is_refused(size, kind):
         prepare(encoded(noise(1, *size), kind))
 
 
-def test_a_picture_of_16_pixels_is_taken():
+def test_a_picture_of_16_pixels_is_accepted():
     assert prepare(encoded(noise(1, 16, 16), "PNG")).width == 16
 
 
-def test_a_file_of_too_many_bytes_is_refused_unread():
+def test_a_file_of_too_many_bytes_is_refused_without_decoding():
     with pytest.raises(ImageTooLarge, match="bytes"):
         prepare(jpeg(1) + bytes(MAX_UPLOAD_BYTES))
 
 
-def test_a_file_just_inside_the_limit_is_taken():
+def test_a_file_just_below_the_limit_is_accepted():
     data = jpeg(1)
     assert prepare(data + bytes(MAX_UPLOAD_BYTES - len(data))).width == 320
 
@@ -271,7 +271,7 @@ def test_too_many_pixels_are_refused_by_the_header_without_a_warning(size):
     assert not leaked
 
 
-def test_a_long_thin_picture_inside_the_limit_is_taken():
+def test_a_long_thin_picture_below_the_limit_is_accepted():
     assert prepare(encoded(Image.new("L", (40_000, 20), 128), "PNG")).pixels.mean() == 128
 
 

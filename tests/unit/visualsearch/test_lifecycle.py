@@ -30,7 +30,7 @@ async def test_a_release_goes_from_building_to_live_and_the_old_one_stays_ready(
     assert await shop.actions() == ["begin", "ready", "evaluate", "canary", "promote"]
 
 
-async def test_the_history_tells_who_did_what_and_why(shop):
+async def test_the_history_contains_actor_action_and_reason(shop):
     await shop.ready()
     await shop.lifecycle.promote("v2", reason="better on drawings")
     came, went = await shop.log.history(None, 2)
@@ -39,7 +39,7 @@ async def test_the_history_tells_who_did_what_and_why(shop):
     assert (went.release, went.to_state, went.reason) == ("v1", "ready", "replaced by v2; better on drawings")
 
 
-async def test_a_rollback_goes_back_to_what_was_replaced_and_a_second_one_further(shop):
+async def test_a_rollback_restores_the_replaced_release_and_a_second_one_its_predecessor(shop):
     await shop.ready()
     await shop.lifecycle.promote("v2")
     await shop.ready(THIRD, against="v2")
@@ -51,7 +51,7 @@ async def test_a_rollback_goes_back_to_what_was_replaced_and_a_second_one_furthe
     assert await shop.states() == {"v1": "live", "v2": "ready", "v3": "ready"}
 
 
-async def test_a_rollback_passes_over_what_was_retired(shop):
+async def test_a_rollback_skips_retired_releases(shop):
     await shop.ready()
     await shop.lifecycle.promote("v2")
     await shop.ready(THIRD, against="v2")
@@ -69,7 +69,7 @@ async def test_a_rollback_ends_a_canary_first_and_leaves_the_live_one_alone(shop
     assert (await shop.standing()).note == "errors"
 
 
-async def test_a_canary_that_somebody_has_ended_is_not_rolled_back_again(shop):
+async def test_a_canary_that_has_already_ended_is_not_rolled_back_again(shop):
     await shop.ready()
     await shop.lifecycle.promote("v2")
     with pytest.raises(Conflict, match="no longer a canary"):
@@ -104,7 +104,7 @@ async def test_there_is_one_canary_at_a_time(shop):
 
 
 @pytest.mark.parametrize("move", ["promote", "canary"])
-async def test_nobody_sees_a_release_that_the_gate_keeps_back(shop, move):
+async def test_a_release_that_failed_its_evaluation_gets_no_traffic(shop, move):
     go = {"promote": shop.lifecycle.promote, "canary": lambda name, **how: shop.lifecycle.canary(name, RAMP, **how)}
     await shop.lifecycle.begin(NEW)
     await shop.lifecycle.ready("v2")
@@ -125,7 +125,7 @@ async def test_nobody_sees_a_release_that_the_gate_keeps_back(shop, move):
     assert (await shop.log.history("v2", 1))[0].reason.endswith("forced: the exhibition opens today")
 
 
-async def test_what_does_not_fit_is_refused_and_nothing_moves(shop):
+async def test_an_invalid_change_is_refused_and_has_no_effect(shop):
     await shop.lifecycle.begin(NEW)
     lifecycle = shop.lifecycle
     for move, trouble in (
@@ -144,7 +144,7 @@ async def test_what_does_not_fit_is_refused_and_nothing_moves(shop):
     assert await shop.actions() == ["begin"]
 
 
-async def test_of_two_operators_at_once_the_second_is_told_what_the_first_did(shop):
+async def test_of_two_concurrent_operators_the_second_gets_the_new_state(shop):
     await shop.ready()
     await shop.ready(THIRD)
     other = Lifecycle(shop.log, "bob")
@@ -155,7 +155,7 @@ async def test_of_two_operators_at_once_the_second_is_told_what_the_first_did(sh
     assert (await shop.states())["v2"] == "live"
 
 
-async def test_a_build_that_fails_is_told_in_the_history_and_can_go_on(shop):
+async def test_a_failed_build_is_in_the_history_and_can_resume(shop):
     await shop.lifecycle.failed(NEW, "Triton cannot load it")
     assert "v2" not in await shop.states()
     assert [(one.action, one.reason) for one in await shop.log.history("v2", 9)] == [
@@ -168,7 +168,7 @@ async def test_a_build_that_fails_is_told_in_the_history_and_can_go_on(shop):
     assert (await shop.states())["v2"] == "building"
 
 
-async def test_a_build_that_was_only_asked_for_and_cannot_begin_is_let_go(shop):
+async def test_a_requested_build_that_cannot_start_is_retired(shop):
     await shop.lifecycle.begin(NEW, Job.BUILD)
     await shop.lifecycle.failed(NEW, "corrupt")
     assert (await shop.states())["v2"] == ReleaseState.RETIRED

@@ -18,7 +18,7 @@ def failed():
         return record("it failed", sys.exc_info())
 
 
-def test_a_line_for_machines_is_one_object_with_the_requests_id():
+def test_a_json_log_line_is_one_object_with_the_request_id():
     token = request_id.set("0123456789abcdef")
     line = JsonLines().format(failed())
     request_id.reset(token)
@@ -29,13 +29,13 @@ def test_a_line_for_machines_is_one_object_with_the_requests_id():
     assert {"time", "level", "logger", "message"} <= told.keys()
 
 
-def test_a_line_for_machines_reads_as_the_line_for_people():
+def test_a_json_log_line_converts_to_the_text_line():
     token = request_id.set("0123456789abcdef")
     assert readable(JsonLines().format(failed()))[20:] == TextLines().format(failed())[20:]
     request_id.reset(token)
     assert readable(JsonLines().format(record())).endswith(" WARNING gateway.search.image_search: a line")
 
 
-def test_other_servers_lines_stay_as_they_are():
+def test_log_lines_of_other_servers_are_unchanged():
     for line in ("", "plain", '{"level":"warn"}', '{"time":1}', '{"time":"2030-01-01', '{"time":"x","msg":"y"}'):
         assert readable(line) == line

@@ -49,7 +49,7 @@ def stored(fields):
 
 
 @pytest.mark.parametrize(("text", "interaction"), [(OLD_SEARCH, SEARCH), (OLD_CLICK, CLICK)])
-def test_an_interaction_of_the_version_before_is_read(text, interaction):
+def test_an_interaction_of_the_previous_version_is_read(text, interaction):
     assert decode_interaction(text) == interaction
 
 
@@ -59,7 +59,7 @@ def test_an_interaction_from_before_owners_were_recorded_is_read():
 
 
 @pytest.mark.parametrize("interaction", [SEARCH, CLICK, Search(10, "v1", ()), Click(9, 3, 1, 2**62)])
-def test_an_interaction_is_read_as_it_was_written(interaction):
+def test_an_interaction_is_read_back_unchanged(interaction):
     assert decode_interaction(encode_interaction(interaction)) == interaction
 
 
@@ -80,18 +80,18 @@ def test_an_interaction_is_read_as_it_was_written(interaction):
         OLD_SEARCH.replace("[3, 2, 1]", "3"),
     ],
 )
-def test_an_interaction_of_another_form_is_none(text):
+def test_a_malformed_interaction_is_none(text):
     assert decode_interaction(text) is None
 
 
 @pytest.mark.parametrize(("fields", "event"), [(OLD_EVENT, EVENT), (OLD_EVENT_WITHOUT_ID, EVENT_WITHOUT_ID)])
-def test_an_event_of_the_version_before_is_read(fields, event):
+def test_an_event_of_the_previous_version_is_read(fields, event):
     found = decode_event(fields)
     assert (found, found.traceparent) == (event, event.traceparent)
 
 
 @pytest.mark.parametrize("event", [EVENT, EVENT_WITHOUT_ID, Event(EventKind.CREATED, "")])
-def test_an_event_is_read_as_it_was_written(event):
+def test_an_event_is_read_back_unchanged(event):
     found = decode_event(stored(encode_event(event)))
     assert (found, found.traceparent) == (event, event.traceparent)
 
@@ -109,7 +109,7 @@ def test_an_event_is_read_as_it_was_written(event):
         OLD_EVENT | {"image_id": "9" * 5000},
     ],
 )
-def test_an_event_of_another_form_has_no_uri(fields):
+def test_a_malformed_event_has_no_uri(fields):
     assert decode_event(fields) == Event(EventKind.CREATED, "")
 
 
@@ -118,10 +118,10 @@ def test_an_event_with_an_unusable_uri_is_written_and_found_malformed_when_it_is
     assert decode_event(stored(fields)) == Event(EventKind.CREATED, "")
 
 
-def test_a_dead_letter_of_the_version_before_is_read():
+def test_a_dead_letter_of_the_previous_version_is_read():
     assert decode_dead_letter("1-0", OLD_DEAD_LETTER) == DeadLetter("1-0", EVENT, "broken", 5, AT)
 
 
-def test_a_dead_letter_is_read_as_it_was_written():
+def test_a_dead_letter_is_read_back_unchanged():
     fields = stored(encode_dead_letter(Delivery("1-0", EVENT_WITHOUT_ID, 5), "broken", AT))
     assert decode_dead_letter("2-0", fields) == DeadLetter("2-0", EVENT_WITHOUT_ID, "broken", 5, AT)

@@ -50,14 +50,14 @@ async def refused(vectors):
         await asyncio.wait_for(vectors.collections(), SOON_S)
 
 
-async def test_who_asks_while_milvus_is_away_is_told_at_once_however_often_he_asks(vectors_and_port, monkeypatch):
+async def test_every_call_fails_at_once_while_milvus_is_down(vectors_and_port, monkeypatch):
     monkeypatch.setattr(connection_manager, "IDLE_THRESHOLD_SECONDS", 0.0)  # 30 s have gone by, say
     vectors, _ = vectors_and_port
     for _ in range(3):
         await asyncio.gather(*(refused(vectors) for _ in range(4)))
 
 
-async def test_milvus_is_found_again_soon_after_it_was_away(vectors_and_port, monkeypatch):
+async def test_milvus_is_used_again_soon_after_an_outage(vectors_and_port, monkeypatch):
     monkeypatch.setattr(connection_manager, "IDLE_THRESHOLD_SECONDS", 0.0)
     vectors, port = vectors_and_port
     for _ in range(3):

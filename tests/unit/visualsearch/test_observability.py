@@ -37,14 +37,14 @@ async def test_every_stage_of_a_search_is_measured_by_release(serving):
         assert f'visualsearch_search_stage_seconds_bucket{{le="+Inf",release="v1",stage="{stage}",variant=""}}' in text
 
 
-async def test_a_server_that_is_down_is_told_apart_from_those_that_are_up(serving):
+async def test_the_metrics_distinguish_servers_that_are_down_from_those_that_are_up(serving):
     serving.vectors.down = True
     text = await metrics(serving)
     assert 'visualsearch_server_up{server="milvus"} 0.0' in text
     assert 'visualsearch_server_up{server="triton"} 1.0' in text
 
 
-async def test_what_cannot_be_counted_now_is_left_out_and_not_told_as_it_was(serving):
+async def test_unavailable_counts_are_left_out_instead_of_showing_old_values(serving):
     assert "visualsearch_images{" in await metrics(serving)
     serving.image_repository.down = True
     assert "visualsearch_images{" not in await metrics(serving)
@@ -55,7 +55,7 @@ async def test_errors_are_counted_by_their_kind(serving):
     assert 'visualsearch_errors_total{kind="UnsupportedImage"}' in await metrics(serving)
 
 
-async def test_methods_and_routes_that_nobody_knows_share_one_label(serving):
+async def test_unknown_methods_and_routes_share_one_label(serving):
     for number in range(3):
         await serving.client.request(f"METHOD{number}", f"/nowhere/{number}")
     text = await metrics(serving)
@@ -64,7 +64,7 @@ async def test_methods_and_routes_that_nobody_knows_share_one_label(serving):
     assert "nowhere" not in text
 
 
-async def test_promtool_finds_nothing_to_blame_in_our_metrics(serving):
+async def test_promtool_accepts_our_metrics(serving):
     promtool = shutil.which("promtool") or missing("promtool, of the Debian package prometheus,")
     await serving.index(jpeg(1))
     await serving.search(jpeg(1), k="1")
@@ -87,12 +87,12 @@ def test_a_process_without_http_serves_its_metrics_on_a_port_of_its_own(unused_t
             pass
 
 
-async def test_where_releases_stand_is_told(serving):
+async def test_the_metrics_contain_the_states_of_releases(serving):
     text = await metrics(serving)
     assert 'visualsearch_release_info{model_version="1",profile="hnsw",release="v1",state="live"} 1.0' in text
 
 
-async def test_a_canary_that_was_taken_back_leaves_its_time(serving):
+async def test_the_metrics_contain_the_time_of_a_rollback_of_a_canary(serving):
     at = datetime(2030, 1, 1, tzinfo=UTC)
     await serving.release_repository.record(Transition(at, "v2", "gate", Action.ROLLBACK, "canary", "ready"))
     await serving.release_repository.record(Transition(at, "v1", "somebody", Action.ROLLBACK, "live", "ready"))
@@ -102,7 +102,7 @@ async def test_a_canary_that_was_taken_back_leaves_its_time(serving):
     assert 'rollback_timestamp_seconds{release="v1"}' not in text
 
 
-async def test_every_metric_of_ours_is_described(serving):
+async def test_every_metric_is_documented(serving):
     page = (ROOT / "docs" / "operations.md").read_text()
     names = re.findall(r"^# TYPE visualsearch_(\S+)", await metrics(serving), re.MULTILINE)
     assert names

@@ -30,7 +30,7 @@ async def running(job, until):
     await asyncio.wait_for(task, 1)
 
 
-async def test_an_error_ends_one_turn_and_not_the_job(caplog):
+async def test_an_error_ends_one_run_and_not_the_job(caplog):
     work = Work(Unavailable("Valkey"), ValueError("a bug"))
     await running(PeriodicJob(name="sweeping", work=work, every_s=0.001), lambda: work.turns >= 3)
     assert "sweeping is postponed: Valkey does not answer" in caplog.text
@@ -38,12 +38,12 @@ async def test_an_error_ends_one_turn_and_not_the_job(caplog):
     assert "a bug" in caplog.text
 
 
-async def test_after_an_error_it_tries_again_sooner():
+async def test_after_an_error_the_job_retries_sooner():
     work = Work(Unavailable("Valkey"))
     await running(PeriodicJob(name="sweeping", work=work, every_s=3600, retry_s=0.001), lambda: work.turns == 2)
 
 
-async def test_of_two_processes_one_does_it():
+async def test_only_one_of_two_processes_runs_the_job():
     events, first, second = FakeEventStream(), Work(), Work()
     jobs = [
         PeriodicJob(name="sweeping", work=work, every_s=0.001, lease=Lease(events, "sweep", name, 60))
@@ -57,13 +57,13 @@ async def test_of_two_processes_one_does_it():
     assert 0 in {first.turns, second.turns}
 
 
-async def test_it_stops_at_once_while_it_waits():
+async def test_the_job_stops_at_once_while_it_waits():
     stop = asyncio.Event()
     stop.set()
     await asyncio.wait_for(PeriodicJob(name="sweeping", work=Work(), every_s=3600).run(stop), 1)
 
 
-def test_pauses_grow_up_to_a_limit_and_begin_anew():
+def test_pauses_grow_up_to_a_limit_and_reset():
     backoff = Backoff(1.0, 4.0)
     pauses = [backoff.seconds() for _ in range(5)]
     for pause, middle in zip(pauses, [1, 2, 4, 4, 4], strict=True):

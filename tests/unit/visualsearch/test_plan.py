@@ -68,7 +68,7 @@ def test_a_number_is_read_however_it_is_written(text):
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-5", "1.5", "1e20", "nan", "inf"])
-def test_what_is_no_number_of_images_is_told(text):
+def test_a_malformed_number_of_images_is_reported(text):
     with pytest.raises(InvalidInput, match="--images"):
         count(text)
 

@@ -68,7 +68,7 @@ async def test_a_model_that_no_release_knows_is_left_alone(shop):
     assert shop.models.loaded == {1, 2, 7}
 
 
-async def test_a_build_that_is_only_asked_for_does_not_get_in_the_way(shop):
+async def test_a_build_that_is_only_requested_does_not_block_the_reconciler(shop):
     shop.models.broken = {3}
     asked = OLD.__class__("v3", 3, "c" * 64, "images_v3", "hnsw")
     await shop.lifecycle.begin(asked, Job.BUILD)
@@ -76,7 +76,7 @@ async def test_a_build_that_is_only_asked_for_does_not_get_in_the_way(shop):
     assert shop.models.loaded == {1, 2}
 
 
-async def test_what_fails_says_so_and_is_done_by_the_next_turn(shop):
+async def test_a_failure_is_logged_and_the_next_run_succeeds(shop):
     shop.models.loaded, shop.models.broken = {1}, {2}
     with pytest.raises(ConfigurationError):
         await followed(shop)

@@ -29,7 +29,7 @@ def test_the_environment_comes_before_the_files(tmp_path, monkeypatch):
     assert Settings.load().s3_bucket == "from-the-environment"
 
 
-def test_a_folder_of_secrets_that_is_not_there_is_told(monkeypatch):
+def test_a_missing_folder_of_secrets_is_reported(monkeypatch):
     monkeypatch.setenv("VISUALSEARCH_SECRETS_DIR", "/nowhere/at/all")
     with pytest.raises(ConfigurationError, match="no such folder"):
         Settings.load()

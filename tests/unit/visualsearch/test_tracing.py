@@ -44,22 +44,22 @@ async def test_a_search_is_one_trace_with_its_stages(collector):
     assert root.attributes["release"] == "v1"
 
 
-async def test_the_callers_trace_is_gone_on_with(collector):
+async def test_the_trace_of_the_caller_is_propagated(collector):
     spans = await searched(collector, {"traceparent": TRACEPARENT})
     assert {span.trace for span in spans} == {TRACE}
     assert PARENT in {span.parent for span in spans}
 
 
-async def test_a_trace_that_the_caller_does_not_keep_is_not_kept(collector):
+async def test_a_trace_that_the_caller_does_not_sample_is_not_sampled(collector):
     assert not await searched(collector, {"traceparent": TRACEPARENT[:-2] + "00"})
 
 
 @pytest.mark.parametrize("given", ["nonsense", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01"])
-async def test_a_traceparent_of_another_form_begins_a_trace(collector, given):
+async def test_a_malformed_traceparent_starts_a_new_trace(collector, given):
     assert TRACE not in {span.trace for span in await searched(collector, {"traceparent": given})}
 
 
-async def test_a_ratio_of_zero_keeps_only_what_callers_keep(collector):
+async def test_a_ratio_of_zero_samples_only_what_callers_sample(collector):
     assert not await searched(collector, ratio=0.0)
     assert await searched(collector, {"traceparent": TRACEPARENT}, ratio=0.0)
 
@@ -72,7 +72,7 @@ async def test_health_checks_leave_no_traces(collector):
     assert not collector.spans
 
 
-async def test_calls_of_a_server_join_a_trace_and_begin_none(collector):
+async def test_calls_to_servers_join_a_trace_and_start_none(collector):
     class Server:
         async def ask(self, what):
             return what
@@ -105,7 +105,7 @@ async def indexed(world, collector, *origins):
             await eventually(lambda: settled(world))
 
 
-async def test_indexing_one_image_belongs_to_its_uploads_trace(collector, world):
+async def test_indexing_one_image_belongs_to_the_trace_of_its_upload(collector, world):
     await indexed(world, collector, TRACEPARENT)
     assert {span.trace for span in collector.spans} == {TRACE}
     assert {"index", "load", "embed", "write", "confirm"} <= {span.name for span in collector.spans}
@@ -123,7 +123,7 @@ async def test_indexing_several_together_is_a_trace_linked_with_each(collector, 
     assert {span.links for span in ones} == {(together.trace,)}
 
 
-async def test_a_line_of_the_log_tells_the_trace(collector):
+async def test_a_log_line_contains_the_trace(collector):
     record = logging.LogRecord("tests", logging.INFO, __file__, 1, "a line", None, None)
     with tracing.exported(collector.url, "tests"), tracing.span("work", "server", TRACEPARENT):
         assert json.loads(JsonLines().format(record))["trace_id"] == TRACE
@@ -138,7 +138,7 @@ async def test_nothing_is_traced_where_no_collector_is_named():
         assert tracing.traceparent() == ""
 
 
-async def test_a_collector_that_is_away_holds_nothing_up(unused_tcp_port, monkeypatch):
+async def test_a_collector_that_is_down_delays_nothing(unused_tcp_port, monkeypatch):
     monkeypatch.setattr(tracing, "EXPORT_S", 0.2)
     with tracing.exported(f"http://127.0.0.1:{unused_tcp_port}", "gateway"):
         async with Serving() as serving:

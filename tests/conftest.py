@@ -1,4 +1,4 @@
-"""The real servers for the tests: a stack of their own, beside whatever else runs on the machine."""
+"""The real servers for the tests: a separate stack, independent of other stacks on the machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stack:
             **os.environ,
             "VISUALSEARCH_HOME": str(home),
             "VISUALSEARCH_SERVER_BINARIES": str(server_binaries),
-            # A promise that the stream has lost is waited for in the tests.
+            # Tests wait for events that the stream has lost to be published again.
             "VISUALSEARCH_SWEEP_AFTER_S": "10",
         }
 

@@ -1,4 +1,4 @@
-"""What the deployments say, read as data: compose with its defaults filled in, and the rendered Kubernetes overlays."""
+"""The deployments as data: compose with its defaults filled in, and the rendered Kubernetes overlays."""
 
 import re
 import subprocess

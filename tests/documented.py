@@ -1,4 +1,4 @@
-"""Holds every answer that a test gets from the REST API to the OpenAPI document."""
+"""Compares every REST response in a test with the OpenAPI document."""
 
 import json
 import re

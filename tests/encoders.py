@@ -1,4 +1,4 @@
-"""Encoders that differ from the shipped one, made of its file: no torch is needed."""
+"""Variants of the shipped encoder, derived from its file without torch."""
 
 import hashlib
 import json

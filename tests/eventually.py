@@ -1,4 +1,4 @@
-"""Waiting for what happens in the background: the one polling loop of the tests."""
+"""The polling loop of the tests, which waits for background work."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""Golden neighbours: what fixed queries find among 100 demo pictures, as it was when the encoder was published.
+"""Golden neighbours: the results of fixed queries among 100 demo pictures when the encoder was published.
 
     python -m tests.golden        (after a new model/version 1 was published)
 

@@ -1,4 +1,4 @@
-"""A collector of traces for tests: takes OTLP over HTTP, and answers questions about what came."""
+"""A collector of traces for tests: receives OTLP over HTTP, and can be queried."""
 
 import threading
 from collections import deque

@@ -1,4 +1,4 @@
-"""Pictures for tests, made on the spot."""
+"""Generated pictures for tests."""
 
 from io import BytesIO
 

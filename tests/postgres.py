@@ -1,4 +1,4 @@
-"""Databases of the tests' own, on the Postgres of the running stack."""
+"""Separate databases for tests, on the Postgres of the running stack."""
 
 import uuid
 from contextlib import contextmanager

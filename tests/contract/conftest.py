@@ -1,4 +1,4 @@
-"""What several contract tests of one server share."""
+"""Fixtures that several contract tests of one server share."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""The change log's contract, kept by the fake and by SeaweedFS alike."""
+"""Contract of the change feed, tested with the fake and SeaweedFS."""
 
 import asyncio
 import shutil
@@ -150,7 +150,7 @@ async def test_changes_before_the_start_time_are_not_reported(world):
         await world.object_store.put(key, key.encode())
     first, second, third = await world.told(3)
     assert world.begun_ns < first.at_ns < second.at_ns < third.at_ns
-    # The change of that very moment may be told again; what was before may not.
+    # Only the change at the start time itself may be repeated.
     assert [one for one in await world.told(2, second.at_ns - 1) if one != second] == [third]
 
 

@@ -1,4 +1,4 @@
-"""The encoder's contract, kept by the fake, by Triton and by ONNX Runtime in process alike."""
+"""Contract of the encoder, tested with the fake, Triton and ONNX Runtime in process."""
 
 import asyncio
 from pathlib import Path

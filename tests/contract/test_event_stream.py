@@ -1,4 +1,4 @@
-"""The stream's contract, kept by the fake and by Valkey alike."""
+"""Contract of the event stream, tested with the fake and Valkey."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The contract of experiments' definitions, kept by the fake and by Postgres alike."""
+"""Contract of the experiment repository, tested with the fake and Postgres."""
 
 import asyncio
 

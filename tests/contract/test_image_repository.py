@@ -1,4 +1,4 @@
-"""The catalog's contract, kept by the fake and by Postgres alike."""
+"""Contract of the image repository, tested with the fake and Postgres."""
 
 import asyncio
 import socket

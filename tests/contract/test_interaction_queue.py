@@ -1,4 +1,4 @@
-"""The spool's contract, kept by the fake and by Valkey alike."""
+"""Contract of the interaction queue, tested with the fake and Valkey."""
 
 import pytest
 import redis.asyncio as aioredis

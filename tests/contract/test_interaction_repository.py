@@ -1,4 +1,4 @@
-"""The journal's contract, kept by the fake and by Postgres alike; and how Postgres keeps it by the day."""
+"""Contract of the interaction repository, tested with the fake and Postgres; and its partitions by day in Postgres."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The object store's contract, kept by the fake and by S3 alike."""
+"""Contract of the object store, tested with the fake and S3."""
 
 import socket
 import uuid

@@ -1,4 +1,4 @@
-"""The recall log's contract, kept by the fake and by Postgres alike."""
+"""Contract of the recall repository, tested with the fake and Postgres."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The contract of the sums by release, kept by the fake and by Valkey alike."""
+"""Contract of the counters by release, tested with the fake and Valkey."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The contract of the releases' log, kept by the fake and by Postgres alike."""
+"""Contract of the release repository, tested with the fake and Postgres."""
 
 import asyncio
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Allowances of callers: a process' own, and those that all share in Valkey, keep the same promises."""
+"""Contract of the rate limits, tested with the limits of one process and those shared in Valkey."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The vector store's contract, kept by the fake and by Milvus alike."""
+"""Contract of the vector store, tested with the fake and Milvus."""
 
 import asyncio
 import itertools

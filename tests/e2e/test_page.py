@@ -1,4 +1,4 @@
-"""The page, used as a person would use it, in a real browser against the running stack."""
+"""The search page in a real browser, against the running stack."""
 
 import re
 from collections.abc import Iterator

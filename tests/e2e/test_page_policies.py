@@ -1,4 +1,4 @@
-"""The pages under their content policies, in a real browser, before a gateway over fakes."""
+"""The pages under their content security policies, in a real browser, with a gateway on fakes."""
 
 import asyncio
 import contextlib

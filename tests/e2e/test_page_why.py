@@ -1,4 +1,4 @@
-"""The page as a person uses it: why a picture was found, what is no duplicate, and a gateway that asks for a key."""
+"""The page in a real browser: explanations, duplicate exclusions, and a gateway that requires a key."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The catalog in memory."""
+"""The image repository in memory."""
 
 from __future__ import annotations
 

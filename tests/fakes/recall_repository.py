@@ -1,4 +1,4 @@
-"""The recall samples in memory, next to a fake catalog."""
+"""The recall samples in memory, next to a fake image repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FakeRecallSamples:
-    """Samples are plain tuples (time, release, recall). Unavailable while its catalog is ``down``."""
+    """Samples are plain tuples (time, release, recall). Unavailable while the image repository is ``down``."""
 
     def __init__(self, releases: FakeReleases) -> None:
         self._releases = releases

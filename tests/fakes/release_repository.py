@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class FakeReleases:
     """Records and history are plain attributes. A transaction that raises leaves them unchanged.
 
-    Both this and ``image_repository`` are Postgres: while the catalog is down, every call raises ``Unavailable``.
+    Both this and ``image_repository`` are Postgres: while it is down, every call raises ``Unavailable``.
     """
 
     def __init__(self, image_repository: FakeImages) -> None:

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know: pictures, good and bad, and that it must not wait long."""
+"""Hooks for schemathesis: valid and invalid pictures, and short timeouts."""
 
 import re
 

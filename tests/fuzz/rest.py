@@ -1,4 +1,4 @@
-"""Tries the REST API of a stack of its own for long: `python -m tests.fuzz.rest [SECONDS]`, by `make fuzz-api`.
+"""Fuzzes the REST API of a separate stack: `python -m tests.fuzz.rest [SECONDS]`, by `make fuzz-api`.
 
 The stack is thrown away afterwards, because images are deleted and releases promoted.
 """

@@ -1,4 +1,4 @@
-"""What a real Prometheus and a real Alertmanager make of a running stack."""
+"""Alarms and queries on a running stack, with a real Prometheus and a real Alertmanager."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A backup, restored into an empty stack: the same searches give the same answers."""
+"""A backup restored into an empty stack gives the same search results."""
 
 import asyncio
 import json

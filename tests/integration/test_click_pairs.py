@@ -1,4 +1,4 @@
-"""What people click becomes pairs to train on, out of the real Postgres and the real object store."""
+"""Training pairs from clicks, with the real Postgres and the real object store."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The words by which compose starts servers, said to the same programs without a container: the passwords must hold."""
+"""The commands by which compose starts servers, run without containers: the passwords must be required."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Evaluation through the running gateway measures what exact search measures, but for what approximation loses."""
+"""Evaluation through the running gateway agrees with exact search, except for the loss of approximation."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""An experiment from its definition to its report, on the real servers: both numbers right, the better one named."""
+"""An experiment from its definition to its report, on the real servers."""
 
 import json
 import time

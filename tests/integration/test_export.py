@@ -1,4 +1,4 @@
-"""The shipped encoder is what its card says and what torch says; new versions are published whole or not at all."""
+"""The shipped encoder agrees with its card and with torch; new versions are published atomically."""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""From a training checkpoint, a rotation or a precision to an encoder; what does not fit is refused in one sentence."""
+"""Encoders exported from checkpoints, with rotations and other precisions; bad input gives a one-sentence error."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What callers see while a server is away: a 503 that says so within two seconds, and an answer when it is back."""
+"""While a server is down, callers get a 503 with the reason within two seconds, and an answer when it is back."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.integration.test_rest import indexed, jpeg, search, upload, wait_unti
 pytestmark = pytest.mark.stack
 
 PATIENCE_S = 2.5
-"""The promise is 2 s; decoding and this machine's other work may add to it."""
+"""The documented limit is 2 s, plus decoding and other load of the machine."""
 
 
 def pids(running, name: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The front proxy as compose configures it: the real Envoy, with a certificate of the moment, before a real gateway."""
+"""The front proxy as compose configures it: the real Envoy with a temporary certificate, in front of a real gateway."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What the shipped encoder finds on the demo corpus, searched exactly; and that each way of feeding it wrongly is seen.
+"""Results of the shipped encoder on the demo corpus by exact search; each kind of wrong preprocessing is detected.
 
 tests/data/golden.json holds, for fixed queries, the nearest demo pictures with their scores:
 

@@ -1,4 +1,4 @@
-"""Embed and Search over gRPC, asked of the running gateway."""
+"""Embed and Search over gRPC, against the running gateway."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Any number of indexers share the work, and each leaves in peace."""
+"""Several indexers share the work, and each stops without losing events."""
 
 import os
 import signal

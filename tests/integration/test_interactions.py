@@ -1,4 +1,4 @@
-"""Every impression and every click that was accepted is written, once, though Postgres is killed in between."""
+"""Every accepted impression and click is written exactly once, although Postgres is killed meanwhile."""
 
 import os
 import signal

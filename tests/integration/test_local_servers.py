@@ -1,4 +1,4 @@
-"""The local runner: stacks beside each other, what is killed, what is left when all is stopped."""
+"""The local runner: parallel stacks, killed processes, and a clean stop."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""More searches at once than the servers can do: each is answered, or refused at once, and then all is as before."""
+"""Overload: each search is answered or refused at once, and the service recovers afterwards."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The application's role in Postgres: no superuser, neither in a fresh cluster nor in one from before."""
+"""The application's role in Postgres is no superuser, neither in a new nor in an older cluster."""
 
 import os
 import socket

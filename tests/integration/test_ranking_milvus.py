@@ -1,4 +1,4 @@
-"""k results come back from the real Milvus as long as the corpus has them, whatever folding and filters take away."""
+"""A search of the real Milvus returns k results despite folding and filters, if the corpus has them."""
 
 import uuid
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A model is changed, and changed back, while people search without pause; and whatever goes wrong, live goes on."""
+"""A model is promoted and rolled back under load; failures do not affect the live release."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The REST contract, asked of the running gateway on real servers."""
+"""The REST contract, against the running gateway on real servers."""
 
 import zlib
 from io import BytesIO

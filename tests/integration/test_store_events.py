@@ -135,7 +135,7 @@ def test_unusable_entries_become_dead_letters_with_reasons(running, stack, api, 
 
 
 def test_an_upload_whose_event_was_lost_by_the_stream_is_still_indexed(stack, api, valkey):
-    """No consumer group, no entry: as after a flush. The rows are the promise, and the sweeper keeps it."""
+    """Without consumer group and entries, as after a flush, the sweeper publishes the events of pending rows again."""
     accepted = []
     for seed in range(330, 340):
         answer = api.post("/images", files={"image": ("x.jpg", jpeg(seed))})

@@ -1,4 +1,4 @@
-"""The stores agree; where they do not it is seen and repaired; and a second collection is built beside the first."""
+"""Differences between stores are detected and repaired; a second collection is built beside the first."""
 
 import threading
 import time

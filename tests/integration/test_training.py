@@ -1,4 +1,4 @@
-"""Training runs: a toy run from the command line, resuming, cached features, parts of a batch, what does not fit."""
+"""Training runs: a toy run from the command line, resuming, cached features, parts of a batch, bad arguments."""
 
 import dataclasses
 import importlib.util

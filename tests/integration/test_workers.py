@@ -1,4 +1,4 @@
-"""The gateway's processes behind one port: one dies or is told to stop while callers ask, and nobody else notices."""
+"""The gateway's processes behind one port: when one dies or stops, requests of the others are unaffected."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""An indexer in memory, quick about its pauses."""
+"""An indexer in memory with short pauses."""
 
 import pytest
 

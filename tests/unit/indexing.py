@@ -1,4 +1,4 @@
-"""An indexer in memory for the tests beside it: the fakes, wired together."""
+"""An indexer in memory, composed of fakes."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,7 @@ class Indexing:
         self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, pool)
 
     async def upload(self, key, data):
-        """Promise and store a picture as the gateway does; return its event."""
+        """Register and store a picture as the gateway does; return its event."""
         image = await self.image_repository.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))
         await self.object_store.put(key, data)
         return Event(EventKind.CREATED, image.uri, image.id)

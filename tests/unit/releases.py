@@ -1,4 +1,4 @@
-"""Releases in memory for the tests beside it."""
+"""Releases in memory."""
 
 from datetime import UTC, datetime
 

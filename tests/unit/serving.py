@@ -1,4 +1,4 @@
-"""A gateway in memory for the tests beside it: the fakes, wired together as gateway/main.py wires the real servers."""
+"""A gateway in memory, composed of fakes as gateway/main.py composes it of the real servers."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""Every dependency states a licence that goes with ours, and the page lists it."""
+"""Every dependency has a licence compatible with ours, and the page lists it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The page of the configuration is that of the settings."""
+"""The configuration page matches the settings."""
 
 from cli.settings_reference import FILE, reference
 from visualsearch.settings import Settings

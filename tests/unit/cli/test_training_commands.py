@@ -1,4 +1,4 @@
-"""`visualsearch train`, `evaluate` and `export` hand their words on; without torch they say what is needed."""
+"""`visualsearch train`, `evaluate` and `export` pass their arguments on; without torch they say what is needed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Alarms and dashboards hold together: each alarm is tested and explained, each panel is whole."""
+"""Every alarm is tested and documented, and every dashboard panel is complete."""
 
 import json
 import re

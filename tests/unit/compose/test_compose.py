@@ -1,4 +1,4 @@
-"""The stack of one host in containers: valid, pinned, closed, and the same as the local one."""
+"""The compose file is valid, pinned, closed to the outside, and consistent with the local stack."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the local runner says of stacks that do not run."""
+"""The local runner's messages about stacks that do not run."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What a local stack remembers: ports no two stacks share, credentials made once, processes that are really ours."""
+"""The state of a local stack: ports that no two stacks share, credentials generated once, and its processes."""
 
 import os
 import socket

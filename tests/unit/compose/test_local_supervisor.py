@@ -1,4 +1,4 @@
-"""The keeper of one process, with small programs in place of the servers."""
+"""The supervisor of one process, with small programs in place of the servers."""
 
 import asyncio
 import os

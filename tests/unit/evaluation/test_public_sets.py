@@ -1,4 +1,4 @@
-"""The split is fixed and leaks nothing; the public sets are graded as they say."""
+"""The split is fixed and leaks nothing; the public sets are graded as documented."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Every measure is what its definition says, computed slowly, and what trec_eval says."""
+"""Every measure agrees with a slow definition and with trec_eval."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Views of a query and fits into the square do what their names say; the gate of variants gives its reasons."""
+"""Views of a query, ways of fitting into the square, and reasons for refusing variants."""
 
 import numpy as np
 import pytest

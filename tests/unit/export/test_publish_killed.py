@@ -1,4 +1,4 @@
-"""Publishing that is killed at any step leaves no version that is half there, and can be done again."""
+"""Publishing that is killed at any step leaves no partial version, and can be repeated."""
 
 import json
 import shutil

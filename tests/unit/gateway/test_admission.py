@@ -1,4 +1,4 @@
-"""How many searches are taken on at once, and what becomes of the others."""
+"""The number of searches admitted at once, and the refusal of others."""
 
 import asyncio
 import threading

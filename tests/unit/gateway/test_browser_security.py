@@ -1,4 +1,4 @@
-"""What a browser may do with an answer, and where an answer may send it."""
+"""Security headers, and responses that must not redirect a browser."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A canary that does worse than what is live is seen, and goes by itself."""
+"""A canary that is worse than the live release is rolled back automatically."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Pairs that people mark as no duplicates, over the fakes."""
+"""Duplicate exclusions, on fakes."""
 
 import hashlib
 

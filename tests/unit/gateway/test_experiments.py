@@ -1,4 +1,4 @@
-"""Who sees which variant, what may run beside what, and that a search is answered so."""
+"""Assignment of users to variants, concurrent experiments, and searches that apply variants."""
 
 from collections import Counter
 from dataclasses import replace

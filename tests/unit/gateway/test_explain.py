@@ -1,4 +1,4 @@
-"""Why a result was found, over the fakes."""
+"""Explanations of results, on fakes."""
 
 from io import BytesIO
 

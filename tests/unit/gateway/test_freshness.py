@@ -1,4 +1,4 @@
-"""When a search sees what, over the fakes."""
+"""When searches see uploads, on fakes."""
 
 import asyncio
 import time

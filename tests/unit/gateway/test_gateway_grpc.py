@@ -1,4 +1,4 @@
-"""gRPC over the fakes; what needs no server stands here, the rest in tests/integration/test_grpc.py."""
+"""gRPC on fakes. Tests that need servers are in tests/integration/test_grpc.py."""
 
 import hashlib
 import socket

@@ -1,4 +1,4 @@
-"""The REST interface over the fakes: what goes well, and what a caller did wrong."""
+"""The REST interface on fakes: valid requests, and errors of callers."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""The REST interface over the fakes: servers that are away, callers that may not, requests that are too much."""
+"""The REST interface on fakes: servers that are down, callers without permission, excessive requests."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""A gateway without keys serves this machine alone: no other name, no other site, no other address."""
+"""A gateway without keys serves only this machine: no other host name, site or address."""
 
 import contextlib
 import os

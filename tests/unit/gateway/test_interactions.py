@@ -1,4 +1,4 @@
-"""Interactions on their way: told off the request's path, never lost in silence, written once."""
+"""Interactions are recorded outside the request path, never lost silently, and written once."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Connections of senders that are slow or send too much: they end, and say why."""
+"""Connections of senders that are slow or send too much are closed with a reason."""
 
 import asyncio
 import contextlib

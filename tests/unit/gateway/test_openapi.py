@@ -1,4 +1,4 @@
-"""The interface that is committed is the interface that is served."""
+"""The committed OpenAPI document describes the served interface."""
 
 import json
 from pathlib import Path

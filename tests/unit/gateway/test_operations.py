@@ -1,4 +1,4 @@
-"""What object stores and operators call: notices, dead letters, what is being built and what differs."""
+"""The routes for object stores and operators: notifications, dead letters, builds and differences."""
 
 import hashlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Pictures of queries are kept several to an object, and each is found again."""
+"""Several query pictures are stored in one object, and each can be read back."""
 
 from prometheus_client import REGISTRY
 

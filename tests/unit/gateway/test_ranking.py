@@ -1,4 +1,4 @@
-"""The ranking, against a slow and obvious one."""
+"""The ranking, compared with a slow and obvious one."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The recall proxy: what it measures, and that no search ever waits for it."""
+"""The recall proxy: what it measures, and that no search waits for it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What operators ask of releases by REST."""
+"""The REST routes of releases."""
 
 import hashlib
 

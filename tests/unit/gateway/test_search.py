@@ -1,4 +1,4 @@
-"""A search, over the fakes."""
+"""A search, on fakes."""
 
 import asyncio
 from dataclasses import replace

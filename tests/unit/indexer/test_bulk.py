@@ -1,4 +1,4 @@
-"""Indexing many pictures at once: what is sent, what is skipped, what is told."""
+"""Bulk indexing: pictures sent, skipped and reported."""
 
 from pathlib import Path
 

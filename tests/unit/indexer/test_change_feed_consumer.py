@@ -1,4 +1,4 @@
-"""News of the object store reach the stream: by its change log, or at the latest by the sweep of the bucket."""
+"""Changes of the object store reach the stream by its change log, or else by the sweep of the bucket."""
 
 import asyncio
 import contextlib

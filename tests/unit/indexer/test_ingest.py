@@ -1,4 +1,4 @@
-"""What becomes of events: one outcome each, and rows, vectors and objects that agree."""
+"""Each event has one outcome, and rows, vectors and objects stay consistent."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A release is built out of the stored objects while everything else goes on."""
+"""A release is built from the stored objects while search and indexing continue."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a reconciliation finds, and that a repaired corpus agrees."""
+"""The differences that a reconciliation finds, and their repair."""
 
 from contextlib import ExitStack
 

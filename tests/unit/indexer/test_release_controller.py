@@ -1,4 +1,4 @@
-"""What is asked of releases in the background is done by one indexer, and gone on with by the next."""
+"""One indexer performs the background jobs of releases, and another one resumes them."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The gate: what a release must show, and what is kept of the verdict."""
+"""The evaluation of a release: its conditions and its record."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Tuning: exact answers in bounded memory, settings chosen by measurement, and what is said when there is none."""
+"""Tuning: exact answers in bounded memory, settings chosen by measurement, and errors if none qualifies."""
 
 from io import StringIO
 from types import SimpleNamespace

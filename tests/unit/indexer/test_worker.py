@@ -1,4 +1,4 @@
-"""What the worker does with outcomes, and that it outlives its servers."""
+"""The worker's handling of outcomes and of outages."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be held to its word without a container engine."""
+"""The Dockerfile, as far as it can be tested without a container engine."""
 
 import fnmatch
 import re

@@ -1,4 +1,4 @@
-"""The demo corpus is what its provenance says."""
+"""The demo corpus matches its provenance."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Local stack, compose and Kubernetes say the same: ports, settings, images, probes, commands, names."""
+"""Local stack, compose and Kubernetes agree on ports, settings, images, probes, commands and names."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What import-linter's contracts in pyproject.toml cannot say of the layout."""
+"""Layout rules that import-linter's contracts in pyproject.toml cannot express."""
 
 import tomllib
 from pathlib import Path

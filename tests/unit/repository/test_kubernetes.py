@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: rendered by the real kustomize, valid to the letter, pinned, closed, and of one piece.
+"""The Kubernetes manifests, rendered by the real kustomize: valid, pinned, restricted and consistent.
 
 No cluster stands behind this: what only one can tell (admission, operators, a network that enforces policies) is not
 tested, and docs/deploy-kubernetes.md says so.
@@ -258,7 +258,7 @@ def test_nothing_is_open_that_no_policy_names_and_both_ends_agree(overlay):
     ours |= {"cnpg.io/cluster=postgres"}
     alias = {"app.kubernetes.io/name=postgres": "cnpg.io/cluster=postgres"}
     wanted = {(alias.get(here, here), there, port) for here, there, port in calls if there in ours}
-    # What may write to the filer's log port is not told apart from what may read it.
+    # Ports alone cannot separate writers of the filer from readers of its log.
     assert {one for one in wanted if one[2] != 18888} <= answers
     assert {one for one in answers if one[0] in ours} <= wanted
 

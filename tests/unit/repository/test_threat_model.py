@@ -1,4 +1,4 @@
-"""The threat model names tests that exist, for every boundary."""
+"""The threat model names existing tests for every boundary."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a wheel installs: the library alone, under one name."""
+"""A wheel installs only the library, under one name."""
 
 import shutil
 import subprocess

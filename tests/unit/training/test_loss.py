@@ -1,4 +1,4 @@
-"""The losses are what their definitions say, computed slowly; two processes learn what one with both batches does."""
+"""The losses agree with slow definitions; two processes learn the same as one with both batches."""
 
 import importlib.util
 import math

@@ -1,4 +1,4 @@
-"""What is trained on, and how batches and views are drawn."""
+"""The training data, and how batches and views are drawn."""
 
 import csv
 import importlib.util

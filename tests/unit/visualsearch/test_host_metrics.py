@@ -1,4 +1,4 @@
-"""What runs out by itself is told in time."""
+"""Metrics of resources that run out: certificates and disk space."""
 
 import shutil
 import socket

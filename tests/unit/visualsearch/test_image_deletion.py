@@ -1,4 +1,4 @@
-"""A deletion that may be cut off anywhere: nothing is lost that was not meant, and the next run completes it."""
+"""A deletion may be interrupted at any step; the next run completes it and removes nothing else."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pictures in, pixels out; and bad input of every kind."""
+"""Decoding of pictures, and bad input of every kind."""
 
 import contextlib
 import struct

@@ -1,4 +1,4 @@
-"""How a release comes to answer, and how it goes."""
+"""The lifecycle of a release, from building to retired."""
 
 import asyncio
 from dataclasses import replace

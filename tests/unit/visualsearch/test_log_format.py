@@ -1,4 +1,4 @@
-"""Lines of the log, for machines and for people."""
+"""Log lines as JSON and as text."""
 
 import json
 import logging

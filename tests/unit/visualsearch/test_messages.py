@@ -1,4 +1,4 @@
-"""Messages of the queues: what an earlier version wrote is still read, and what no version writes is recognized."""
+"""Messages of the queues: those of earlier versions are still read, and malformed ones are recognized."""
 
 from datetime import UTC, datetime
 

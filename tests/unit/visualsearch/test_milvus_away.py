@@ -1,4 +1,4 @@
-"""What the adapter of Milvus does while nothing answers, and once something does again."""
+"""The Milvus adapter during and after an outage."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What /metrics tells: names, labels, and that neither grows with what callers send."""
+"""The metrics: names, labels, and that their number does not depend on requests."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Work that is repeated: what an error does, and who does it of several processes."""
+"""Periodic jobs: errors, and leases between several processes."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a corpus needs: the sums, the command, and figures that have not drifted from what was measured."""
+"""The capacity plan: its arithmetic, its command, and figures that match the measurements."""
 
 import re
 

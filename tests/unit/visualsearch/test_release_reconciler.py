@@ -1,4 +1,4 @@
-"""Aliases, models and collections follow where the releases stand."""
+"""Aliases, models and collections follow the states of the releases."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Where settings come from, and in which order."""
+"""The sources of settings and their precedence."""
 
 import pytest
 

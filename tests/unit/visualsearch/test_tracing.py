@@ -1,4 +1,4 @@
-"""Traces of a gateway and an indexer in memory, as a collector gets them."""
+"""Traces of a gateway and an indexer in memory, as a collector receives them."""
 
 import json
 import logging

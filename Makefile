@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .PHONY: help demo up down test test-unit lint bench chaos fuzz-api clean lock setup setup-dev setup-train setup-bench
 
-help: ## Say what there is to make
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: setup ## Set up, start the servers, index the demo corpus and search it
@@ -20,7 +20,7 @@ demo: setup ## Set up, start the servers, index the demo corpus and search it
 up: setup ## Start the servers, the indexer and the gateway
 	$(VS) up --detach
 
-down: ## Stop all that was started; the data stays
+down: ## Stop every process; keep the data
 	@if [ -x $(VS) ]; then $(VS) down; fi
 
 test: setup-dev setup-train lint ## Run every test; most of them against the real servers
@@ -42,13 +42,13 @@ bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 chaos: setup-dev ## Kill the servers one after the other under load
 	$(BIN)/pytest -m chaos tests/chaos
 
-fuzz-api: setup-dev ## Try the REST API of a stack of its own for 20 minutes
+fuzz-api: setup-dev ## Fuzz the REST API of a separate stack for 20 minutes
 	$(BIN)/python -m tests.fuzz.rest
 
-clean: down ## Remove everything that can be made again, the local data too
+clean: down ## Remove everything that can be regenerated, and the local data
 	rm -rf $(VENV) $(TRAIN) $(LOAD) .visualsearch out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-# A stamp says which lock file an environment was made from; a changed lock makes it anew.
+# A stamp records the lock file of an environment. A changed lock file rebuilds the environment.
 setup: $(VENV)/serving.stamp
 setup-dev: $(VENV)/dev.stamp
 setup-train: $(TRAIN)/train.stamp
@@ -68,7 +68,7 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/serving.stamp
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
 	@touch $@
 
-# The load generator, apart from what it loads.
+# The load generator has a separate environment.
 $(LOAD)/bench.stamp: requirements/bench.lock | $(VENV)/bin/python
 	$(BIN)/python -m venv $(LOAD)
 	$(LOAD)/bin/python -m pip install -q --require-hashes -r requirements/bench.lock

@@ -111,6 +111,8 @@ class ImageService:
         if size is None:
             data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             return data, content_type(data)
+        if image.content_hash is None:  # nothing says whether a kept thumbnail is still of the same file
+            return await self._shrunk(image, size), JPEG
         return await self._thumbnails.get((image.id, image.content_hash, size), lambda: self._shrunk(image, size)), JPEG
 
     async def _shrunk(self, image: Image, size: int) -> bytes:

@@ -8,6 +8,7 @@ from gateway.shared_work import SharedWork
 from tests.pictures import jpeg
 from tests.unit.serving import Serving
 from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.images import NewImage
 from visualsearch.imaging import preprocessing
 
 
@@ -71,3 +72,14 @@ async def test_a_thumbnail_is_made_once_however_many_ask(monkeypatch):
         assert made == [64]
         assert (await serving.client.delete(f"/images/{image_id}")).status_code == 204
         assert (await serving.client.get(address)).status_code == 404
+
+
+async def test_a_thumbnail_shows_what_an_object_holds_now_while_its_content_is_unknown():
+    async with Serving() as serving:
+        key = "uploads/a.jpg"
+        image = await serving.image_repository.register(NewImage(serving.object_store.uri(key)))
+        thumbnails = []
+        for data in (jpeg(1), jpeg(2)):
+            await serving.object_store.put(key, data)
+            thumbnails.append((await serving.client.get(f"/images/{image.id}/content?size=64")).content)
+        assert thumbnails == [preprocessing.thumbnail(data, 64) for data in (jpeg(1), jpeg(2))]

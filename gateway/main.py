@@ -35,7 +35,7 @@ from gateway.statistics import StatisticsCollector
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.image_deletion import ImageDeletion
-from visualsearch.imaging.picture_pool import PicturePool
+from visualsearch.imaging.picture_pool import WAITING, PicturePool
 from visualsearch.observability import tracing
 from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.releases.canary_monitor import CanaryMonitor
@@ -202,7 +202,7 @@ def with_servers(
         connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // worker_group.size))
         with (
             tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),
-            PicturePool(threads) as pool,
+            PicturePool(threads, WAITING) as pool,
         ):
             async with open_stores(settings, connections=connections) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool, worker_group)

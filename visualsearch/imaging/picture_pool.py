@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""Longest time for one expensive picture, a new process' start included."""
+"""Longest time for one expensive picture, counted from when the process takes it."""
 CPU_S = 10
 MEMORY_BYTES = 3 * 2**30
 """Address space of the process. 50 megapixels of WebP take about 0.8 GB, and the libraries reserve some without use."""
 WAITING = 8
-"""Expensive pictures that may wait at once. They are decoded one after the other, so memory holds one of them."""
+"""Expensive pictures that may wait at once for callers' answers. They are decoded one after the other, so memory holds
+one of them."""
 DAMAGED = "Its decoder {}. The file is damaged or made to do that; save the picture anew and try again."
 
 
@@ -33,10 +34,12 @@ class PicturePool:
     """Runs a function of a picture's bytes in one of some threads, or in a process if the picture is expensive.
 
     Cheap pictures, which is nearly all, stay as fast as without a process: sending one there and back takes 2 ms and
-    more. The process starts with the first expensive picture.
+    more. The process starts with the first expensive picture. Without ``max_waiting`` any number of expensive pictures
+    wait, as they must where nobody can be asked to come again.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, max_waiting: int | None = None) -> None:
+        self._max_waiting = max_waiting
         self._threads = ThreadPoolExecutor(threads, "decode")
         self._process: ProcessPool | None = None
         self.expensive = 0
@@ -54,7 +57,7 @@ class PicturePool:
 
     async def run_apart(self, work: Callable[..., T], *values: object) -> T:
         """Run work in the process, whatever the picture costs; raises what ``run`` raises."""
-        if self.expensive >= WAITING:
+        if self._max_waiting is not None and self.expensive >= self._max_waiting:
             raise Overloaded("Too many large pictures wait to be decoded. Try again shortly, or send a smaller one.")
         if self._process is None:
             # Not forked: a copy of this process would bring its memory, and threads that hold locks.

@@ -1,15 +1,22 @@
 """Each event has one outcome, and rows, vectors and objects stay consistent."""
 
+import multiprocessing
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from indexer.pipeline import ingest
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE
 from visualsearch.domain.errors import Overloaded
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Status
 from visualsearch.domain.indexing import Event, EventKind, Indexed, Rejected, Retry
+from visualsearch.imaging import preprocessing
+from visualsearch.imaging.decoding_cost import TooExpensiveHere
+from visualsearch.imaging.picture_pool import WAITING
 
 
 async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
@@ -265,3 +272,22 @@ async def test_every_release_that_is_not_retired_gets_the_vector(world):
     await world.object_store.delete("a")
     await world.ingest.batch([world.bare("a", EventKind.DELETED)], [RELEASE, other])
     assert not world.vectors.rows[other.collection]
+
+
+def ends_its_decoder(_data):
+    if multiprocessing.parent_process() is None:
+        raise TooExpensiveHere
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def test_a_picture_that_ends_its_decoder_is_rejected_at_once_with_a_reason(world, monkeypatch):
+    monkeypatch.setattr(ingest, "prepare", ends_its_decoder)
+    (outcome,) = await world.index(await world.upload("a", jpeg(1)))
+    assert isinstance(outcome, Rejected)
+    assert "Its decoder died" in world.image_repository.images[outcome.image_id].reason
+
+
+async def test_a_batch_of_expensive_pictures_is_indexed_whole(world, monkeypatch):
+    monkeypatch.setattr(preprocessing, "CHEAP", 0)
+    outcomes = await world.index(*[await world.upload(f"{i}", jpeg(i)) for i in range(2 * WAITING)])
+    assert [type(outcome) for outcome in outcomes] == [Indexed] * 2 * WAITING

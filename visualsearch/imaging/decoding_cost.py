@@ -1,11 +1,12 @@
 """What a picture will cost to decode, judged from its header and markers. Decodes nothing.
 
-Files of some hundred bytes can ask for minutes of work: a progressive JPEG goes over all of its pixels once for each
-scan, and a file may have thousands of scans.
+Files of some hundred bytes can ask for minutes of work: a JPEG of several scans, progressive or not, is gone over once
+for each scan, and a file may have thousands of scans of ten bytes.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import BrokenImage, VisualSearchError
@@ -20,21 +21,53 @@ HIGHEST = 2_000_000_000
 PASSES = {"JPEG": 1, "MPO": 1, "PNG": 2, "WEBP": 4}
 """What a pixel costs, in scans of a JPEG (1.2 ns each). PNG and WebP are decoded in full size."""
 INTERLACED = 2
-START_OF_SCAN = b"\xff\xda"
+MAX_PARTS = 50_000
+"""Segments of a JPEG or chunks of a PNG. Reading that many takes some 50 ms; 20 MB of PNG in usual chunks has 2,500."""
+START_OF_SCAN = 0xDA
+END_OF_IMAGE = 0xD9
+WITHOUT_LENGTH = {0xFF, 0x01, 0xD8}
+"""Fill bytes and the markers that no segment follows."""
+# In compressed data 0xFF is followed by 0x00, or is a restart marker, D0 to D7.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
+_PNG_SIGNATURE_BYTES = 8
+_PNG_CHUNK_BYTES = 12
+"""Length, type and checksum."""
 
 
 class TooExpensiveHere(VisualSearchError):
     """The picture must be decoded where it can be interrupted."""
 
 
-def decoding_cost(image: Image.Image, data: bytes) -> int:
+def scans(data: bytes) -> int:
+    """Count the scans of a JPEG file's first picture; raises ``BrokenImage`` over ``MAX_PARTS`` segments."""
+    count = position = parts = 0
+    while found := _MARKER.search(data, position):
+        parts = _one_more(parts)
+        marker, position = data[found.end() - 1], found.end()
+        if marker == END_OF_IMAGE:
+            break
+        if marker == 0xFF:
+            position -= 1
+        elif marker not in WITHOUT_LENGTH:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+        count += marker == START_OF_SCAN
+    return count
+
+
+def check_chunks(data: bytes) -> None:
+    """Raise ``BrokenImage`` if a PNG file has more than ``MAX_PARTS`` chunks."""
+    position, parts = _PNG_SIGNATURE_BYTES, 0
+    while position < len(data):
+        parts = _one_more(parts)
+        position += _PNG_CHUNK_BYTES + int.from_bytes(data[position : position + 4], "big")
+
+
+def decoding_cost(image: Image.Image, scans: int = 1) -> int:
     """Estimate the cost of decoding an opened picture, in pixels times passes over them.
 
     Raises ``BrokenImage`` above ``HIGHEST``.
     """
     passes = PASSES[image.format or "JPEG"]
-    # The bytes of a marker cannot occur in compressed data. In a preview inside the file they count too, by one or two.
-    scans = data.count(START_OF_SCAN) if "progression" in image.info else 1
     if image.info.get("interlace"):
         passes *= INTERLACED
     cost = image.width * image.height * passes * max(1, scans)
@@ -44,3 +77,11 @@ def decoding_cost(image: Image.Image, data: bytes) -> int:
             "Save it as a baseline JPEG, or shrink it."
         )
     return cost
+
+
+def _one_more(parts: int) -> int:
+    if parts >= MAX_PARTS:
+        raise BrokenImage(
+            f"The file has more than {MAX_PARTS:,} segments, which no camera or program writes; save it anew."
+        )
+    return parts + 1

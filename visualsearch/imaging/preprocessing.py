@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
 from visualsearch.domain.images import IMAGE_SIDE, MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE, Box, Decoded, Prepared
-from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, decoding_cost
+from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, check_chunks, decoding_cost, scans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +173,13 @@ def _open(data: bytes) -> Image.Image:
     """Read the header and check type and size, without decoding pixels."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise ImageTooLarge(f"The file has {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are taken.")
-    image = Image.open(BytesIO(data), formats=(_format(data),))
+    kind, passes = _format(data), 1
+    # Judged first: Pillow takes long to read a header of millions of segments.
+    if kind == "JPEG":
+        passes = scans(data)
+    elif kind == "PNG":
+        check_chunks(data)
+    image = Image.open(BytesIO(data), formats=(kind,))
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise ImageTooLarge(f"The picture has {pixels:,} pixels; at most {MAX_PIXELS:,} are taken. Shrink it.")
@@ -184,7 +190,7 @@ def _open(data: bytes) -> Image.Image:
     # Phones store JPEGs with an extra preview frame (MPO); the first frame is the picture.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BrokenImage("The picture is animated; send a single frame.")
-    if decoding_cost(image, data) > CHEAP and getattr(_here, "cheap_only", False):
+    if decoding_cost(image, passes) > CHEAP and getattr(_here, "cheap_only", False):
         raise TooExpensiveHere
     if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
         image.verify()

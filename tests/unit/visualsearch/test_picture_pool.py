@@ -13,7 +13,7 @@ from PIL import Image
 from tests.eventually import eventually
 from tests.pictures import jpeg
 from visualsearch.domain.errors import BrokenImage, Overloaded
-from visualsearch.imaging import picture_pool
+from visualsearch.imaging import decoding_cost, picture_pool, preprocessing
 from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
 
@@ -31,6 +31,22 @@ def with_scans(number):
     data = saved("JPEG", mode="L", progressive=True)
     starts = [found.start() for found in re.finditer(b"\xff\xda", data)]
     return data[:-2] + data[starts[-1] : -2] * (number - len(starts)) + data[-2:]
+
+
+def with_empty_scans(number):
+    """A sequential JPEG of three components, the first of which has ``number`` scans more: each has ten bytes and no
+    data, and costs a pass over all pixels."""
+    data = saved("JPEG", mode="L")
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    components = b"".join(bytes([name, 0x11, 0]) for name in (1, 2, 3))
+    header = data[:frame] + b"\xff\xc0\x00\x11" + data[frame + 4 : frame + 9] + b"\x03" + components
+    tables, pixels = data[frame + 13 : scan], data[scan + 10 : -2]
+
+    def scan_of(name):
+        return b"\xff\xda\x00\x08\x01" + bytes([name, 0, 0, 63, 0])
+
+    whole = b"".join(scan_of(name) + pixels for name in (1, 2, 3))
+    return header + tables + whole + scan_of(1) * number + b"\xff\xd9"
 
 
 # In modules of the tests' own they could not be sent to another process.
@@ -60,7 +76,7 @@ def lossless():
 
 @pytest.fixture
 def pool():
-    with PicturePool(2) as pool:
+    with PicturePool(2, picture_pool.WAITING) as pool:
         yield pool
 
 
@@ -72,6 +88,35 @@ async def test_a_jpeg_with_hundreds_of_scans_is_refused_before_it_is_decoded(poo
             await asyncio.wait_for(pool.run(work, data), 1)
     with pytest.raises(BrokenImage, match="200 scans"):
         dimensions(data)
+
+
+async def test_a_sequential_jpeg_with_hundreds_of_scans_is_refused_as_a_progressive_one_is(pool):
+    assert (await pool.run(decode, with_empty_scans(0))).width == HUGE
+    with pytest.raises(BrokenImage, match="203 scans"):
+        await pool.run(decode, with_empty_scans(200))
+
+
+@pytest.mark.parametrize("unusual", [b"\xff\xda" * 2000, b"\xff\xda\x00\x08" * 2000], ids=["preview", "video"])
+def test_what_is_before_or_after_the_picture_in_its_file_is_no_scan(unusual):
+    data = jpeg(1)
+    comment = b"\xff\xfe" + (len(unusual) + 2).to_bytes(2, "big") + unusual
+    assert decoding_cost.scans(data[:2] + comment + data[2:] + unusual) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\xfe\x00\x02" * 60_000 + jpeg(1)[2:],
+        jpeg(1)[:-2] + b"\xff\xda\x00\x02" * 60_000 + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff" * 60_000,
+        b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0teXt\0\0\0\0" * 60_000,
+    ],
+    ids=["segments", "scans", "fill bytes", "chunks"],
+)
+def test_a_file_of_countless_segments_is_refused_before_its_header_is_read(data, monkeypatch):
+    monkeypatch.delattr(Image, "open")
+    with pytest.raises(BrokenImage, match="segments"):
+        decode(data)
 
 
 async def test_an_ordinary_progressive_jpeg_of_the_largest_size_is_taken(pool):
@@ -109,3 +154,10 @@ async def test_expensive_pictures_wait_in_a_short_queue_and_cheap_ones_pass_them
     assert (await pool.run(decode, jpeg(1))).width == 320
     assert not any(task.done() for task in waiting[2:])
     await asyncio.gather(*waiting)
+
+
+async def test_any_number_waits_where_nobody_can_be_asked_to_come_again(monkeypatch):
+    monkeypatch.setattr(preprocessing, "CHEAP", 0)
+    with PicturePool(2) as pool:
+        decoded = await asyncio.gather(*(pool.run(decode, jpeg(1)) for _ in range(3 * picture_pool.WAITING)))
+    assert {one.width for one in decoded} == {320}

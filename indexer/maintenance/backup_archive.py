@@ -110,10 +110,13 @@ class Archive:
         return path
 
     def finish(self, manifest: Manifest, final: Path) -> None:
-        """Write the manifest, and rename the folder to its final name."""
+        """Write the manifest, close the files to other users, and rename the folder to its final name."""
         files = sorted(file for file in self.folder.rglob("*") if file.is_file())
         manifest.files = {str(file.relative_to(self.folder)): _digest(file) for file in files}
-        self.file("manifest.json").write_text(json.dumps(asdict(manifest), indent=1))
+        listing = self.file("manifest.json")
+        listing.write_text(json.dumps(asdict(manifest), indent=1))
+        for file in (*files, listing):
+            file.chmod(0o600)
         self.folder.rename(final)
         self.folder = final
 

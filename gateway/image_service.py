@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.search.decoder import Decoder
     from visualsearch.image_deletion import ImageDeletion
-    from visualsearch.ports import EventStream, ImageRepository, ObjectStore
+    from visualsearch.ports import EventStream, ImageRepository, MalwareScanner, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class ImageService:
         events: EventStream,
         object_store: ObjectStore,
         deletion: ImageDeletion,
+        scanner: MalwareScanner | None,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder
@@ -51,6 +52,7 @@ class ImageService:
         self._events = events
         self._object_store = object_store
         self._deletion = deletion
+        self._scanner = scanner
         self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
         self._thumbnails = SharedWork(THUMBNAIL_BYTES)
@@ -58,10 +60,13 @@ class ImageService:
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
         """Accept a picture for indexing: register its row, store its object and publish its event.
 
-        Raises what ``Decoder.decode`` raises, and ``Unavailable`` if a server is down; then the changes are undone.
+        Raises what ``Decoder.decode`` and ``MalwareScanner.scan`` raise, and ``Unavailable`` if a server is down; then the
+        changes are undone.
         """
         with tracing.span("decode"):
             await self._decoder.decode(data)
+        if self._scanner is not None:
+            await self._scanner.scan(data)
         kind = content_type(data)
         key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
         content_hash, etag = await self._decoder.run(_digests, data)

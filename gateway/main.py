@@ -127,7 +127,9 @@ def build(
 
 def _images(stores: Stores, decoder: Decoder, deadline_s: float) -> ImageService:
     deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
-    return ImageService(decoder, stores.image_repository, stores.events, stores.object_store, deletion, deadline_s)
+    return ImageService(
+        decoder, stores.image_repository, stores.events, stores.object_store, deletion, stores.scanner, deadline_s
+    )
 
 
 def _access(settings: Settings, stores: Stores, processes: int) -> AccessControl:

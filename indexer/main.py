@@ -53,7 +53,9 @@ async def run(settings: Settings) -> None:
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             releases = ActiveReleases(stores.release_repository)
-            ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
+            ingest = Ingest(
+                stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool, stores.scanner
+            )
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(
                 name,

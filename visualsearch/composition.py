@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from visualsearch.adapters.malware.clamd import ClamdScanner
+from visualsearch.adapters.malware.command import CommandScanner
+from visualsearch.adapters.malware.lenient import LenientScanner
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
@@ -31,6 +34,7 @@ from visualsearch.adapters.valkey.release_counters import ValkeyReleaseCounters
 from visualsearch.adapters.valkey.request_rates import ValkeyRequestRates
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.search import Priority
+from visualsearch.observability.metrics import UNSCANNED
 from visualsearch.observability.tracing import traced
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
         IndexingProgress,
         InteractionQueue,
         InteractionRepository,
+        MalwareScanner,
         ModelControl,
         ObjectStore,
         RecallRepository,
@@ -58,6 +63,10 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_S = 1.5
 """Timeout of one call to a server. It is below the 2 s within which a caller must learn that a server is down."""
+
+SCAN_TIMEOUT_S = 5.0
+"""Timeout of scanning one file."""
+SCANNERS: dict[str, type[ClamdScanner | CommandScanner]] = {"clamd": ClamdScanner, "command": CommandScanner}
 
 ASIDE_TIMEOUT_S = 10.0
 """The same timeout for background work."""
@@ -86,6 +95,8 @@ class Stores:
     release_repository: ReleaseRepository
     models: ModelControl
     counts: ReleaseCounters
+    scanner: MalwareScanner | None = None
+    """The virus scanner; None if pictures are not scanned."""
     rates: ValkeyRequestRates | None = None
     """Request rate of each caller; None if rates are not limited."""
 
@@ -122,6 +133,7 @@ async def open_stores(
         release_repository=PostgresReleases(database),
         models=_models(settings, timeout_s),
         counts=ValkeyReleaseCounters(*valkey),
+        scanner=_scanner(settings),
         rates=_rates(settings),
     )
     try:
@@ -153,6 +165,7 @@ def _traced(stores: Stores) -> Stores:
         events=traced(stores.events, "valkey"),
         interaction_queue=traced(stores.interaction_queue, "valkey"),
         object_store=traced(stores.object_store, "s3"),
+        scanner=stores.scanner and traced(stores.scanner, "scanner"),
     )
 
 
@@ -165,6 +178,16 @@ def _rates(settings: Settings) -> ValkeyRequestRates | None:
     if not settings.rate_limit:
         return None
     return ValkeyRequestRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
+
+
+def _scanner(settings: Settings) -> MalwareScanner | None:
+    kind, _, where = settings.malware_scanner.partition(":")
+    if not kind:
+        return None
+    if kind not in SCANNERS or not where:
+        raise ConfigurationError("VISUALSEARCH_MALWARE_SCANNER must be clamd:PATH, clamd:HOST:PORT or command:PROGRAM.")
+    scanner = SCANNERS[kind](where, SCAN_TIMEOUT_S)
+    return LenientScanner(scanner, UNSCANNED.inc) if settings.malware_scanner_down == "accept" else scanner
 
 
 def _changes(settings: Settings, timeout_s: float) -> ChangeFeed | None:

@@ -118,6 +118,16 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="Share of the searches whose recall is measured after the answer; 0 is none."
     )
     store_queries: bool = Field(True, description="Whether query pictures are kept (under queries/) for training.")
+    malware_scanner: str = Field(
+        "",
+        description=(
+            "What scans new pictures for viruses: clamd:/run/clamav/clamd.ctl, clamd:HOST:PORT, or command:PROGRAM, "
+            "which reads the file from standard input and exits with 1 if it finds something. Empty: nothing does."
+        ),
+    )
+    malware_scanner_down: Literal["refuse", "accept"] = Field(
+        "refuse", description="What happens to new pictures while the scanner cannot be reached."
+    )
     user_id_key: SecretStr = Field(
         SecretStr(""),
         description="Secret that users' ids are hashed with before they are kept; empty: they are not kept.",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visualsearch.imaging.picture_pool import PicturePool
-    from visualsearch.ports import Encoder, ImageRepository, ObjectStore, Vectors
+    from visualsearch.ports import Encoder, ImageRepository, MalwareScanner, ObjectStore, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Ingest:
         image_repository: ImageRepository,
         object_store: ObjectStore,
         pool: PicturePool,
+        scanner: MalwareScanner | None = None,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -74,6 +75,7 @@ class Ingest:
         self._object_store = object_store
         self._deletion = ImageDeletion(image_repository, vectors, object_store)
         self._pool = pool
+        self._scanner = scanner
         self._encoding = asyncio.Semaphore(ENCODING)
 
     async def batch(self, events: Sequence[Event], releases: Sequence[Release]) -> list[Outcome]:
@@ -165,6 +167,8 @@ class Ingest:
                 if image.etag != etag:
                     await self._image_repository.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
                 return Indexed(image.id)
+            if self._scanner is not None:
+                await self._scanner.scan(data)
             prepared = await self._pool.run(prepare, data)
             return Ready(image, prepared, content_hash, etag)
         except NotFound as error:

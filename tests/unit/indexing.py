@@ -71,6 +71,10 @@ class Indexing:
         self.pool = pool
         self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, pool)
 
+    def scan_with(self, scanner):
+        """Scan what is indexed from now on."""
+        self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, self.pool, scanner)
+
     async def upload(self, key, data):
         """Register and store a picture as the gateway does; return its event."""
         image = await self.image_repository.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))

@@ -23,6 +23,14 @@ class ImageTooLarge(InvalidInput):
     """The file has too many bytes, or the picture too many pixels."""
 
 
+class MalwareFound(InvalidInput):
+    """A virus scanner found something in the file; ``what`` is the scanner's name for it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The virus scanner found {what} in the file. Find out where it comes from.")
+        self.what = what
+
+
 class InvalidBox(InvalidInput):
     """The box is malformed, empty or not inside the picture."""
 

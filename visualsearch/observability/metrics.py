@@ -45,6 +45,7 @@ STAGE_SECONDS = Histogram(
 IMPRESSIONS = Counter("visualsearch_impressions_total", "Results shown.", ["release", "variant"])
 CLICKS = Counter("visualsearch_clicks_total", "Results clicked.")
 LATER_FAILURES = Counter("visualsearch_background_failures_total", "Failed work after the response.", ["work"])
+UNSCANNED = Counter("visualsearch_unscanned_files_total", "Files accepted while the virus scanner was unreachable.")
 NOTICES = Counter("visualsearch_store_notices_total", "Notifications of object stores by webhook.", ["outcome"])
 
 RECALL_HITS = Counter(

@@ -6,6 +6,7 @@ Every method may raise ``errors.Unavailable`` if its server does not answer with
 from visualsearch.ports.images import DuplicateExclusions, ImageRepository
 from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
+from visualsearch.ports.malware import MalwareScanner
 from visualsearch.ports.object_store import ChangeFeed, ObjectStore
 from visualsearch.ports.releases import ModelControl, ReleaseCounters, ReleaseRepository, ReleaseTransaction
 from visualsearch.ports.search import Encoder, RecallRepository, Vectors
@@ -21,6 +22,7 @@ __all__ = [
     "IndexingProgress",
     "InteractionQueue",
     "InteractionRepository",
+    "MalwareScanner",
     "ModelControl",
     "ObjectStore",
     "RecallRepository",

@@ -85,7 +85,7 @@ def backbone_row(name: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     parameters = sum(one.numel() for one in backbone.network.parameters())
     model = onnx_conversion.to_onnx(encoder)
     with torch.inference_mode():
-        wanted = np.concatenate([encoder(torch.from_numpy(part)).numpy() for part in np.array_split(pixels, 8)])
+        wanted = np.concatenate([encoder(torch.from_numpy(part))[0].numpy() for part in np.array_split(pixels, 8)])
     with loaded(stack_settings(), model, "benchmarked") as served:
         embeds = {"local": onnx_embed(model), "served": served}
         agreement = {who: (embeddings_of(pixels, embed) * wanted).sum(1).min() for who, embed in embeds.items()}

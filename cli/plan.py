@@ -1,4 +1,4 @@
-"""`visualsearch plan`: the sums of plan.py as a table, one column for each size."""
+"""`visualsearch plan`: a capacity plan as a table, one column for each size."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LITE0 = "efficientnet-lite0"
 LITE0_POOLS = "efficientnet-lite0-pools"
+RANDOM = "random"
+"""Says that a network has no learned weights."""
 RESNET50 = "resnet50"
 
 
@@ -186,7 +188,7 @@ def _resnet50(pretrained: str) -> Backbone:
     network = resnet50(weights=None)
     if pretrained:
         _load_weights(network, Path(pretrained), RESNET50)
-    weights = Path(pretrained).name if pretrained else "random"
+    weights = Path(pretrained).name if pretrained else RANDOM
     return Backbone(RESNET50, _ResNet(network).eval(), 2048, weights, "as its weights")
 
 
@@ -212,7 +214,7 @@ def _open_clip(name: str, pretrained: str) -> Backbone:
     clip = _Clip(
         visual, visual.image_mean or open_clip.OPENAI_DATASET_MEAN, visual.image_std or open_clip.OPENAI_DATASET_STD
     )
-    weights = Path(pretrained).name if pretrained else "random"
+    weights = Path(pretrained).name if pretrained else RANDOM
     return Backbone(name, clip.eval(), int(visual.output_dim), weights, "as its weights")
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import re
 import shutil
 import sys
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 MODEL = "image_encoder"
+log = logging.getLogger(__name__)
+
 FEATURE_MAP = "feature_map"
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
@@ -114,8 +117,15 @@ def _name_version(file: Path, config: ModelConfig, version: int) -> None:
     policy.versions[:] = versions
     models = [file.with_name(str(number)) / "model.onnx" for number in versions]
     shapes = [feature_map_shape(model.read_bytes()) for model in models if model.exists()]
-    _declare_feature_map(config, shapes[0] if all(shape == shapes[0] for shape in shapes) else None)
+    shared = shapes[0] if all(shape == shapes[0] for shape in shapes) else None
+    _declare_feature_map(config, shared)
     write_config(file, config)
+    if shared is None and any(shapes):
+        log.warning(
+            "The versions %s have feature maps of different shapes, and config.pbtxt can declare only one. No version "
+            "can explain results (GET /explain) until all have the same.",
+            ", ".join(map(str, versions)),
+        )
 
 
 def _declare_feature_map(config: ModelConfig, shape: list[int] | None) -> None:

@@ -84,7 +84,11 @@ def main(words: list[str] | None = None) -> int:
         default=backbones.LITE0,
         help=f"%(default)s, {backbones.RESNET50}, or an OpenCLIP model such as ViT-B-32",
     )
-    parser.add_argument("--pretrained", default="", help="a file of weights; OpenCLIP: or a tag")
+    parser.add_argument(
+        "--pretrained",
+        default="",
+        help="a file of weights; OpenCLIP: or a tag; without it only EfficientNet-Lite0 has any",
+    )
     parser.add_argument("--checkpoint", type=Path, help="written by training/train.py; sets backbone and projection")
     parser.add_argument("--rotate", type=Path, help="fold in a rotation that `python -m export.opq` learned")
     parser.add_argument(
@@ -108,6 +112,9 @@ def main(words: list[str] | None = None) -> int:
         return 1
     about = description(backbone, projected, lineage, sys.argv[1:] if words is None else words)
     arguments.out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+    if backbone.weights == backbones.RANDOM:
+        warning = f"{arguments.out} has RANDOM weights: name a file of weights with --pretrained."
+        print(warning, file=sys.stderr)  # noqa: T201
     return 0
 
 

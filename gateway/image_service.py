@@ -60,8 +60,8 @@ class ImageService:
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
         """Accept a picture for indexing: register its row, store its object and publish its event.
 
-        Raises what ``Decoder.decode`` and ``MalwareScanner.scan`` raise, and ``Unavailable`` if a server is down; then the
-        changes are undone.
+        Raises what ``Decoder.decode`` and ``MalwareScanner.scan`` raise, and ``Unavailable`` if a server is down;
+        then the changes are undone.
         """
         with tracing.span("decode"):
             await self._decoder.decode(data)

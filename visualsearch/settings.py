@@ -85,7 +85,9 @@ class Settings(BaseSettings):
         description="Open sockets, as descriptors, that the gateway serves HTTP on in place of its port: [5].",
     )
     gateway_workers: int = Field(0, ge=0, description="The gateway's processes behind these ports; 0 is one per core.")
-    deadline_ms: int = Field(1800, ge=100, description="Longest time a request waits for the servers behind it, in ms.")
+    deadline_ms: int = Field(
+        1800, ge=100, le=2400, description="Longest time a request waits for the servers behind it, in ms."
+    )
     decode_threads: int = Field(0, ge=0, description="Threads that decode in each process; 0: one per core together.")
     max_waiting: int = Field(
         128, ge=1, description="Searches in progress, in all processes together, before the excess gets 503."

@@ -16,8 +16,6 @@ from visualsearch.adapters.valkey.event_stream import GROUP, STREAM
 
 pytestmark = pytest.mark.stack
 
-WITHIN_S = 30
-
 
 @pytest.fixture(scope="module")
 def bucket(stack):

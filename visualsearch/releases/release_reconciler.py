@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from visualsearch.ports import ModelControl, Vectors
 
 LONGEST_REQUEST_S = 2.5
-"""Longer than a gateway's deadline: a release that has received no new request for this long is no longer in use."""
+"""Upper bound of a request's duration: the highest VISUALSEARCH_DEADLINE_MS and a little more.
+
+A release that was retired longer ago than ``GRACE`` serves no request."""
 GRACE = timedelta(seconds=2 * CACHE_S + LONGEST_REQUEST_S)
 
 
@@ -32,19 +34,19 @@ async def follow(
     ``ConfigurationError`` if a needed model cannot be loaded.
     """
     done = await _aliases(records, vectors)
-    kept, gone = records.kept, records.retired
-    free = [one for one in gone if (now or datetime.now(UTC)) - one.since > GRACE]
-    done += await _collections(kept, free, vectors)
-    done += await _models(kept, gone, free, models)
+    kept, retired = records.kept, records.retired
+    removable = [one for one in retired if (now or datetime.now(UTC)) - one.since > GRACE]
+    done += await _collections(kept, removable, vectors)
+    done += await _models(kept, retired, removable, models)
     return done
 
 
 async def _aliases(records: Releases, vectors: Vectors) -> list[str]:
     done = []
-    there = await vectors.aliased()
+    current = await vectors.aliased()
     for alias, one in ((LIVE_ALIAS, records.live), (CANARY_ALIAS, records.canary)):
         wanted = one.release.collection if one else None
-        if wanted == there.get(alias):
+        if wanted == current.get(alias):
             continue
         if wanted is None:
             await vectors.drop_alias(alias)
@@ -54,17 +56,17 @@ async def _aliases(records: Releases, vectors: Vectors) -> list[str]:
     return done
 
 
-async def _collections(kept: Sequence[ReleaseRecord], free: Sequence[ReleaseRecord], vectors: Vectors) -> list[str]:
+async def _collections(kept: Releases, removable: Sequence[ReleaseRecord], vectors: Vectors) -> list[str]:
     needed = {one.release.collection for one in kept}
-    there = set(await vectors.collections()) if free else set()
-    dropped = sorted({one.release.collection for one in free} & there - needed)
+    current = set(await vectors.collections()) if removable else set()
+    dropped = sorted({one.release.collection for one in removable} & current - needed)
     for collection in dropped:
         await vectors.drop(collection)
     return [f"The collection {collection} is gone." for collection in dropped]
 
 
 async def _models(
-    kept: Sequence[ReleaseRecord], gone: Sequence[ReleaseRecord], free: Sequence[ReleaseRecord], models: ModelControl
+    kept: Releases, retired: Releases, removable: Sequence[ReleaseRecord], models: ModelControl
 ) -> list[str]:
     """Unload versions that only retired releases used, and load versions that Triton lost in a restart.
 
@@ -73,8 +75,8 @@ async def _models(
     served = await models.served()
     used = {one.release.model_version for one in kept}
     needed = {one.release.model_version for one in kept if one.job is not Job.BUILD}
-    still_asked = {one.release.model_version for one in gone if one not in free}
-    unused = {one.release.model_version for one in free} - used - still_asked
+    in_grace = {one.release.model_version for one in retired if one not in removable}
+    unused = {one.release.model_version for one in removable} - used - in_grace
     wanted = (served | needed) - unused
     if wanted == served:
         return []

@@ -145,6 +145,7 @@ async def test_an_image_is_described(serving):
 async def test_content_is_the_file_and_size_gives_a_thumbnail(serving):
     image = await serving.index(jpeg(1))
     whole = await serving.client.get(f"/images/{image}/content")
+    assert whole.headers["cache-control"].startswith("private"), "no proxy may give it to somebody else"
     assert (whole.content, whole.headers["content-type"]) == (jpeg(1), "image/jpeg")
     assert whole.headers["x-content-type-options"] == "nosniff"
     small = await serving.client.get(f"/images/{image}/content", params={"size": 64})

@@ -1,5 +1,6 @@
 """Aliases, models and collections follow the states of the releases."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from tests.fakes.vectors import FakeVectors
 from tests.unit.releases import NEW, OLD, RAMP, Shop
 from visualsearch.domain.errors import ConfigurationError, Unavailable
 from visualsearch.domain.release_state import Job
+from visualsearch.domain.releases import ReleaseState
 from visualsearch.releases.active_releases import CANARY_ALIAS, LIVE_ALIAS
 from visualsearch.releases.release_reconciler import GRACE, follow
 
@@ -54,6 +56,18 @@ async def test_a_model_that_another_release_uses_stays(shop):
     await shop.lifecycle.retire("v2")
     await followed(shop, 2 * GRACE)
     assert shop.models.loaded == {1, 2}
+
+
+async def test_a_model_of_two_retired_releases_stays_while_a_request_can_use_one_of_them(shop):
+    await shop.lifecycle.retire("v2")
+    twin = replace(NEW, name="v2_twin", collection="images_v2_twin")
+    await shop.log.add(twin, ReleaseState.RETIRED)
+    shop.log.by_name["v2"] = replace(shop.log.by_name["v2"], since=datetime.now(UTC) - 2 * GRACE)
+    await followed(shop)
+    assert "images_v2" not in shop.vectors.rows
+    assert shop.models.loaded == {1, 2}, "the twin was retired a moment ago"
+    await followed(shop, 2 * GRACE)
+    assert shop.models.loaded == {1}
 
 
 async def test_a_model_that_triton_lost_by_a_restart_is_loaded_again(shop):

@@ -88,7 +88,10 @@ class TritonEncoder(Encoder):
             if any(words in str(error) for words in SHED):
                 raise Overloaded("The encoder has more work than it can do in time. Try again shortly.") from None
             if UNKNOWN_OUTPUT in str(error):
-                raise Unsupported(f"Model version {model_version} gives no {output}: export it anew.") from None
+                raise Unsupported(
+                    f"Model version {model_version} gives no {output}: it was exported without one, or another version "
+                    "that is served has one of another shape."
+                ) from None
             raise Unavailable("Triton", str(error)[:200]) from None
         rows: NDArray[np.float32] = answer.as_numpy(output)
         return rows

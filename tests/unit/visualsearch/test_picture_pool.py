@@ -14,8 +14,9 @@ from tests.eventually import eventually
 from tests.pictures import jpeg
 from visualsearch.domain.errors import BrokenImage, Overloaded
 from visualsearch.imaging import decoding_cost, picture_pool, preprocessing
+from visualsearch.imaging.decoding_cost import TooExpensiveHere
 from visualsearch.imaging.picture_pool import PicturePool
-from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
+from visualsearch.imaging.preprocessing import cheaply, decode, dimensions, prepare, thumbnail
 
 HUGE = 7000
 
@@ -127,6 +128,31 @@ async def test_an_ordinary_progressive_jpeg_of_the_largest_size_is_taken(pool):
 async def test_a_cheap_picture_is_decoded_in_this_process(pool):
     assert await pool.run(pid_of, jpeg(1)) == os.getpid()
     assert (await pool.run(decode, jpeg(1))).width == 320
+
+
+def with_one_scan():
+    """The header of a progressive JPEG that has one scan, without its data."""
+    data = saved("JPEG", progressive=True)
+    return data[: data.index(b"\xff\xda")] + b"\xff\xda\0\x0c\x03\x01\0\x02\0\x03\0\0\0\0\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: saved("PNG", side=5000, mode="RGBA"),
+        lambda: saved("WEBP", side=3900, lossless=True),
+        with_one_scan,
+    ],
+    ids=["png", "webp", "progressive jpeg of one scan"],
+)
+def test_a_picture_that_takes_much_memory_is_not_decoded_in_a_thread(made):
+    with pytest.raises(TooExpensiveHere):
+        cheaply(dimensions, made())
+
+
+@pytest.mark.parametrize(("kind", "side"), [("JPEG", HUGE), ("PNG", 2880), ("WEBP", 2880)])
+def test_photos_and_screenshots_in_4k_are_decoded_in_a_thread(kind, side):
+    assert cheaply(dimensions, saved(kind, side)) == (side, side)
 
 
 async def test_an_expensive_picture_gives_the_same_in_its_process(pool, lossless):

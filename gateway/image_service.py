@@ -13,7 +13,8 @@ from gateway.caller import Caller, Role
 from gateway.shared_work import SharedWork
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
-from visualsearch.domain.indexing import Event, EventKind, simple_etag
+from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
+from visualsearch.domain.object_keys import UPLOADS
 from visualsearch.imaging.preprocessing import content_type, thumbnail
 from visualsearch.observability import tracing
 
@@ -68,14 +69,14 @@ class ImageService:
         if self._scanner is not None:
             await self._scanner.scan(data)
         kind = content_type(data)
-        key = f"uploads/{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
+        key = f"{UPLOADS}{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
         content_hash, etag = await self._decoder.run(_digests, data)
         new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, etag)
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
                 image = await self._image_repository.register(new)
-                await self._object_store.put(key, data, kind)
+                await self._object_store.put(key, data, kind, ObjectMetadata(owner, visibility, source))
                 event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
                 await self._events.publish([event])
         except (TimeoutError, Unavailable) as error:

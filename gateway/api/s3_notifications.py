@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from visualsearch.domain.errors import InvalidInput
-from visualsearch.domain.indexing import RESERVED_PREFIXES, Event, EventKind
+from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.domain.object_keys import corpus_key
 
 if TYPE_CHECKING:
     from visualsearch.ports import ObjectStore
 
 MAX_RECORDS = 1000
-MAX_TEXT = 1024
-"""S3's limit of a key, in bytes."""
 KINDS = {"ObjectCreated": EventKind.CREATED, "ObjectRemoved": EventKind.DELETED}
 
 
@@ -61,11 +60,7 @@ def _event(record: dict[str, Any], object_store: ObjectStore) -> Event:
         raise InvalidInput("The record names no bucket or no key: s3.bucket.name and s3.object.key are expected.")
     if bucket.get("name") != object_store.bucket:
         raise InvalidInput(f"The bucket {str(bucket.get('name'))[:80]!r} is not ours: {object_store.bucket!r} is.")
-    # Keys are form-encoded: a space is a plus.
-    key = unquote_plus(thing["key"])
-    if len(key.encode(errors="replace")) > MAX_TEXT:
-        raise InvalidInput(f"The key has more than {MAX_TEXT} bytes.")
-    if key.startswith(RESERVED_PREFIXES):
-        raise InvalidInput(f"The key {key[:80]!r} is reserved: pictures lie elsewhere.")
+    # Keys are form-encoded: a space is a plus. A deletion only removes images whose objects are gone, uploads too.
+    key = corpus_key(unquote_plus(thing["key"]), uploads=kind is EventKind.DELETED)
     etag = str(thing.get("eTag") or thing.get("versionId") or "").strip('"')[:200]
     return Event(kind, object_store.uri(key), etag=etag)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from indexer.maintenance.external_sort import sorted_lines
 from indexer.sources.change_feed_consumer import corpus_uri
-from visualsearch.domain.errors import NotFound
+from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import Image, Status
 from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.domain.object_keys import corpus_key
 from visualsearch.domain.releases import Release
 
 if TYPE_CHECKING:
@@ -198,10 +199,10 @@ class Reconcile:
         return sure
 
     async def _etag(self, uri: str) -> str | None:
-        """Return the current entity tag of an object; None if the object does not exist."""
+        """Return the current entity tag of an object; None if it does not exist or is no picture of the corpus."""
         try:
-            return await self._object_store.etag(self._object_store.key(uri))
-        except NotFound:
+            return await self._object_store.etag(corpus_key(self._object_store.key(uri), uploads=True))
+        except (NotFound, InvalidInput):
             return None
 
     async def _repair_objects(self, sure: list[StoreDifference]) -> None:

@@ -20,9 +20,11 @@ from visualsearch.domain.images import (
     NewImage,
     Prepared,
     Status,
+    Visibility,
     stack_pixels,
 )
 from visualsearch.domain.indexing import Event, EventKind, Indexed, Outcome, Rejected, Retry
+from visualsearch.domain.object_keys import corpus_key, is_upload
 from visualsearch.domain.releases import Release
 from visualsearch.domain.search import VectorRow
 from visualsearch.image_deletion import ImageDeletion
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from visualsearch.domain.indexing import ObjectMetadata
     from visualsearch.imaging.picture_pool import PicturePool
     from visualsearch.ports import Encoder, ImageRepository, MalwareScanner, ObjectStore, Vectors
 
@@ -123,12 +126,12 @@ class Ingest:
 
     async def _read(self, image: Image) -> Ready | None:
         try:
-            data, etag = await self._object_store.fetch(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
-            prepared = await self._pool.run(prepare, data)
+            stored = await self._object_store.fetch(self._key(image.uri), MAX_UPLOAD_BYTES)
+            prepared = await self._pool.run(prepare, stored.data)
         except (NotFound, InvalidInput) as error:
             log.warning("image %d is skipped: %s", image.id, error)
             return None
-        return Ready(image, prepared, hashlib.sha256(data).digest(), etag)
+        return Ready(image, prepared, hashlib.sha256(stored.data).digest(), stored.etag)
 
     async def healthy(self, releases: Sequence[Release]) -> bool:
         """Return whether every server works, so that a remaining failure must be the event's own fault."""
@@ -140,7 +143,10 @@ class Ingest:
     async def _begin(self, event: Event, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
         """Process one event up to a decoded picture, or to its outcome if it needs none."""
         try:
-            key = self._object_store.key(event.uri)
+            key = self._key(event.uri)
+        except InvalidInput as error:
+            return await self._withdraw(image, releases, str(error))
+        try:
             if image is None and (event.kind is EventKind.DELETED or event.image_id is not None):
                 return Indexed(event.image_id or 0)  # deleted meanwhile
             if image is not None and _tells_nothing_new(event, image):
@@ -160,26 +166,58 @@ class Ingest:
         """Fetch and decode an object. An existing object gets a row that records the result."""
         etag = event.etag
         try:
-            data, etag = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
-            image = image or await self._register(event.uri, key)
-            content_hash = hashlib.sha256(data).digest()
+            stored = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
+            etag = stored.etag
+            image = image or await self._register(event.uri, key, stored.metadata)
+            content_hash = hashlib.sha256(stored.data).digest()
             if image.status is Status.INDEXED and image.content_hash == content_hash:
                 if image.etag != etag:
                     await self._image_repository.register(NewImage(event.uri, content_hash=content_hash, etag=etag))
                 return Indexed(image.id)
             if self._scanner is not None:
-                await self._scanner.scan(data)
-            prepared = await self._pool.run(prepare, data)
+                await self._scanner.scan(stored.data)
+            prepared = await self._pool.run(prepare, stored.data)
             return Ready(image, prepared, content_hash, etag)
         except NotFound as error:
             return await self._missing(event, image, releases, str(error))
         except InvalidInput as error:
-            return await self._reject(image or await self._register(event.uri, key), releases, str(error), etag)
+            image = image or await self._register(event.uri, key, await self._object_store.metadata(key))
+            return await self._reject(image, releases, str(error), etag)
 
-    async def _register(self, uri: str, key: str) -> Image:
-        """Register an object that was put into the bucket directly; its top folder is its source."""
+    def _key(self, uri: str) -> str:
+        """Return the key of a picture of the corpus; raises ``InvalidInput`` for any other, or another spelling."""
+        key = corpus_key(self._object_store.key(uri), uploads=True)
+        if self._object_store.uri(key) != uri:
+            raise InvalidInput(f"The uri is another spelling of {self._object_store.uri(key)}, which names the object.")
+        return key
+
+    async def _register(self, uri: str, key: str, metadata: ObjectMetadata | None) -> Image:
+        """Register an object without a row. Its metadata says who may see it; its top folder is its source.
+
+        Without metadata, an object that was put into the bucket directly is public. An upload is private then and
+        belongs to nobody, because its row is lost and might have said so.
+        """
         folder, _, _ = key.rpartition("/")
-        return await self._image_repository.register(NewImage(uri, source=folder.split("/")[0]))
+        source = folder.split("/")[0]
+        if metadata is not None:
+            new = NewImage(uri, metadata.source or source, metadata.owner, metadata.visibility)
+        elif is_upload(key):
+            new = NewImage(uri, source, visibility=Visibility.PRIVATE)
+        else:
+            new = NewImage(uri, source)
+        return await self._image_repository.register(new)
+
+    async def _withdraw(self, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
+        """Reject an event whose object is no picture of the corpus; remove the image that an earlier version made."""
+        try:
+            if image is not None:
+                await self._image_repository.delete(image.id)
+                for release in releases:
+                    await self._vectors.delete(release.collection, [image.id])
+                await self._image_repository.finish_deletion(image.id)
+        except Unavailable as error:
+            return Retry(str(error))
+        return Rejected(reason)
 
     async def _missing(self, event: Event, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
         """Handle an event without an object: remove the image if it was indexed or deleted, otherwise reject it."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.errors import InvalidInput, Unavailable
+from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import Image, NewImage, Status
-from visualsearch.domain.indexing import Event, EventKind, simple_etag
+from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
+from visualsearch.domain.object_keys import corpus_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -127,8 +128,9 @@ class Bulk:
         wanted = [one for one in loaded if not _is_unchanged(one.new, known.get(one.new.uri))]
         self._summary.skipped += len(loaded) - len(wanted)
         self._counts.skipped = self._summary.skipped
-        images = await self._image_repository.register_all([one.new for one in wanted])
-        await asyncio.gather(*map(self._store, wanted))
+        new = await asyncio.gather(*(self._new(one, known.get(one.new.uri)) for one in wanted))
+        images = await self._image_repository.register_all(new)
+        await asyncio.gather(*map(self._store, wanted, images))
         # Images that are already indexed with the same content need no event.
         await self._events.publish(
             [Event(EventKind.CREATED, image.uri, image.id) for image in images if image.status is Status.PENDING]
@@ -139,7 +141,7 @@ class Bulk:
     async def _load(self, item: Item) -> Loaded | None:
         """Read an item as far as necessary; return None if it cannot be used."""
         try:
-            uri = self._object_store.uri(item.key)
+            uri = self._object_store.uri(corpus_key(item.key, uploads=False))
             if self._source.in_place:
                 return Loaded(item, NewImage(uri, source=item.source, etag=item.etag))
             data = await self._source.read(item)
@@ -149,9 +151,24 @@ class Bulk:
         content_hash, etag = await asyncio.to_thread(lambda: (hashlib.sha256(data).digest(), simple_etag(data)))
         return Loaded(item, NewImage(uri, source=item.source, content_hash=content_hash, etag=etag), data)
 
-    async def _store(self, one: Loaded) -> None:
+    async def _new(self, one: Loaded, known: Image | None) -> NewImage:
+        """Return the image to register. An object in place that has no row yet says itself who may see it."""
+        if known is not None or one.data is not None:
+            return one.new
+        try:
+            metadata = await self._object_store.metadata(one.item.key)
+        except NotFound:  # removed meanwhile, as the indexer will find
+            return one.new
+        if metadata is None:
+            return one.new
+        source = metadata.source or one.new.source
+        return replace(one.new, source=source, owner=metadata.owner, visibility=metadata.visibility)
+
+    async def _store(self, one: Loaded, image: Image) -> None:
+        """Store a picture, with the owner and the visibility that its row has, possibly from earlier."""
         if one.data is not None:
-            await self._object_store.put(one.item.key, one.data)
+            metadata = ObjectMetadata(image.owner, image.visibility, image.source)
+            await self._object_store.put(one.item.key, one.data, metadata=metadata)
 
     async def _look_again(self) -> None:
         if not await self._look():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from visualsearch.domain.errors import InvalidInput
-from visualsearch.domain.indexing import RESERVED_PREFIXES, Event, EventKind
+from visualsearch.domain.indexing import Event, EventKind
+from visualsearch.domain.object_keys import corpus_key, is_reserved
 from visualsearch.periodic_job import Lease, PeriodicJob
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ChangeFeedConsumer:
 
     async def _news(self, changes: Sequence[Change]) -> list[Event]:
         """Return events for changes that are not in Postgres yet; uploads by the gateway already are."""
-        ours = [one for one in changes if not one.key.startswith(RESERVED_PREFIXES)]
+        ours = [one for one in changes if not is_reserved(one.key)]
         events = [Event(one.kind, self._uri(one.key), etag=one.etag) for one in ours]
         known = await self._image_repository.by_uris([event.uri for event in events])
         return [event for event in events if event.uri not in known or not _is_promised(event, known[event.uri].etag)]
@@ -145,9 +146,7 @@ class BucketSweep:
 
 def corpus_uri(object_store: ObjectStore, key: str) -> str:
     """Return the uri of an object of the corpus; empty for reserved prefixes and invalid keys."""
-    if key.startswith(RESERVED_PREFIXES):
-        return ""
     try:
-        return object_store.uri(key)
+        return object_store.uri(corpus_key(key, uploads=True))
     except InvalidInput:
         return ""

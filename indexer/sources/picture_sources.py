@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
-from visualsearch.domain.indexing import RESERVED_PREFIXES
+from visualsearch.domain.object_keys import is_reserved, is_upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -110,9 +110,9 @@ class Bucket:
         self.in_place = object_store.bucket == own
 
     async def pages(self) -> AsyncIterator[list[Item]]:
-        """Yield every object under the prefix; in the corpus' own bucket, without reserved keys."""
+        """Yield every object under the prefix; in the corpus' own bucket, without reserved keys and uploads."""
         async for page in self._object_store.walk(self._prefix):
-            wanted = [one for one in page if not (self.in_place and one.key.startswith(RESERVED_PREFIXES))]
+            wanted = [one for one in page if not (self.in_place and _is_ours(one.key))]
             yield [self._item(one.key, one.size, one.etag) for one in wanted]
 
     def _item(self, key: str, size: int, etag: str) -> Item:
@@ -130,3 +130,8 @@ class Bucket:
             )
         except NotFound:
             raise InvalidInput("It was removed meanwhile.") from None
+
+
+def _is_ours(key: str) -> bool:
+    """Return whether the key is one of the objects that the gateway stores and announces itself."""
+    return is_reserved(key) or is_upload(key)

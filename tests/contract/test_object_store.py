@@ -8,6 +8,8 @@ import pytest
 from tests.fakes.object_store import FakeObjectStore
 from visualsearch.adapters.s3.object_store import S3ObjectStore
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
+from visualsearch.domain.images import Visibility
+from visualsearch.domain.indexing import ObjectMetadata, StoredObject
 
 ODD_KEYS = [
     "plain.jpg",
@@ -20,7 +22,34 @@ ODD_KEYS = [
     "narrow\N{NARROW NO-BREAK SPACE}space.png",
     "-dash/_under/.dot",
 ]
-NO_KEYS = ["", "/a", "a/", "a//b", "a/../b", "./a", "new\nline", "nul\x00", "\udcff"]
+NO_KEYS = ["", "/a", "a/", "a//b", "a/../b", "./a", "new\nline", "nul\x00", "\udcff", "a\\b"]
+SPELLINGS = [
+    "a\\b.jpg",
+    "a%2Fb.jpg",
+    "a%5Cb.jpg",
+    "a%252Fb.jpg",
+    "/a/b.jpg",
+    "//a/b.jpg",
+    "a//b.jpg",
+    "a/./b.jpg",
+    "a/c/../b.jpg",
+    "./a/b.jpg",
+    "A/b.jpg",
+    "a/b.jpg/",
+    "a/b.jpg ",
+    "a/b.jpg\x00",
+    "a/b.jpg#",
+    "a/b.jpg?",
+    "a\N{FRACTION SLASH}b.jpg",
+    "\N{FULLWIDTH LATIN SMALL LETTER A}/b.jpg",
+]
+METADATA = [
+    ObjectMetadata("", Visibility.PUBLIC),
+    ObjectMetadata("", Visibility.PRIVATE, "upload"),
+    ObjectMetadata("ada", Visibility.PRIVATE, "web"),
+    ObjectMetadata("jürgen 日本", Visibility.PRIVATE, " a:b=c;d,'e' \"f\" 100% "),
+    ObjectMetadata("=?utf-8?b?x?=", Visibility.PUBLIC, "\N{MAN}" * 200),
+]
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +103,33 @@ async def test_an_invalid_object_name_is_refused(object_store, key):
         object_store.uri(key)
     with pytest.raises(InvalidInput):
         await object_store.put(key, b"hello")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_an_object_has_one_name_only(object_store, spelling):
+    await object_store.put("a/b.jpg", b"hello")
+    for call in (object_store.fetch(spelling, 10), object_store.metadata(spelling), object_store.etag(spelling)):
+        with pytest.raises((InvalidInput, NotFound)):
+            await call
+
+
+@pytest.mark.parametrize("metadata", METADATA)
+async def test_who_may_see_an_object_is_stored_with_it(object_store, metadata):
+    etag = await object_store.put("a", b"hello", "image/jpeg", metadata)
+    assert await object_store.fetch("a", 10) == StoredObject(b"hello", etag, metadata)
+    assert await object_store.metadata("a") == metadata
+
+
+async def test_an_object_that_is_replaced_has_the_new_metadata_alone(object_store):
+    await object_store.put("a", b"hello", metadata=METADATA[2])
+    await object_store.put("a", b"hello")
+    assert await object_store.metadata("a") is None
+    assert (await object_store.fetch("a", 10)).metadata is None
+
+
+async def test_what_is_not_there_has_no_metadata(object_store):
+    with pytest.raises(NotFound):
+        await object_store.metadata("none")
 
 
 @pytest.mark.parametrize(

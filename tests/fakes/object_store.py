@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.adapters.s3.object_store import key_of, uri_of
 from visualsearch.domain.errors import ImageTooLarge, NotFound, Unavailable
-from visualsearch.domain.indexing import ObjectInfo
+from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,7 @@ class FakeObjectStore:
         self.down = False
         self.bucket = bucket
         self.objects: dict[str, bytes] = {}
+        self.known: dict[str, ObjectMetadata | None] = {}
         self.changed: dict[str, datetime] = {}
 
     def _up(self) -> None:
@@ -32,27 +33,38 @@ class FakeObjectStore:
     async def ensure_bucket(self) -> None:
         self._up()
 
-    async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: ObjectMetadata | None = None,
+    ) -> str:
         self._up()
         self.uri(key)
         self.objects[key] = data
+        self.known[key] = metadata
         self.changed[key] = datetime.now(UTC)
         return _etag(data)
 
     async def get(self, key: str, max_bytes: int) -> bytes:
         self._up()
+        self.uri(key)
         if key not in self.objects:
             raise NotFound(f"The object store has no {key!r}.")
         if len(self.objects[key]) > max_bytes:
             raise ImageTooLarge(f"The file has {len(self.objects[key])} bytes; {max_bytes} are the limit.")
         return self.objects[key]
 
-    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+    async def fetch(self, key: str, max_bytes: int) -> StoredObject:
         data = await self.get(key, max_bytes)
-        return data, _etag(data)
+        return StoredObject(data, _etag(data), self.known.get(key))
+
+    async def metadata(self, key: str) -> ObjectMetadata | None:
+        return (await self.fetch(key, 2**40)).metadata
 
     async def etag(self, key: str) -> str:
-        return (await self.fetch(key, 2**40))[1]
+        return (await self.fetch(key, 2**40)).etag
 
     async def delete(self, key: str) -> None:
         self._up()

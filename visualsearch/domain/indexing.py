@@ -1,4 +1,4 @@
-"""Indexing events, their outcomes, and the objects that they concern. Standard library only."""
+"""Indexing events, their outcomes, and the objects that they concern. Standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-RESERVED_PREFIXES = ("queries/", ".")
-"""Key prefixes of objects that are not part of the corpus: query images, health probes, parts of unfinished uploads."""
+from visualsearch.domain.images import Visibility
 
 
 class EventKind(StrEnum):
@@ -104,6 +103,24 @@ class ObjectInfo:
     size: int
     etag: str
     last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """Who may see the picture of an object. It is stored with the object, so that it is known without the catalog."""
+
+    owner: str
+    visibility: Visibility
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's bytes, its entity tag, and its metadata; None if it was stored without."""
+
+    data: bytes
+    etag: str
+    metadata: ObjectMetadata | None = None
 
 
 def simple_etag(data: bytes) -> str:

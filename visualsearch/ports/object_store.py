@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from visualsearch.domain.indexing import Change, ObjectInfo
+    from visualsearch.domain.indexing import Change, ObjectInfo, ObjectMetadata, StoredObject
 
 
 class ObjectStore(Protocol):
@@ -19,16 +19,26 @@ class ObjectStore(Protocol):
         """Create the bucket; no-op if it exists."""
         ...
 
-    async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
-        """Write an object; return its etag."""
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: ObjectMetadata | None = None,
+    ) -> str:
+        """Write an object with its metadata, replacing both; return its etag."""
         ...
 
     async def get(self, key: str, max_bytes: int) -> bytes:
         """Read an object. Raises ``NotFound``; ``ImageTooLarge`` if it has more than ``max_bytes``."""
         ...
 
-    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
-        """Read an object as ``get`` does; return its entity tag too."""
+    async def fetch(self, key: str, max_bytes: int) -> StoredObject:
+        """Read an object as ``get`` does; return its entity tag and metadata too."""
+        ...
+
+    async def metadata(self, key: str) -> ObjectMetadata | None:
+        """Return the metadata of an object; None if it was stored without. Raises ``NotFound``."""
         ...
 
     async def etag(self, key: str) -> str:

@@ -12,7 +12,8 @@ from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.indexing import working
 from visualsearch.domain.errors import Unavailable
-from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, NewImage, Visibility
+from visualsearch.domain.indexing import ObjectMetadata
 
 
 @pytest.fixture
@@ -110,7 +111,8 @@ async def from_bucket(world, object_store, prefix=""):
 async def test_objects_of_the_own_bucket_are_indexed_in_place_and_skipped_the_next_time(world):
     for number, key in enumerate(["cats/a.jpg", "cats/b.jpg", "dogs/c.jpg"]):
         await world.object_store.put(key, jpeg(number))
-    await world.object_store.put("queries/7", jpeg(7))
+    for key in ("queries/7", "uploads/8.jpg", ".hidden/9"):
+        await world.object_store.put(key, jpeg(7))
     async with working(world):
         cats = await from_bucket(world, world.object_store, "cats/")
         everything = await from_bucket(world, world.object_store)
@@ -146,3 +148,34 @@ async def test_large_files_are_not_held_in_memory_together(world, folder, monkey
     async with working(world):
         await bulk(world, folder)
     assert sent == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["queries", "Uploads"])
+async def test_a_folder_whose_keys_are_the_gateways_is_rejected_with_the_reason(world, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "7").write_bytes(jpeg(1))
+    summary, _ = await bulk(world, tmp_path / name)
+    ((_, reason),) = summary.rejected
+    assert "reserved" in reason
+    assert not world.object_store.objects
+
+
+async def test_pictures_of_the_own_bucket_keep_the_owner_they_were_stored_with(world):
+    metadata = ObjectMetadata("ada", Visibility.PRIVATE, "album")
+    await world.object_store.put("cats/a.jpg", jpeg(1), metadata=metadata)
+    async with working(world):
+        await from_bucket(world, world.object_store)
+    ((image,), (row,)) = world.image_repository.images.values(), world.vectors.written.values()
+    for one in (image, row):
+        assert (one.owner, one.visibility, one.source) == ("ada", Visibility.PRIVATE, "album")
+
+
+async def test_a_private_picture_that_is_stored_again_stays_private_in_the_bucket(world, tmp_path):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    uri = world.object_store.uri("album/a.jpg")
+    await world.image_repository.register(NewImage(uri, "album", "ada", Visibility.PRIVATE))
+    async with working(world):
+        await bulk(world, folder)
+    assert await world.object_store.metadata("album/a.jpg") == ObjectMetadata("ada", Visibility.PRIVATE, "album")

@@ -12,8 +12,9 @@ from indexer.pipeline import ingest
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE
 from visualsearch.domain.errors import Overloaded
-from visualsearch.domain.images import MAX_UPLOAD_BYTES, Status
-from visualsearch.domain.indexing import Event, EventKind, Indexed, Rejected, Retry
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, NewImage, Status, Visibility
+from visualsearch.domain.indexing import Event, EventKind, Indexed, ObjectMetadata, Rejected, Retry
+from visualsearch.domain.search import VectorRow
 from visualsearch.imaging import preprocessing
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
 from visualsearch.imaging.picture_pool import WAITING
@@ -291,3 +292,65 @@ async def test_a_batch_of_expensive_pictures_is_indexed_whole(world, monkeypatch
     monkeypatch.setattr(preprocessing, "CHEAP", 0)
     outcomes = await world.index(*[await world.upload(f"{i}", jpeg(i)) for i in range(2 * WAITING)])
     assert [type(outcome) for outcome in outcomes] == [Indexed] * 2 * WAITING
+
+
+@pytest.mark.parametrize("key", ["queries/7", "Queries/7", ".visualsearch/probe"])
+async def test_an_object_of_the_gateway_never_becomes_a_picture(world, key):
+    await world.object_store.put(key, jpeg(7))
+    (outcome,) = await world.index(world.bare(key))
+    assert isinstance(outcome, Rejected)
+    assert not world.image_repository.images
+    assert not world.vectors.written
+
+
+@pytest.mark.parametrize(
+    "name", ["queries%5C7", "queries%2F7", "uploads%5C7", "%71ueries/7", "%2E/queries/7", "up%6Coads/7"]
+)
+async def test_a_uri_that_is_spelled_otherwise_never_becomes_a_picture(world, name):
+    for key in ("queries/7", "uploads/7"):
+        await world.object_store.put(key, jpeg(7))
+    (outcome,) = await world.index(Event(EventKind.CREATED, f"s3://{world.object_store.bucket}/{name}"))
+    assert isinstance(outcome, Rejected)
+    assert not world.image_repository.images
+
+
+async def test_an_image_of_a_key_that_is_no_pictures_is_removed_and_the_object_kept(world):
+    """An earlier version made such images out of notices."""
+    await world.object_store.put("queries/7", jpeg(7))
+    uri = f"s3://{world.object_store.bucket}/queries%5C7"
+    image = await world.image_repository.register(NewImage(uri))
+    await world.vectors.upsert(RELEASE.collection, [VectorRow(image.id, np.ones(256, np.float32) / 16, 1, 2)])
+    (outcome,) = await world.index(Event(EventKind.DELETED, uri))
+    assert isinstance(outcome, Rejected)
+    assert not world.image_repository.images
+    assert not world.vectors.written
+    assert "queries/7" in world.object_store.objects
+
+
+@pytest.mark.parametrize(
+    ("key", "metadata", "expected"),
+    [
+        ("uploads/a.jpg", None, ("", Visibility.PRIVATE, "uploads")),
+        ("uploads/a.jpg", ObjectMetadata("ada", Visibility.PRIVATE, "web"), ("ada", Visibility.PRIVATE, "web")),
+        ("uploads/a.jpg", ObjectMetadata("ada", Visibility.PUBLIC), ("ada", Visibility.PUBLIC, "uploads")),
+        ("cats/a.jpg", None, ("", Visibility.PUBLIC, "cats")),
+        ("cats/a.jpg", ObjectMetadata("ada", Visibility.PRIVATE), ("ada", Visibility.PRIVATE, "cats")),
+    ],
+)
+@pytest.mark.parametrize("data", [jpeg(1), b"no picture"])
+async def test_an_object_without_a_row_is_for_those_whom_its_metadata_names(world, key, metadata, expected, data):
+    await world.object_store.put(key, data, metadata=metadata)
+    await world.index(world.bare(key))
+    (image,) = world.image_repository.images.values()
+    for one in (image, *world.vectors.written.values()):
+        assert (one.owner, one.visibility, one.source) == expected
+
+
+async def test_an_event_changes_neither_the_owner_nor_the_visibility_of_an_image(world):
+    uri = world.object_store.uri("uploads/a.jpg")
+    image = await world.image_repository.register(NewImage(uri, "web", "ada", Visibility.PRIVATE))
+    await world.object_store.put("uploads/a.jpg", jpeg(1), metadata=ObjectMetadata("eve", Visibility.PUBLIC))
+    await world.index(world.bare("uploads/a.jpg"))
+    (row,) = world.vectors.written.values()
+    for one in (world.image_repository.images[image.id], row):
+        assert (one.owner, one.visibility) == ("ada", Visibility.PRIVATE)

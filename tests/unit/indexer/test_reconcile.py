@@ -9,7 +9,8 @@ from indexer.maintenance.reconcile import Kind, Reconcile
 from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE, settled, working
-from visualsearch.domain.images import NewImage, Status
+from visualsearch.domain.images import ImageMetadata, NewImage, Status, Visibility
+from visualsearch.domain.indexing import ObjectMetadata
 from visualsearch.domain.search import VectorRow
 
 ALL = 7
@@ -156,3 +157,27 @@ async def test_lines_are_sorted_in_runs_no_longer_than_allowed():
 
     with ExitStack() as stack:
         assert list(await sorted_lines(pages(), stack, run=100)) == sorted(lines)
+
+
+async def test_a_lost_row_comes_back_for_those_whom_its_object_names(world):
+    """As after a backup that was taken while pictures were uploaded: their objects are in it, their rows are not."""
+    metadata = ObjectMetadata("ada", Visibility.PRIVATE, "web")
+    await world.object_store.put("uploads/known.jpg", jpeg(1), metadata=metadata)
+    await world.object_store.put("uploads/unknown.jpg", jpeg(2))
+    assert not await repaired(world)
+    rows = {image.uri.rpartition("/")[2]: image for image in world.image_repository.images.values()}
+    assert (rows["known.jpg"].owner, rows["known.jpg"].visibility) == ("ada", Visibility.PRIVATE)
+    assert (rows["unknown.jpg"].owner, rows["unknown.jpg"].visibility) == ("", Visibility.PRIVATE)
+    assert {row.visibility for row in world.vectors.written.values()} == {Visibility.PRIVATE}
+
+
+async def test_an_image_that_was_made_of_a_query_picture_is_removed(world, corpus):
+    await world.object_store.put("queries/7", jpeg(7))
+    image = await world.image_repository.register(NewImage(f"s3://{world.object_store.bucket}/queries%5C7"))
+    await world.image_repository.describe([ImageMetadata(image.id, 320, 240, 1, b"content")])
+    await world.image_repository.mark_indexed({image.id: b"content"}, RELEASE.name)
+    assert await found(world) == {(Kind.LOST_OBJECT, ""): 1, (Kind.MISSING_VECTOR, "v1"): 1}
+    await repaired(world)
+    assert image.id not in world.image_repository.images
+    assert not await found(world)
+    assert "queries/7" in world.object_store.objects

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,8 +14,10 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from typing_extensions import override
 
+from visualsearch.adapters.s3.metadata import from_attributes, to_attributes
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
-from visualsearch.domain.indexing import ObjectInfo
+from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
+from visualsearch.domain.object_keys import canonical_key
 from visualsearch.ports import ObjectStore
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 PROBE_KEY = ".visualsearch/probe"
 PAGE = 1000
-NEVER_IN_KEYS = {"Cc", "Cs"}
-"""Unicode's control characters and lone surrogates."""
 
 
 class S3ObjectStore(ObjectStore):
@@ -62,37 +61,49 @@ class S3ObjectStore(ObjectStore):
                 raise Unavailable("The object store", f"creating bucket {self.bucket} gave {answer.status_code}")
 
     @override
-    async def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> str:
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: ObjectMetadata | None = None,
+    ) -> str:
+        attributes = {"Content-Type": content_type, **to_attributes(metadata)}
         async with self._deadline():
-            result = await obstore.put_async(
-                self._store, _storable(key), data, attributes={"Content-Type": content_type}
-            )
+            result = await obstore.put_async(self._store, canonical_key(key), data, attributes=attributes)
         return str(result["e_tag"] or "").strip('"')
 
     @override
     async def get(self, key: str, max_bytes: int) -> bytes:
-        return (await self.fetch(key, max_bytes))[0]
+        return (await self.fetch(key, max_bytes)).data
 
     @override
-    async def fetch(self, key: str, max_bytes: int) -> tuple[bytes, str]:
+    async def fetch(self, key: str, max_bytes: int) -> StoredObject:
         async with self._deadline():
-            result = await obstore.get_async(self._store, _storable(key))
+            result = await obstore.get_async(self._store, canonical_key(key))
             size = result.meta["size"]
             if size > max_bytes:
                 raise ImageTooLarge(f"The file has {size} bytes; {max_bytes} are the limit.")
-            return bytes(await result.bytes_async()), (result.meta["e_tag"] or "").strip('"')
+            etag = (result.meta["e_tag"] or "").strip('"')
+            return StoredObject(bytes(await result.bytes_async()), etag, from_attributes(result.attributes))
+
+    @override
+    async def metadata(self, key: str) -> ObjectMetadata | None:
+        async with self._deadline():
+            result = await obstore.get_async(self._store, canonical_key(key), options={"head": True})
+            return from_attributes(result.attributes)
 
     @override
     async def etag(self, key: str) -> str:
         async with self._deadline():
-            meta = await obstore.head_async(self._store, _storable(key))
+            meta = await obstore.head_async(self._store, canonical_key(key))
         return (meta["e_tag"] or "").strip('"')
 
     @override
     async def delete(self, key: str) -> None:
         try:
             async with self._deadline():
-                await obstore.delete_async(self._store, _storable(key))
+                await obstore.delete_async(self._store, canonical_key(key))
         except NotFound:
             return
 
@@ -137,7 +148,7 @@ class S3ObjectStore(ObjectStore):
 
 def uri_of(bucket: str, key: str) -> str:
     """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
-    return f"s3://{bucket}/{quote(_storable(key))}"
+    return f"s3://{bucket}/{quote(canonical_key(key))}"
 
 
 def key_of(bucket: str, uri: str) -> str:
@@ -145,12 +156,4 @@ def key_of(bucket: str, uri: str) -> str:
     prefix = f"s3://{bucket}/"
     if not uri.startswith(prefix):
         raise InvalidInput(f"{uri!r} is no object of the bucket {bucket}.")
-    return _storable(unquote(uri.removeprefix(prefix)))
-
-
-def _storable(key: str) -> str:
-    """Return the key; raise ``InvalidInput`` if the client would change it, or Postgres cannot store its uri."""
-    steps = {"", ".", ".."}.intersection(key.split("/"))
-    if steps or any(unicodedata.category(letter) in NEVER_IN_KEYS for letter in key):
-        raise InvalidInput(f"{key!r} is no name for an object: rename it without empty steps or control characters.")
-    return key
+    return canonical_key(unquote(uri.removeprefix(prefix)))

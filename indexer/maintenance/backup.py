@@ -12,8 +12,8 @@ import tarfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from indexer.maintenance.backup_archive import Archive, Manifest, Places
-from visualsearch.domain.errors import ImageTooLarge, NotFound
+from indexer.maintenance.backup_archive import Archive, Manifest, Places, to_pax
+from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.domain.releases import ReleaseState
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from visualsearch.adapters.postgres.table_copy import Snapshot
+    from visualsearch.domain.indexing import StoredObject
 
 PART_BYTES = 256 * 2**20
 """Approximate size of a tar file of objects."""
@@ -90,8 +91,8 @@ class Backup:
                     continue
                 if manifest.with_objects:
                     try:
-                        parts.add(info.key, await self._places.object_store.get(info.key, MAX_UPLOAD_BYTES))
-                    except (NotFound, ImageTooLarge) as error:  # deleted meanwhile, or too large to be indexed
+                        parts.add(info.key, await self._places.object_store.fetch(info.key, MAX_UPLOAD_BYTES))
+                    except (NotFound, InvalidInput) as error:  # deleted meanwhile, too large, or of an unusable name
                         manifest.left_out[info.key] = str(error)
                         continue
                 manifest.objects += 1
@@ -108,12 +109,13 @@ class _Parts:
         self._number = 0
         self._tar: tarfile.TarFile | None = None
 
-    def add(self, key: str, data: bytes) -> None:
+    def add(self, key: str, stored: StoredObject) -> None:
         if self._tar is None:
             self._tar = tarfile.open(self._archive.file("objects", f"{self._number:06}.tar"), "w")  # noqa: SIM115
         entry = tarfile.TarInfo(key)
-        entry.size = len(data)
-        self._tar.addfile(entry, io.BytesIO(data))
+        entry.size = len(stored.data)
+        entry.pax_headers = to_pax(stored.metadata)
+        self._tar.addfile(entry, io.BytesIO(stored.data))
         if self._tar.offset > PART_BYTES:
             self.close()
 

@@ -4,7 +4,7 @@ manifest.json            what the backup contains, with counts and the SHA-256 o
 postgres/TABLE.copy.gz   rows in COPY's text format
 vectors/COLLECTION/N.npz pages of rows: ids, embeddings, pHashes, filters
 models/VERSION/          model.onnx and card.json of each version that a release needs
-objects/N.tar            the objects themselves, if requested
+objects/N.tar            the objects themselves, if requested; pax headers say who may see them
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ import numpy as np
 
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.domain.images import EMBEDDING_DIM, Visibility
+from visualsearch.domain.indexing import ObjectMetadata
 from visualsearch.domain.search import VectorRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.ports import ImageRepository, ObjectStore, ReleaseRepository, Vectors
 
 FORMAT = 1
 BLOCK = 1 << 20
+PAX = "VISUALSEARCH."
+"""Prefix of the headers that carry an object's metadata in a tar file."""
 
 
 @dataclass(slots=True)
@@ -162,6 +165,23 @@ class Archive:
             raise ConfigurationError(f"{source} is missing, and a release needs it: put the model version back first.")
         shutil.copytree(source, self.file("models", str(version)))
         return str(json.loads((source / "card.json").read_text())["fingerprint"])
+
+
+def to_pax(metadata: ObjectMetadata | None) -> dict[str, str]:
+    """Return the headers of an object's entry in a tar file; none for an object without metadata."""
+    if metadata is None:
+        return {}
+    texts = {"visibility": metadata.visibility.value, "owner": metadata.owner, "source": metadata.source}
+    return {PAX + name: text for name, text in texts.items() if text}
+
+
+def from_pax(headers: Mapping[str, str]) -> ObjectMetadata | None:
+    """Parse the output of ``to_pax``. Whatever does not say that it is public is private."""
+    if PAX + "visibility" not in headers:
+        return None
+    is_public = headers[PAX + "visibility"] == Visibility.PUBLIC
+    visibility = Visibility.PUBLIC if is_public else Visibility.PRIVATE
+    return ObjectMetadata(headers.get(PAX + "owner", ""), visibility, headers.get(PAX + "source", ""))
 
 
 def _digest(file: Path) -> str:

@@ -14,8 +14,9 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from indexer.maintenance.backup_archive import Archive, Manifest, Places
+from indexer.maintenance.backup_archive import Archive, Manifest, Places, from_pax
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
+from visualsearch.domain.indexing import ObjectMetadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -114,9 +115,17 @@ class Restore:
                     if stream is None:
                         continue
                     kind = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-                    await self._places.object_store.put(entry.name, stream.read(), kind)
+                    metadata = await self._metadata(entry)
+                    await self._places.object_store.put(entry.name, stream.read(), kind, metadata)
                     done += 1
                     self._places.on_progress("objects", done)
+
+    async def _metadata(self, entry: tarfile.TarInfo) -> ObjectMetadata | None:
+        """Return who may see an object: what its row says, else what was stored with it."""
+        row = await self._places.image_repository.by_uri(self._places.object_store.uri(entry.name))
+        if row is None:
+            return from_pax(entry.pax_headers)
+        return ObjectMetadata(row.owner, row.visibility, row.source)
 
 
 async def _blocks(file: Path) -> AsyncIterator[bytes]:

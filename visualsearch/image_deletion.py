@@ -17,8 +17,11 @@ the deletion is finished. If it is interrupted, the event that reported it is de
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,7 +52,8 @@ class ImageDeletion:
         """Complete a deletion whose row is gone already."""
         await self._delete_vectors(image_id, collections)
         if await self.image_repository.by_uri(uri) is None:
-            await self.object_store.delete(self.object_store.key(uri))
+            with contextlib.suppress(InvalidInput):  # the key is no picture's, so the object was never this image's
+                await self.object_store.delete(self.object_store.key(uri))
         await self.image_repository.finish_deletion(image_id)
 
     async def _delete_vectors(self, image_id: int, collections: Iterable[str]) -> None:

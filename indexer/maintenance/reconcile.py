@@ -18,7 +18,6 @@ from indexer.sources.change_feed_consumer import corpus_uri
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import Image, Status
 from visualsearch.domain.indexing import Event, EventKind
-from visualsearch.domain.object_keys import corpus_key
 from visualsearch.domain.releases import Release
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ class Reconcile:
     async def _etag(self, uri: str) -> str | None:
         """Return the current entity tag of an object; None if it does not exist or is no picture of the corpus."""
         try:
-            return await self._object_store.etag(corpus_key(self._object_store.key(uri), uploads=True))
+            return await self._object_store.etag(self._object_store.key(uri))
         except (NotFound, InvalidInput):
             return None
 

@@ -24,7 +24,7 @@ from visualsearch.domain.images import (
     stack_pixels,
 )
 from visualsearch.domain.indexing import Event, EventKind, Indexed, Outcome, Rejected, Retry
-from visualsearch.domain.object_keys import corpus_key, is_upload
+from visualsearch.domain.object_keys import is_upload
 from visualsearch.domain.releases import Release
 from visualsearch.domain.search import VectorRow
 from visualsearch.image_deletion import ImageDeletion
@@ -126,7 +126,7 @@ class Ingest:
 
     async def _read(self, image: Image) -> Ready | None:
         try:
-            stored = await self._object_store.fetch(self._key(image.uri), MAX_UPLOAD_BYTES)
+            stored = await self._object_store.fetch(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             prepared = await self._pool.run(prepare, stored.data)
         except (NotFound, InvalidInput) as error:
             log.warning("image %d is skipped: %s", image.id, error)
@@ -143,7 +143,7 @@ class Ingest:
     async def _begin(self, event: Event, image: Image | None, releases: Sequence[Release]) -> Outcome | Ready:
         """Process one event up to a decoded picture, or to its outcome if it needs none."""
         try:
-            key = self._key(event.uri)
+            key = self._object_store.key(event.uri)
         except InvalidInput as error:
             return await self._withdraw(image, releases, str(error))
         try:
@@ -184,13 +184,6 @@ class Ingest:
             image = image or await self._register(event.uri, key, await self._object_store.metadata(key))
             return await self._reject(image, releases, str(error), etag)
 
-    def _key(self, uri: str) -> str:
-        """Return the key of a picture of the corpus; raises ``InvalidInput`` for any other, or another spelling."""
-        key = corpus_key(self._object_store.key(uri), uploads=True)
-        if self._object_store.uri(key) != uri:
-            raise InvalidInput(f"The uri is another spelling of {self._object_store.uri(key)}, which names the object.")
-        return key
-
     async def _register(self, uri: str, key: str, metadata: ObjectMetadata | None) -> Image:
         """Register an object without a row. Its metadata says who may see it; its top folder is its source.
 
@@ -211,10 +204,7 @@ class Ingest:
         """Reject an event whose object is no picture of the corpus; remove the image that an earlier version made."""
         try:
             if image is not None:
-                await self._image_repository.delete(image.id)
-                for release in releases:
-                    await self._vectors.delete(release.collection, [image.id])
-                await self._image_repository.finish_deletion(image.id)
+                await self._deletion.delete_without_object(image.id, [one.collection for one in releases])
         except Unavailable as error:
             return Retry(str(error))
         return Rejected(reason)

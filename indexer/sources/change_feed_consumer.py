@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.indexing import Event, EventKind
-from visualsearch.domain.object_keys import corpus_key, is_reserved
+from visualsearch.domain.object_keys import is_reserved
 from visualsearch.periodic_job import Lease, PeriodicJob
 
 if TYPE_CHECKING:
@@ -147,6 +147,6 @@ class BucketSweep:
 def corpus_uri(object_store: ObjectStore, key: str) -> str:
     """Return the uri of an object of the corpus; empty for reserved prefixes and invalid keys."""
     try:
-        return object_store.uri(corpus_key(key, uploads=True))
+        return object_store.uri(key)
     except InvalidInput:
         return ""

@@ -105,6 +105,14 @@ async def test_an_invalid_object_name_is_refused(object_store, key):
         await object_store.put(key, b"hello")
 
 
+@pytest.mark.parametrize(
+    "key", ["queries/7", "queries\\7", "Queries/7", ".visualsearch/probe", ".uploads/7", "Uploads/7"]
+)
+async def test_a_key_that_no_picture_may_have_has_no_uri(object_store, key):
+    with pytest.raises(InvalidInput):
+        object_store.uri(key)
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_an_object_has_one_name_only(object_store, spelling):
     await object_store.put("a/b.jpg", b"hello")
@@ -133,9 +141,21 @@ async def test_what_is_not_there_has_no_metadata(object_store):
 
 
 @pytest.mark.parametrize(
-    "uri", ["", "s3://", "s3://other/a", "https://images/a", "s3://{0}", "s3://{0}/", "s3://{0}/%00"]
+    "uri",
+    [
+        "",
+        "s3://",
+        "s3://other/a",
+        "https://images/a",
+        "s3://{0}",
+        "s3://{0}/",
+        "s3://{0}/%00",
+        "s3://{0}/queries/7",
+        "s3://{0}/%61",
+        "s3://{0}/a%5Cb",
+    ],
 )
-async def test_a_uri_of_another_bucket_has_no_key(object_store, uri):
+async def test_a_uri_of_another_bucket_or_in_another_spelling_has_no_key(object_store, uri):
     with pytest.raises(InvalidInput):
         object_store.key(uri.format(object_store.bucket))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from visualsearch.adapters.s3.object_store import key_of, uri_of
 from visualsearch.domain.errors import ImageTooLarge, NotFound, Unavailable
 from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
+from visualsearch.domain.object_keys import canonical_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +42,7 @@ class FakeObjectStore:
         metadata: ObjectMetadata | None = None,
     ) -> str:
         self._up()
-        self.uri(key)
+        canonical_key(key)
         self.objects[key] = data
         self.known[key] = metadata
         self.changed[key] = datetime.now(UTC)
@@ -49,7 +50,7 @@ class FakeObjectStore:
 
     async def get(self, key: str, max_bytes: int) -> bytes:
         self._up()
-        self.uri(key)
+        canonical_key(key)
         if key not in self.objects:
             raise NotFound(f"The object store has no {key!r}.")
         if len(self.objects[key]) > max_bytes:

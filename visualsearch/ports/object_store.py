@@ -62,11 +62,11 @@ class ObjectStore(Protocol):
         ...
 
     def uri(self, key: str) -> str:
-        """Return the uri of a key."""
+        """Return the uri of a picture's key; raises ``InvalidInput`` if no picture of the corpus may have the key."""
         ...
 
     def key(self, uri: str) -> str:
-        """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket."""
+        """Return the key of a picture's uri; raises ``InvalidInput`` for any other uri, or another spelling of one."""
         ...
 
 

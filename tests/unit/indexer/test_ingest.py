@@ -297,7 +297,7 @@ async def test_a_batch_of_expensive_pictures_is_indexed_whole(world, monkeypatch
 @pytest.mark.parametrize("key", ["queries/7", "Queries/7", ".visualsearch/probe"])
 async def test_an_object_of_the_gateway_never_becomes_a_picture(world, key):
     await world.object_store.put(key, jpeg(7))
-    (outcome,) = await world.index(world.bare(key))
+    (outcome,) = await world.index(Event(EventKind.CREATED, f"s3://{world.object_store.bucket}/{key}"))
     assert isinstance(outcome, Rejected)
     assert not world.image_repository.images
     assert not world.vectors.written

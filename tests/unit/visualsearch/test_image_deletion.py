@@ -104,3 +104,15 @@ async def test_an_interrupted_deletion_keeps_a_recreated_object(stores, image, c
     if image.id in image_repository.images:  # the event is delivered again
         await ImageDeletion(*stores).delete_without_object(image.id, COLLECTIONS)
     assert await remains(stores, image.id) == ["objects"]
+
+
+@pytest.mark.parametrize("name", ["queries/7", "queries%5C7"])
+async def test_an_image_that_took_the_name_of_another_object_is_deleted_without_it(stores, name):
+    """An earlier version made such images out of notices."""
+    image_repository, _, object_store = stores
+    await object_store.put("queries/7", b"the picture of a query")
+    image = await image_repository.register(NewImage(f"s3://{object_store.bucket}/{name}"))
+    await ImageDeletion(*stores).delete(image.id, [])
+    assert not image_repository.images
+    assert await image_repository.unfinished_deletions(0.0, 10) == []
+    assert "queries/7" in object_store.objects

@@ -17,7 +17,7 @@ from typing_extensions import override
 from visualsearch.adapters.s3.metadata import from_attributes, to_attributes
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
 from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
-from visualsearch.domain.object_keys import canonical_key
+from visualsearch.domain.object_keys import canonical_key, corpus_key
 from visualsearch.ports import ObjectStore
 
 if TYPE_CHECKING:
@@ -127,7 +127,6 @@ class S3ObjectStore(ObjectStore):
 
     @override
     def uri(self, key: str) -> str:
-        """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
         return uri_of(self.bucket, key)
 
     @override
@@ -147,13 +146,16 @@ class S3ObjectStore(ObjectStore):
 
 
 def uri_of(bucket: str, key: str) -> str:
-    """Return the uri of a key; raises ``InvalidInput`` if the store cannot hold the key."""
-    return f"s3://{bucket}/{quote(canonical_key(key))}"
+    """Return the uri of a picture's key; raises ``InvalidInput`` if no picture of the corpus may have the key."""
+    return f"s3://{bucket}/{quote(corpus_key(key, uploads=True))}"
 
 
 def key_of(bucket: str, uri: str) -> str:
-    """Return the key of a uri; raises ``InvalidInput`` for a uri of another bucket or an invalid key."""
+    """Return the key of a picture's uri; raises ``InvalidInput`` for any other uri, or another spelling of one."""
     prefix = f"s3://{bucket}/"
     if not uri.startswith(prefix):
         raise InvalidInput(f"{uri!r} is no object of the bucket {bucket}.")
-    return canonical_key(unquote(uri.removeprefix(prefix)))
+    key = unquote(uri.removeprefix(prefix))
+    if uri_of(bucket, key) != uri:
+        raise InvalidInput(f"{uri!r} is another spelling of {uri_of(bucket, key)!r}, which names the object.")
+    return key

@@ -31,13 +31,22 @@ class Caller:
     role: Role
     sees_everything: bool = False
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether this caller may manage the data of all owners."""
+        return self.role >= Role.ADMIN
+
     def owns(self, owner: str) -> bool:
-        """Return whether this caller may see private data of ``owner``."""
-        return self.sees_everything or self.owner == owner
+        """Return whether this caller may see private data of ``owner``; an administrator's is what has no owner."""
+        return self.sees_everything or (self.owner == owner if owner else self.is_admin)
 
     def may_see(self, image: Image) -> bool:
         """Return whether this caller may see an image: a public one or its own."""
         return image.visibility is Visibility.PUBLIC or self.owns(image.owner)
+
+    def may_change(self, image: Image) -> bool:
+        """Return whether this caller may change or delete an image: its own, or as an administrator any."""
+        return self.is_admin or self.owner == image.owner
 
 
 OPERATOR = Caller("", Role.ADMIN, sees_everything=True)

@@ -9,7 +9,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from gateway.caller import Caller, Role
 from gateway.shared_work import SharedWork
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
@@ -21,7 +20,9 @@ from visualsearch.observability import tracing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.caller import Caller
     from gateway.search.decoder import Decoder
+    from visualsearch.domain.search import Blocklist
     from visualsearch.image_deletion import ImageDeletion
     from visualsearch.ports import EventStream, ImageRepository, MalwareScanner, ObjectStore
 
@@ -46,6 +47,7 @@ class ImageService:
         object_store: ObjectStore,
         deletion: ImageDeletion,
         scanner: MalwareScanner | None,
+        blocklist: Blocklist,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder
@@ -54,6 +56,7 @@ class ImageService:
         self._object_store = object_store
         self._deletion = deletion
         self._scanner = scanner
+        self._blocklist = blocklist
         self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
         self._thumbnails = SharedWork(THUMBNAIL_BYTES)
@@ -97,10 +100,20 @@ class ImageService:
             log.warning("the upload of image %d was not fully undone: %s", image.id, error)
 
     async def get(self, image_id: int, caller: Caller) -> Image:
-        """Return an image that the caller may see; raises ``NotFound``."""
+        """Return an image that the caller may see; raises ``NotFound``.
+
+        Of blocked images only those who may change them know.
+        """
         image = await self._image_repository.get(image_id)
-        if not caller.may_see(image):
-            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+        if not caller.may_see(image) or (self._blocklist.has(image) and not caller.may_change(image)):
+            raise _not_found(image_id)
+        return image
+
+    async def get_shown(self, image_id: int, caller: Caller) -> Image:
+        """Return an image whose picture may be shown to the caller, so no blocked one; raises ``NotFound``."""
+        image = await self.get(image_id, caller)
+        if self._blocklist.has(image):
+            raise _not_found(image_id)
         return image
 
     async def wait_until_settled(self, image_id: int, caller: Caller, wait_s: float) -> Image:
@@ -130,9 +143,13 @@ class ImageService:
 
         Raises ``NotFound``; ``Forbidden`` unless the caller owns it or is an administrator.
         """
-        if caller.role < Role.ADMIN and (await self.get(image_id, caller)).owner != caller.owner:
+        if not caller.is_admin and not caller.may_change(await self.get(image_id, caller)):
             raise Forbidden("Only its owner or an administrator may delete this image.")
         await self._deletion.delete(image_id, collections)
+
+
+def _not_found(image_id: int) -> NotFound:
+    return NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
 
 
 def _digests(data: bytes) -> tuple[bytes, str]:

@@ -34,6 +34,7 @@ from gateway.service import Gateway
 from gateway.statistics import StatisticsCollector
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.search import Blocklist
 from visualsearch.image_deletion import ImageDeletion
 from visualsearch.imaging.picture_pool import WAITING, PicturePool
 from visualsearch.observability import tracing
@@ -87,7 +88,8 @@ def build(
         Admission(most, deadline_s * IN_TIME),
         deadline_s=deadline_s,
     )
-    images = _images(stores, decoder, deadline_s)
+    blocklist = Blocklist(_ids(settings.blocked_ids), _names(settings.blocked_sources))
+    images = _images(stores, decoder, blocklist, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
     access = _access(settings, stores, processes)
@@ -106,6 +108,7 @@ def build(
         access=access,
         host_policy=host_policy(settings, access.guarded),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),
+        interaction_repository=stores.interaction_repository,
         interaction_recorder=interaction_recorder,
         query_image_store=QueryImageStore(stores.object_store, settings.store_queries),
         experiments=experiments,
@@ -114,21 +117,27 @@ def build(
         statistics=_statistics(stores, releases, canary_monitor, interaction_recorder),
         shadow=shadow,
         counts=stores.counts,
-        blocked_sources=_names(settings.blocked_sources),
+        blocklist=blocklist,
         min_side=settings.min_result_side,
         webhook_token=settings.webhook_token.get_secret_value(),
         worker_group=worker_group,
         user_id_key=settings.user_id_key.get_secret_value(),
         recall=recall,
         recall_repository=stores.recall_repository,
-        blocked_ids=_ids(settings.blocked_ids),
     )
 
 
-def _images(stores: Stores, decoder: Decoder, deadline_s: float) -> ImageService:
+def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, deadline_s: float) -> ImageService:
     deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
     return ImageService(
-        decoder, stores.image_repository, stores.events, stores.object_store, deletion, stores.scanner, deadline_s
+        decoder,
+        stores.image_repository,
+        stores.events,
+        stores.object_store,
+        deletion,
+        stores.scanner,
+        blocklist,
+        deadline_s,
     )
 
 

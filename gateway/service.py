@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable, VisualSearchError
 from visualsearch.domain.interactions import Search, hashed_user
-from visualsearch.domain.search import Filter, SearchAnswer
+from visualsearch.domain.search import Blocklist, Filter, SearchAnswer
 from visualsearch.observability import tracing
 from visualsearch.observability.metrics import IMPRESSIONS, SERVERS, count_stages
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ExperimentRepository,
         ImageRepository,
         IndexingProgress,
+        InteractionRepository,
         ObjectStore,
         RecallRepository,
         ReleaseCounters,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
+POLL_S = 0.1
 CLICK_CHECK_S = 0.7
 """Timeout of checking a click against Postgres. After it, the click is accepted unchecked."""
 
@@ -71,6 +73,7 @@ class Gateway:
     access: AccessControl
     host_policy: HostPolicy
     explainer: Explainer
+    interaction_repository: InteractionRepository
     interaction_recorder: InteractionRecorder
     query_image_store: QueryImageStore
     experiments: ExperimentAssigner
@@ -79,19 +82,18 @@ class Gateway:
     statistics: StatisticsCollector
     shadow: ShadowSearch
     counts: ReleaseCounters
-    blocked_sources: frozenset[str] = frozenset()
+    blocklist: Blocklist
     min_side: int = 0
     webhook_token: str = ""
     worker_group: WorkerGroup | None = None
     user_id_key: str = ""
     recall: RecallMonitor | None = None
     recall_repository: RecallRepository | None = None
-    blocked_ids: frozenset[int] = frozenset()
     _probing: asyncio.Task[dict[str, str]] | None = None
 
     def filter_for(self, caller: Caller) -> Filter:
         """Return the filter for the images that a caller may see."""
-        return Filter(caller.owner, self.blocked_sources, self.blocked_ids, self.min_side)
+        return Filter(caller.owner, self.blocklist.sources, self.blocklist.ids, self.min_side)
 
     def after_search(
         self, answer: SearchAnswer, user_id: int | None, box: Box | None, data: bytes | None, owner: str = ""
@@ -116,19 +118,41 @@ class Gateway:
         return hashed_user(self.user_id_key, user_id)
 
     async def is_real(self, query_image_id: int, displayed_image_id: int, caller: Caller) -> bool:
-        """Check that the query was issued and that the caller may see the image; return False if Postgres is down.
+        """Check that the query is the caller's and that it may see the image.
 
-        Raises ``NotFound``.
+        Returns False if Postgres is down, or it is not known yet whose query it is. Raises ``NotFound``.
         """
         try:
             async with asyncio.timeout(CLICK_CHECK_S):
-                issued = await self.image_repository.was_issued(query_image_id)
-                await self.images.get(displayed_image_id, caller)
+                await self.images.get_shown(displayed_image_id, caller)
+                await self._check_query(query_image_id, caller)
         except (Unavailable, TimeoutError):
             return False
-        if not issued:
-            raise NotFound(f"There was no search {query_image_id}: send the query_image_id of a search's answer.")
         return True
+
+    async def _check_query(self, query_image_id: int, caller: Caller) -> None:
+        """Wait until it is known whose the query is; raise ``NotFound`` if it is not the caller's.
+
+        Every caller may have searched with an image of the corpus that it may see.
+        """
+        missing = NotFound(
+            f"There was no search {query_image_id} of yours: send the query_image_id of an answer that you got."
+        )
+        if not await self.image_repository.was_issued(query_image_id):
+            raise missing
+        image = (await self.image_repository.by_ids([query_image_id])).get(query_image_id)
+        if image is not None:
+            if not caller.may_see(image):
+                raise missing
+            return
+        while not caller.sees_everything:
+            query = await self.interaction_repository.query(query_image_id)
+            if query is None:  # an answer is sent before its search is written
+                await asyncio.sleep(POLL_S)
+            elif caller.owns(query.owner):
+                return
+            else:
+                raise missing
 
     async def drain(self) -> None:
         """Finish deferred work: store query pictures, stop the background searches, and queue interactions."""

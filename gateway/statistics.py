@@ -42,21 +42,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Counts of the system at one moment. A part that could not be counted is None, and ``errors`` has the reason."""
+    """Counts of the system at one moment.
 
-    images: Mapping[Status, int] | None
-    stream: StreamState | None
-    collections: Mapping[str, int | None] | None
+    A part that could not be counted is None, and ``errors`` has the reason. A part that was not asked for is None too.
+    """
+
+    images: Mapping[Status, int] | None = None
+    stream: StreamState | None = None
+    collections: Mapping[str, int | None] | None = None
     """Rows by collection; None for one that is being created or dropped."""
-    live: Release | None
-    releases: Releases | None
-    canary: CanaryProgress | None
-    shadow: ShadowSimilarity | None
-    builds: Sequence[Build] | None
-    differences: Mapping[tuple[str, str], int] | None
+    live: Release | None = None
+    releases: Releases | None = None
+    canary: CanaryProgress | None = None
+    shadow: ShadowSimilarity | None = None
+    builds: Sequence[Build] | None = None
+    differences: Mapping[tuple[str, str], int] | None = None
     """What the last reconciliation found, by release (empty for the object store) and kind."""
-    interactions_waiting: int | None
-    recall: Mapping[str, Recall] | None
+    interactions_waiting: int | None = None
+    recall: Mapping[str, Recall] | None = None
     """Recall of the sampled queries of the last ten minutes, by release."""
     errors: Sequence[str]
 
@@ -80,33 +83,25 @@ class StatisticsCollector:
         """Count everything now; takes ``PART_S`` seconds at most."""
         errors: list[str] = []
 
-        async def part(counting: Awaitable[T], within_s: float = PART_S, prefix: str = "") -> T | None:
-            try:
-                async with asyncio.timeout(within_s):
-                    return await counting
-            except TimeoutError:
-                errors.append(f"{prefix}no answer within {within_s} s")
-            except VisualSearchError as error:
-                errors.append(f"{prefix}{error}")
-            return None
-
         async def collections() -> dict[str, int | None]:
             names = await self.vectors.collections()
-            counts = await asyncio.gather(*(part(self.vectors.count(name), COUNT_S, f"{name}: ") for name in names))
+            counts = await asyncio.gather(
+                *(_part(errors, self.vectors.count(name), COUNT_S, f"{name}: ") for name in names)
+            )
             return dict(zip(names, counts, strict=True))
 
         async with asyncio.TaskGroup() as group:
-            images = group.create_task(part(self.image_repository.counts()))
-            stream = group.create_task(part(self.events.state()))
-            rows = group.create_task(part(collections()))
-            live = group.create_task(part(self.releases.live()))
-            releases = group.create_task(part(self.release_repository.records()))
-            canary = group.create_task(part(self.canary_monitor.progress()))
-            shadow = group.create_task(part(shadow_similarity(self.release_repository, self.counts)))
-            builds = group.create_task(part(self.release_repository.builds()))
-            differences = group.create_task(part(self.indexing_progress.differences()))
-            waiting = group.create_task(part(self.interaction_recorder.waiting()))
-            recall = group.create_task(part(self._recall()))
+            images = group.create_task(_part(errors, self.image_repository.counts()))
+            stream = group.create_task(_part(errors, self.events.state()))
+            rows = group.create_task(_part(errors, collections()))
+            live = group.create_task(_part(errors, self.releases.live()))
+            releases = group.create_task(_part(errors, self.release_repository.records()))
+            canary = group.create_task(_part(errors, self.canary_monitor.progress()))
+            shadow = group.create_task(_part(errors, shadow_similarity(self.release_repository, self.counts)))
+            builds = group.create_task(_part(errors, self.release_repository.builds()))
+            differences = group.create_task(_part(errors, self.indexing_progress.differences()))
+            waiting = group.create_task(_part(errors, self.interaction_recorder.waiting()))
+            recall = group.create_task(_part(errors, self._recall()))
         return Statistics(
             images=images.result(),
             stream=stream.result(),
@@ -122,5 +117,25 @@ class StatisticsCollector:
             errors=errors,
         )
 
+    async def collect_visible_to(self, owner: str) -> Statistics:
+        """Count the images that an owner may see, and find the live release; every other part is None."""
+        errors: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            images = group.create_task(_part(errors, self.image_repository.counts(owner)))
+            live = group.create_task(_part(errors, self.releases.live()))
+        return Statistics(images=images.result(), live=live.result(), errors=errors)
+
     async def _recall(self) -> Mapping[str, Recall]:
         return await self.recall_repository.since(RECALL_WINDOW_S) if self.recall_repository is not None else {}
+
+
+async def _part(errors: list[str], counting: Awaitable[T], within_s: float = PART_S, prefix: str = "") -> T | None:
+    """Return what is counted; after a failure or ``within_s`` seconds None, with the reason in ``errors``."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await counting
+    except TimeoutError:
+        errors.append(f"{prefix}no answer within {within_s} s")
+    except VisualSearchError as error:
+        errors.append(f"{prefix}{error}")
+    return None

@@ -22,12 +22,13 @@ router = APIRouter(route_class=GuardedRoute)
 async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
     """Record a click on a result. It is queued when the response is sent, and stored within about a second.
 
-    While Postgres is down, a click is accepted unchecked. It is dropped later if its search or image never existed.
+    While Postgres is down, a click is accepted unchecked. It is dropped later if its search or image never existed,
+    or if the search was not made with the caller's key.
     """
     gateway = gateway_of(request)
     checked = await gateway.is_real(click.query_image_id, click.displayed_image_id, caller)
     user = gateway.pseudonym(click.user_id)
-    told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked)
+    told = Click(click.query_image_id, click.displayed_image_id, click.rank, user, checked, owner=caller.owner)
     await gateway.interaction_recorder.clicked(told)
     CLICKS.inc()
     return Response(status_code=204)

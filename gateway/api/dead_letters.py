@@ -7,18 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
+from gateway.api.dependencies import GuardedRoute, Reader, Writer, gateway_of
 from gateway.api.problem_details import failures
+from gateway.dead_letters import DeadLetters
 
 router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))
 async def dead_letters(
-    request: Request, _caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: Request, caller: Reader, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[schemas.DeadLetter]:
-    """List dead letters with their reasons, newest first."""
-    letters = await gateway_of(request).events.dead_letters(limit)
+    """List dead letters with their reasons, newest first: all for an administrator, else those of one's own images."""
+    letters = await _dead_letters(request).newest(caller, limit)
     return [
         schemas.DeadLetter(
             entry=letter.entry_id,
@@ -38,7 +39,15 @@ async def dead_letters(
     responses=failures(401, 403, 422, 429, 503),
 )
 async def retry_dead_letters(
-    request: Request, _caller: AdminCaller, wanted: Annotated[schemas.Retry, Body()]
+    request: Request, caller: Writer, wanted: Annotated[schemas.Retry, Body()]
 ) -> dict[str, Any]:
-    """Put the given dead letters back on the stream, or all if none is given. Returns how many."""
-    return {"retried": await gateway_of(request).events.requeue(wanted.entries)}
+    """Put the given dead letters back on the stream, or all if none is given. Returns how many.
+
+    Only an administrator can put back dead letters of images that are not its own; others' are skipped.
+    """
+    return {"retried": await _dead_letters(request).retry(caller, wanted.entries)}
+
+
+def _dead_letters(request: Request) -> DeadLetters:
+    gateway = gateway_of(request)
+    return DeadLetters(gateway.events, gateway.image_repository)

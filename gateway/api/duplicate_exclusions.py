@@ -11,7 +11,7 @@ from gateway.api.dependencies import GuardedRoute, Writer, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 from gateway.caller import Caller
-from visualsearch.domain.errors import InvalidInput, NotFound
+from visualsearch.domain.errors import Forbidden, InvalidInput, NotFound
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -27,13 +27,18 @@ class Pair(BaseModel):
 
 
 async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]:
-    """Return both ids. Raises ``InvalidInput`` if they are equal; ``NotFound`` if the caller may not see an image."""
+    """Return both ids.
+
+    Raises ``InvalidInput`` if they are equal, ``NotFound`` if the caller may not see an image, and ``Forbidden`` unless
+    it may change both.
+    """
     one, other = pair.image_ids
     if one == other:
         raise InvalidInput(f"image_ids names image {one} twice: name two different images.")
     gateway = gateway_of(request)
-    for image_id in (one, other):
-        await gateway.images.get(image_id, caller)
+    for image in [await gateway.images.get(image_id, caller) for image_id in (one, other)]:
+        if not caller.may_change(image):
+            raise Forbidden(f"Image {image.id} is not yours: only an administrator may mark pairs of others' images.")
     return one, other
 
 

@@ -36,12 +36,15 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/stats", summary="Get counts and the indexing lag", responses=failures(401, 403, 429))
-async def stats(request: Request, _caller: Reader) -> schemas.Stats:
+async def stats(request: Request, caller: Reader) -> schemas.Stats:
     """Return images by status, the lag of the stream, rows per collection, and the live release.
 
-    A part that cannot be counted now is null, and ``errors`` gives the reason.
+    A part that cannot be counted now is null, and ``errors`` gives the reason. An administrator's key gets all; any
+    other the number of images that it may see and the live release, and null for the rest.
     """
-    return schemas.Stats.of(await gateway_of(request).statistics.collect())
+    statistics = gateway_of(request).statistics
+    found = await (statistics.collect() if caller.is_admin else statistics.collect_visible_to(caller.owner))
+    return schemas.Stats.of(found)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -74,7 +74,7 @@ async def content(
 ) -> Response:
     """Return the file as it was uploaded, or a thumbnail without the file's metadata."""
     gateway = gateway_of(request)
-    image = await gateway.images.get(image_id, caller)
+    image = await gateway.images.get_shown(image_id, caller)
     data, kind = await gateway.images.content(image, size)
     return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
 

@@ -242,7 +242,8 @@ class Stats(BaseModel):
     """Counts of the system. A part is null if its server does not answer, and ``errors`` gives the reason.
 
     A collection that is being created or dropped, or is not loaded, cannot be counted. Its count is null, with the
-    reason in ``errors``.
+    reason in ``errors``. Callers who are no administrators get the number of images that they may see and the live
+    release; everything else is null.
     """
 
     images: dict[str, int] | None

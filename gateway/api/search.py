@@ -99,7 +99,7 @@ async def similar(
 ) -> Response:
     """Search with an indexed image. The results do not include the image itself."""
     gateway = gateway_of(request)
-    image = await gateway.images.get(image_id, caller)
+    image = await gateway.images.get_shown(image_id, caller)
     options = SearchOptions(
         k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency
     )

@@ -109,7 +109,7 @@ class Explainer:
             return await self._of_search(query_image_id, caller)
 
     async def _of_corpus(self, image_id: int, caller: Caller) -> ExplainedPicture:
-        image = await self._corpus.get(image_id, caller)
+        image = await self._corpus.get_shown(image_id, caller)
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image_id} is {image.status}, not indexed; GET /images/{image_id} tells more.")
         data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)

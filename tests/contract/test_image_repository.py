@@ -177,6 +177,14 @@ async def test_images_are_counted_by_status_zeros_included(image_repository):
     assert await image_repository.counts() == {Status.PENDING: 1, Status.INDEXED: 1, Status.REJECTED: 0}
 
 
+async def test_an_owner_counts_what_is_public_or_its_own(image_repository):
+    for name, owner, visibility in (("a", "ada", "public"), ("b", "ada", "private"), ("c", "", "private")):
+        new = NewImage(f"s3://images/{name}", owner=owner, visibility=Visibility(visibility))
+        await image_repository.register(new)
+    expected = {None: 3, "ada": 2, "bob": 1}
+    assert {who: (await image_repository.counts(who))[Status.PENDING] for who in expected} == expected
+
+
 async def test_query_ids_and_image_ids_never_collide(image_repository):
     image = await image_repository.register(NewImage("s3://images/a"))
     ids = await image_repository.allocate_query_ids(100)

@@ -10,7 +10,7 @@ from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.domain.errors import InvalidInput
-from visualsearch.domain.images import NewImage
+from visualsearch.domain.images import NewImage, Visibility
 from visualsearch.domain.interactions import Click, Search, WriteResult
 
 ADA = 2**63 - 1
@@ -98,6 +98,25 @@ async def test_an_unchecked_click_on_an_existing_search_and_image_is_written(pos
     (query,) = await postgres.image_repository.allocate_query_ids(1)
     assert await postgres.write([Click(query, image.id, 1, checked=False)]) == WriteResult(1)
     assert rows(server) == [(None, query, image.id, 1, "click")]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("clicker", "counts"),
+    [("ada", {"hers", "public", "her private"}), ("bob", {"public"}), ("", {"hers", "public", "her private"})],
+)
+async def test_an_unchecked_click_counts_on_ones_own_searches_and_on_images_one_sees(postgres, clicker, counts):
+    images = postgres.image_repository
+    public = await images.register(NewImage("s3://images/a", owner="ada"))
+    private = await images.register(NewImage("s3://images/b", owner="ada", visibility=Visibility.PRIVATE))
+    (query,) = await images.allocate_query_ids(1)
+    await postgres.write([Search(query, "v1", (public.id,), picture=True, owner="ada")])
+    queries = {"hers": (query, public.id), "public": (public.id, public.id), "her private": (private.id, public.id)}
+    for what, (asked, shown) in queries.items():
+        click = Click(asked, shown, 1, checked=False, owner=clicker)
+        assert await postgres.write([click]) == WriteResult(1, int(what not in counts)), what
+    hidden = Click(public.id, private.id, 1, checked=False, owner=clicker)
+    assert await postgres.write([hidden]) == WriteResult(1, int(clicker == "bob"))
 
 
 @pytest.mark.stack

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
-from visualsearch.domain.images import Image, Status
+from visualsearch.domain.images import Image, Status, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class FakeImages:
     async def get(self, image_id: int) -> Image:
         self._up()
         if image_id not in self.images:
-            raise NotFound(f"There is no image {image_id}.")
+            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
         return self.images[image_id]
 
     async def by_uri(self, uri: str) -> Image | None:
@@ -174,9 +174,14 @@ class FakeImages:
         self.promised_at |= {image.id: now for image in late[:limit]}
         return late[:limit]
 
-    async def counts(self) -> dict[Status, int]:
+    async def counts(self, visible_to: str | None = None) -> dict[Status, int]:
         self._up()
-        return {status: sum(image.status is status for image in self.images.values()) for status in Status}
+        counted = [
+            image.status
+            for image in self.images.values()
+            if visible_to is None or image.visibility is Visibility.PUBLIC or image.owner == visible_to
+        ]
+        return {status: counted.count(status) for status in Status}
 
     async def allocate_query_ids(self, count: int) -> list[int]:
         self._up()

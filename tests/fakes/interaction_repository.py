@@ -40,15 +40,17 @@ class FakeInteractions:
             if one.id in self.interactions:
                 continue
             self.interactions[one.id] = one
-            unfounded = (
-                isinstance(one, Click)
-                and not one.checked
-                and not {one.query_image_id, one.displayed_image_id} <= self.real
-            )
+            unfounded = isinstance(one, Click) and not one.checked and not self._is_founded(one)
             if unfounded:
                 del self.interactions[one.id]
             written += WriteResult(1, int(unfounded))
         return written
+
+    def _is_founded(self, click: Click) -> bool:
+        if {click.query_image_id, click.displayed_image_id} <= self.real:
+            return True
+        mine = [search for search in self.searches if search.picture and search.owner == click.owner]
+        return bool(click.owner) and {click.query_image_id} <= {search.query_image_id for search in mine}
 
     @property
     def searches(self) -> list[Search]:

@@ -56,6 +56,7 @@ class ClickMessage(_InteractionMessage):
     displayed_image_id: int
     rank: int
     checked: bool = True
+    owner: str = ""
 
 
 _ANY_INTERACTION: TypeAdapter[SearchMessage | ClickMessage] = TypeAdapter(

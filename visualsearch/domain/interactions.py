@@ -46,13 +46,18 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A click on a result. ``checked`` says whether query and image were known to exist when the click was accepted."""
+    """A click on a result.
+
+    ``checked`` says whether the query was known to be the caller's, and the image to exist, when it was accepted.
+    """
 
     query_image_id: int
     displayed_image_id: int
     rank: int
     user: int | None = None
     checked: bool = True
+    owner: str = field(default="", kw_only=True)
+    """Owner of the API key; empty if the gateway requires none."""
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
 

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from visualsearch.domain.images import Visibility
+from visualsearch.domain.images import Image, Visibility
 
 MAX_CANDIDATES = 16_384
 """Largest number of rows in one answer of Milvus."""
@@ -79,6 +79,18 @@ class Candidates:
     """Time of the exact re-scoring, in milliseconds."""
     embeddings: NDArray[np.float32] | None = None
     """float32 [n, 256]; None if they were not fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocklist:
+    """Images that are shown to nobody: these ids, and all images of these sources."""
+
+    ids: frozenset[int] = frozenset()
+    sources: frozenset[str] = frozenset()
+
+    def has(self, image: Image) -> bool:
+        """Return whether an image is blocked."""
+        return image.id in self.ids or image.source in self.sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ class ImageRepository(Protocol):
         """List images that have been pending for longer than this, oldest first."""
         ...
 
-    async def counts(self) -> dict[Status, int]:
-        """Count images by status."""
+    async def counts(self, visible_to: str | None = None) -> dict[Status, int]:
+        """Count images by status: all, or those that are public or belong to the owner ``visible_to``."""
         ...
 
     async def allocate_query_ids(self, count: int) -> list[int]:

@@ -205,8 +205,12 @@ class PostgresImages(ImageRepository):
         return sorted((to_image(row) for row in rows), key=lambda image: image.id)
 
     @override
-    async def counts(self) -> dict[Status, int]:
-        rows = await self.database.rows("SELECT status, count(*) AS number FROM images GROUP BY status")
+    async def counts(self, visible_to: str | None = None) -> dict[Status, int]:
+        rows = await self.database.rows(
+            """SELECT status, count(*) AS number FROM images
+            WHERE %s::text IS NULL OR visibility = 'public' OR owner = %s GROUP BY status""",
+            *(visible_to, visible_to),
+        )
         found = {row["status"]: row["number"] for row in rows}
         return {status: found.get(status, 0) for status in Status}
 

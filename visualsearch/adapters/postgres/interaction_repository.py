@@ -45,7 +45,8 @@ SELECT count(*) AS new, 0 AS unfounded FROM new
 CLICKS = """
 WITH told AS (
   SELECT * FROM jsonb_to_recordset(%s::jsonb) AS told (
-    id uuid, at timestamptz, query_image_id bigint, displayed_image_id bigint, rank int, "user" bigint, checked boolean)
+    id uuid, at timestamptz, query_image_id bigint, displayed_image_id bigint, rank int, "user" bigint, checked boolean,
+    owner text)
 ), new AS (
   INSERT INTO spooled (id, at) SELECT id, at FROM told ON CONFLICT DO NOTHING RETURNING id
 ), clicked AS (
@@ -59,7 +60,15 @@ WITH told AS (
   FROM told JOIN new USING (id)
   WHERE checked OR (
     query_image_id BETWEEN 1 AND (SELECT last_value FROM images_id_seq)
-    AND EXISTS (SELECT 1 FROM images WHERE images.id = displayed_image_id))
+    AND EXISTS (
+      SELECT 1 FROM images WHERE images.id = displayed_image_id
+      AND (COALESCE(told.owner, '') IN ('', images.owner) OR images.visibility = 'public'))
+    AND (
+      COALESCE(told.owner, '') = ''
+      OR EXISTS (SELECT 1 FROM queries WHERE queries.id = told.query_image_id AND queries.owner = told.owner)
+      OR EXISTS (
+        SELECT 1 FROM images WHERE images.id = told.query_image_id
+        AND (images.owner = told.owner OR images.visibility = 'public'))))
   RETURNING 1
 )
 SELECT count(*) AS new, count(*) - (SELECT count(*) FROM clicked) AS unfounded FROM new

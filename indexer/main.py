@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import REGISTRY
 
@@ -28,6 +28,11 @@ from visualsearch.observability.host_metrics import HostMetrics
 from visualsearch.observability.metrics import configure_logging, serve_metrics
 from visualsearch.releases.active_releases import ActiveReleases
 from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from visualsearch.composition import Stores
 
 log = logging.getLogger(__name__)
 
@@ -52,60 +57,56 @@ async def run(settings: Settings) -> None:
         PicturePool(settings.decode_threads or os.cpu_count()) as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
-            releases = ActiveReleases(stores.release_repository)
-            ingest = Ingest(
-                stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool, stores.scanner
-            )
-            name = f"{socket.gethostname()}-{os.getpid()}"
-            worker = Worker(
-                name,
-                stores.events,
-                stores.image_repository,
-                stores.dead_letter_archive,
-                releases,
-                ingest,
-                batch=settings.index_batch,
-                stale_after_s=settings.stale_after_s,
-                max_deliveries=settings.max_deliveries,
-                beat=heartbeat.touch,
-            )
-            sweeper = Sweeper(
-                stores.events,
-                stores.image_repository,
-                ImageDeletion(stores.image_repository, stores.vectors, stores.object_store),
-                releases,
-                settings.sweep_after_s,
-            )
-            bucket = BucketSweep(
-                name, stores.events, stores.image_repository, stores.object_store, settings.bucket_sweep_s
-            )
-            writer = InteractionWriter(name, stores.interaction_queue, stores.interaction_repository)
-            days = settings.retention_days
-            retention = Retention(
-                name, stores.events, stores.interaction_repository, stores.interaction_queue, stores.object_store, days
-            )
-            tasks = [worker.run(stop), sweeper.run(stop), bucket.run(stop), writer.run(stop), retention.run(stop)]
-            if stores.changes is not None:
-                consumer = ChangeFeedConsumer(
-                    name,
-                    stores.changes,
-                    stores.events,
-                    stores.image_repository,
-                    stores.object_store,
-                    stores.indexing_progress,
-                )
-                tasks.append(consumer.run(stop))
-            model = settings.model_repository / settings.model_name
-            limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
-            tasks.append(
-                ReleaseController(name, stores, Gate(stores, settings.evaluation_set, model, limits), pool).run(stop)
-            )
-            work = asyncio.gather(*tasks)
+            work = asyncio.gather(*(one.run(stop) for one in _workers(settings, stores, pool, heartbeat.touch)))
             await _first(work, stop)
             try:
                 await asyncio.wait_for(work, GRACE_S)
             except TimeoutError:
                 log.warning("stopped with batches unfinished: they stay pending and will be delivered again")
+
+
+class Runnable(Protocol):
+    """Work that goes on until it is told to stop."""
+
+    def run(self, stop: asyncio.Event) -> Coroutine[Any, Any, None]:
+        """Work until ``stop`` is set."""
+        ...
+
+
+def _workers(settings: Settings, stores: Stores, pool: PicturePool, beat: Callable[[], None]) -> Iterator[Runnable]:
+    """Build what runs in one indexer."""
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    images, objects = stores.image_repository, stores.object_store
+    releases = ActiveReleases(stores.release_repository)
+    yield Worker(
+        name,
+        stores.events,
+        images,
+        stores.dead_letter_archive,
+        releases,
+        Ingest(stores.encoder, stores.vectors, images, objects, pool, stores.scanner),
+        batch=settings.index_batch,
+        stale_after_s=settings.stale_after_s,
+        max_deliveries=settings.max_deliveries,
+        beat=beat,
+    )
+    deletion = ImageDeletion(images, stores.vectors, objects)
+    yield Sweeper(stores.events, images, deletion, releases, settings.sweep_after_s)
+    yield BucketSweep(name, stores.events, images, objects, settings.bucket_sweep_s)
+    yield InteractionWriter(name, stores.interaction_queue, stores.interaction_repository)
+    yield Retention(
+        name,
+        stores.events,
+        stores.interaction_repository,
+        stores.interaction_queue,
+        objects,
+        settings.retention_days,
+    )
+    if stores.changes is not None:
+        yield ChangeFeedConsumer(name, stores.changes, stores.events, images, objects, stores.indexing_progress)
+    limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
+    gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
+    yield ReleaseController(name, stores, gate, pool)
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:

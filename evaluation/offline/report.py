@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.offline import ranking_metrics
+from evaluation.offline import measures
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from evaluation.offline.ranking_metrics import Gain
+    from evaluation.offline.measures import Gain
     from evaluation.offline.trec import Run
 
 PRIMARY = "ndcg@10"
@@ -91,9 +91,9 @@ def judge(
         every = list(judged.values())
         values = {}
         for k in ks:
-            values[f"ndcg@{k}"] = ranking_metrics.ndcg(ranked, every, k, gain)
-            values[f"map@{k}"] = ranking_metrics.average_precision(ranked, every, k, relevant_from)
-            values[f"recall@{k}"] = ranking_metrics.recall(ranked, every, k, relevant_from)
+            values[f"ndcg@{k}"] = measures.ndcg(ranked, every, k, gain)
+            values[f"map@{k}"] = measures.average_precision(ranked, every, k, relevant_from)
+            values[f"recall@{k}"] = measures.recall(ranked, every, k, relevant_from)
         per_query[query] = values
     if not per_query:
         raise InvalidInput(f"No query has a picture of grade {relevant_from} or more, so there is nothing to measure.")
@@ -105,4 +105,4 @@ def _figures(rows: list[Mapping[str, float]]) -> dict[str, Figure]:
 
 
 def _figure(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Figure:
-    return Figure(float(values.mean()), *ranking_metrics.interval(values), len(values))
+    return Figure(float(values.mean()), *measures.interval(values), len(values))

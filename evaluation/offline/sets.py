@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.offline.ranking_metrics import MAX_GRADE
+from evaluation.offline.measures import MAX_GRADE
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:

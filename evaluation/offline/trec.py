@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from evaluation.offline.ranking_metrics import MAX_GRADE
+from evaluation.offline.measures import MAX_GRADE
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from evaluation.offline import ranking_metrics
+from evaluation.offline import measures
 from evaluation.offline.report import judge
 
 KS = (1, 5, 10)
@@ -55,13 +55,13 @@ def test_measures_agree_with_their_definitions(gain, relevant_from):
     for query, found in run.items():
         ranked, judged = [grades[query].get(name, 0) for name, _ in found], list(grades[query].values())
         for k in KS:
-            assert ranking_metrics.ndcg(ranked, judged, k, gain) == pytest.approx(slow_ndcg(ranked, judged, k, gain))
-            assert ranking_metrics.average_precision(ranked, judged, k, relevant_from) == pytest.approx(
+            assert measures.ndcg(ranked, judged, k, gain) == pytest.approx(slow_ndcg(ranked, judged, k, gain))
+            assert measures.average_precision(ranked, judged, k, relevant_from) == pytest.approx(
                 slow_average_precision(ranked, judged, k, relevant_from)
             )
             relevant = [position for position, grade in enumerate(ranked[:k]) if grade >= relevant_from]
             total = sum(grade >= relevant_from for grade in judged)
-            assert ranking_metrics.recall(ranked, judged, k, relevant_from) == (len(relevant) / total if total else 0)
+            assert measures.recall(ranked, judged, k, relevant_from) == (len(relevant) / total if total else 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -95,7 +95,7 @@ def test_a_higher_relevance_threshold_is_trec_evals_level():
 
 def test_a_perfect_ranking_has_one_and_an_empty_one_nothing():
     judged = [5, 4, 2, 1, 0]
-    for measure in (ranking_metrics.ndcg, ranking_metrics.average_precision, ranking_metrics.recall):
+    for measure in (measures.ndcg, measures.average_precision, measures.recall):
         assert measure(judged, judged, 10) == pytest.approx(1)
         assert measure([], judged, 10) == 0
         assert measure([0, 0], [0, 0], 10) == 0
@@ -104,13 +104,13 @@ def test_a_perfect_ranking_has_one_and_an_empty_one_nothing():
 def test_the_interval_holds_the_mean_and_narrows_with_more_queries():
     chance = np.random.default_rng(1)
     few, many = chance.random(30), chance.random(3000)
-    low, high = ranking_metrics.interval(few)
+    low, high = measures.interval(few)
     assert low < few.mean() < high
-    assert np.diff(ranking_metrics.interval(many)) < (high - low) / 5
-    assert ranking_metrics.interval(few) == (low, high)
+    assert np.diff(measures.interval(many)) < (high - low) / 5
+    assert measures.interval(few) == (low, high)
 
 
 def test_the_interval_is_as_wide_as_theory_says():
     values = np.random.default_rng(2).normal(0.5, 0.1, 500)
-    low, high = ranking_metrics.interval(values)
+    low, high = measures.interval(values)
     assert high - low == pytest.approx(2 * 1.96 * values.std() / len(values) ** 0.5, rel=0.1)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from visualsearch.ports import ObjectStore
 
 PAGE = 1000
+FOLDERS = "folders/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class PictureSource(Protocol):
 
 
 class Folder:
-    """A folder of files, or one file. A key is the folder's name and the path below it."""
+    """A folder of files, or one file. A key is the folder's name and the path below it.
+
+    Keys of a folder that is called like one of our own in the bucket, such as ``queries``, begin with ``FOLDERS``.
+    """
 
     in_place = False
 
@@ -57,6 +61,7 @@ class Folder:
         self._path = path
         self._root = path if path.is_dir() else path.parent
         self._source = self._root.resolve().name
+        self._below = _key_prefix(self._source)
 
     async def pages(self) -> AsyncIterator[list[Item]]:
         """Yield every file in pages, without hidden files and folders."""
@@ -81,11 +86,11 @@ class Folder:
             size = 0
         # Replace bytes of the name that are not valid text.
         name = os.fsencode(file).decode(errors="replace")
-        return Item(name, f"{self._source}/{file.relative_to(self._root).as_posix()}", size, self._source)
+        return Item(name, f"{self._below}{file.relative_to(self._root).as_posix()}", size, self._source)
 
     async def read(self, item: Item) -> bytes:
         """Read a file, unless it is larger than an upload may be."""
-        file = self._root / item.key.removeprefix(f"{self._source}/")
+        file = self._root / item.key.removeprefix(self._below)
         try:
             return await asyncio.to_thread(_read, file)
         except OSError as error:
@@ -107,6 +112,7 @@ class Bucket:
     def __init__(self, object_store: ObjectStore, prefix: str, own: str) -> None:
         self._object_store = object_store
         self._prefix = prefix
+        self._below = _key_prefix(object_store.bucket)
         self.in_place = object_store.bucket == own
 
     async def pages(self) -> AsyncIterator[list[Item]]:
@@ -120,16 +126,19 @@ class Bucket:
         if self.in_place:
             folder, _, _ = key.rpartition("/")
             return Item(name, key, size, folder.split("/")[0], etag)
-        return Item(name, f"{self._object_store.bucket}/{key}", size, self._object_store.bucket, etag)
+        return Item(name, f"{self._below}{key}", size, self._object_store.bucket, etag)
 
     async def read(self, item: Item) -> bytes:
         """Read an object, unless it is larger than an upload may be."""
         try:
-            return await self._object_store.get(
-                item.key.removeprefix(f"{self._object_store.bucket}/"), MAX_UPLOAD_BYTES
-            )
+            return await self._object_store.get(item.key.removeprefix(self._below), MAX_UPLOAD_BYTES)
         except NotFound:
             raise InvalidInput("It was removed meanwhile.") from None
+
+
+def _key_prefix(name: str) -> str:
+    """Return the prefix of the keys of a folder or bucket."""
+    return f"{FOLDERS}{name}/" if _is_ours(f"{name}/") else f"{name}/"
 
 
 def _is_ours(key: str) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import sys
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from gateway.process.worker_group import WorkerGroup
 from tests.integration.test_failures import wait_until_ready
 from tests.integration.test_rest import indexed, jpeg, search
 from visualsearch.composition import open_stores
+from visualsearch.imaging.picture_pool import PicturePool
 
 pytestmark = pytest.mark.stack
 
@@ -51,7 +51,7 @@ async def test_a_search_waits_for_nothing_on_the_event_loop(api, stack, tmp_path
             waits.append((event, *map(str, arguments)))
 
     sys.addaudithook(hook)
-    with ThreadPoolExecutor(1) as pool:
+    with PicturePool(1) as pool:
         async with open_stores(stack) as stores:
             app = create_app()
             app.state.gateway = build(stack, stores, pool, WorkerGroup(tmp_path, 1))

@@ -151,13 +151,13 @@ async def test_large_files_are_not_held_in_memory_together(world, folder, monkey
 
 
 @pytest.mark.parametrize("name", ["queries", "Uploads"])
-async def test_a_folder_whose_keys_are_the_gateways_is_rejected_with_the_reason(world, tmp_path, name):
+async def test_a_folder_that_is_called_like_one_of_the_gateways_own_is_indexed_elsewhere(world, tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "7").write_bytes(jpeg(1))
-    summary, _ = await bulk(world, tmp_path / name)
-    ((_, reason),) = summary.rejected
-    assert "reserved" in reason
-    assert not world.object_store.objects
+    async with working(world):
+        summary, _ = await bulk(world, tmp_path / name)
+    assert (summary.indexed, summary.rejected) == (1, [])
+    assert list(world.object_store.objects) == [f"folders/{name}/7"]
 
 
 async def test_pictures_of_the_own_bucket_keep_the_owner_they_were_stored_with(world):

@@ -30,11 +30,12 @@ def _handler(host: str, port: int) -> Callable[[asyncio.StreamReader, asyncio.St
             return
         try:
             await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        except OSError:
-            pass  # one side is gone; both are closed
-        finally:
+        except OSError:  # one side is gone, and nothing can be sent to it
             for one in (writer, far_writer):
                 one.transport.abort()
+        else:
+            for one in (writer, far_writer):
+                one.close()  # after what it has yet to send, which a slow reader may take long for
 
     return handle
 

@@ -48,16 +48,7 @@ async def backup_with_counts(
 ) -> Manifest:
     """Write a backup into a new folder; show counts on the way."""
     with _counting(console) as show:
-        places = Places(
-            dump,
-            stores.image_repository,
-            stores.release_repository,
-            stores.vectors,
-            stores.object_store,
-            model_folder,
-            show,
-        )
-        manifest = await Backup(places).run(folder, with_objects=with_objects)
+        manifest = await Backup(_places(stores, dump, model_folder, show)).run(folder, with_objects=with_objects)
     _print_manifest(manifest, console)
     return manifest
 
@@ -67,18 +58,23 @@ async def restore_with_counts(
 ) -> Manifest:
     """Bring a backup into an empty stack; show counts on the way."""
     with _counting(console) as show:
-        places = Places(
-            dump,
-            stores.image_repository,
-            stores.release_repository,
-            stores.vectors,
-            stores.object_store,
-            model_folder,
-            show,
-        )
-        manifest = await Restore(places).run(folder)
+        manifest = await Restore(_places(stores, dump, model_folder, show)).run(folder)
     _print_manifest(manifest, console)
     return manifest
+
+
+def _places(
+    stores: Stores, dump: PostgresTableCopy, model_folder: Path, on_progress: Callable[[str, int], None]
+) -> Places:
+    return Places(
+        dump,
+        stores.image_repository,
+        stores.release_repository,
+        stores.vectors,
+        stores.object_store,
+        model_folder,
+        on_progress,
+    )
 
 
 def _print_manifest(manifest: Manifest, console: Console) -> None:

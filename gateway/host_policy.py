@@ -1,7 +1,7 @@
 """Which Host and Origin a request may name, and which address an open gateway may bind. Standard library only.
 
-Without keys, whoever reaches the gateway is the operator. A web page that the operator visits can reach it too: by a
-name that it points at 127.0.0.1 (DNS rebinding), or by a request across sites. The headers of the browser tell.
+Without keys, every caller that reaches the gateway acts as the operator. A web page that the operator visits can reach
+it too: by a name that it points at 127.0.0.1 (DNS rebinding), or by a request across sites. The browser's headers tell.
 """
 
 from __future__ import annotations

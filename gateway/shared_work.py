@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class SharedWork:
     """Results by key, up to ``max_bytes`` in all; the least recently used go first.
 
-    Whoever asks for a result that is being computed waits for the same computation. Errors are not kept.
+    Callers that ask for a result which is being computed wait for the same computation. Errors are not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:

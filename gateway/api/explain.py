@@ -87,10 +87,10 @@ async def explain(
         return Response(await gateway.explainer.draw(found), media_type="image/png", headers=headers)
     pictures = (found.query, found.image)
     query, image = (_regions(*one) for one in zip(pictures, found.heats, strict=True))
-    told = ExplanationResponse(
+    response = ExplanationResponse(
         query_image_id=query_image_id, image_id=image_id, release=found.release, query=query, image=image
     )
-    return JSONResponse(told.model_dump(), headers={"Vary": "Accept"})
+    return JSONResponse(response.model_dump(), headers={"Vary": "Accept"})
 
 
 def _regions(asked: ExplainedPicture, heat: SimilarityHeatmap) -> Regions:

@@ -123,28 +123,27 @@ def _unshare() -> None:
 
 def _hide(needed: list[Path], user: int) -> None:
     """Cover ``HIDDEN`` by empty folders, and so each folder that the user may not pass; uncover what is needed."""
-    closed = [top for path in needed if (top := _closed_ancestor(path, user))]
-    covered = [path for path in dict.fromkeys([*HIDDEN, *closed]) if path.is_dir()]
-    covered = [path for path in covered if not any(path != other and path.is_relative_to(other) for other in covered)]
-    existing = [path for path in dict.fromkeys(needed) if path.is_dir()]
-    below = [path for path in existing if any(path.is_relative_to(top) for top in covered)]
-    handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in sorted(below)}
-    for top in covered:
-        mode = "1777" if top in HIDDEN else "755"
-        _mount("tmpfs", top, NO_SETUID | NO_DEVICES, "tmpfs", f"mode={mode}")
-    for path, handle in handles.items():
-        path.mkdir(parents=True, exist_ok=True)
-        _mount(f"/proc/self/fd/{handle}", path, BIND | RECURSIVE)
-        os.close(handle)
+    closed = [folder for path in needed for folder in _closed_ancestors(path, user)]
+    covered = {path for path in (*HIDDEN, *closed) if path.is_dir()}
+    below = {path for path in needed if path.is_dir() and any(path.is_relative_to(top) for top in covered)}
+    handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in below}
+    # From the top down: a needed folder may hold a closed one, which holds another needed folder.
+    for path in sorted(covered | below):
+        if path in covered and path.is_dir():
+            mode = "1777" if path in HIDDEN else "755"
+            _mount("tmpfs", path, NO_SETUID | NO_DEVICES, "tmpfs", f"mode={mode}")
+        if path in below:
+            path.mkdir(parents=True, exist_ok=True)
+            _mount(f"/proc/self/fd/{handles[path]}", path, BIND | RECURSIVE)
+            os.close(handles[path])
 
 
-def _closed_ancestor(path: Path, user: int) -> Path | None:
-    """Return the first folder above a path that a user may not pass, or None."""
-    for one in reversed(path.parents):
-        status = one.stat()
+def _closed_ancestors(path: Path, user: int) -> Iterator[Path]:
+    """Yield the folders above a path that a user may not pass."""
+    for folder in path.parents:
+        status = folder.stat()
         if not status.st_mode & (0o100 if status.st_uid == user else 0o001):
-            return one
-    return None
+            yield folder
 
 
 def hand_over(paths: Iterable[Path], user: int) -> None:

@@ -92,7 +92,7 @@ def test_clicks_make_up_their_share_of_each_batch_and_keep_to_their_box(folder):
     assert len(set(collection.labels[clicked])) == 1
     for batch in collection.batches(np.arange(len(collection)), 0, 0, 4, click_ratio=0.5):
         assert collection.clicked[batch].sum() == 2
-    with pytest.raises(ConfigurationError, match=r"training\.clicks"):
+    with pytest.raises(ConfigurationError, match=r"training\.click_pairs"):
         picture_collection.read(folder, folder)
 
 

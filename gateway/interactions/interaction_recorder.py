@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from visualsearch.backoff import wait_for_stop
 from visualsearch.domain.errors import Overloaded, Unavailable
 from visualsearch.observability.metrics import INTERACTIONS
 
@@ -37,6 +38,7 @@ class InteractionRecorder:
         self._held: deque[Search] = deque()
         self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._lost = 0
 
     def searched(self, search: Search) -> None:
@@ -66,6 +68,7 @@ class InteractionRecorder:
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Queue the held searches. Those that cannot be queued in time are lost, which is counted and logged."""
+        self._closing.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout_s)
             self._task.cancel()
@@ -75,7 +78,7 @@ class InteractionRecorder:
 
     async def _send_held(self) -> None:
         troubled = False
-        await asyncio.sleep(GATHER_S)
+        await wait_for_stop(self._closing, GATHER_S)
         while self._held:
             try:
                 await self._send()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from visualsearch.backoff import wait_for_stop
 from visualsearch.domain.errors import VisualSearchError
 from visualsearch.domain.query_images import PACK_BYTES, PREFIX, Part
 from visualsearch.observability.metrics import LATER_FAILURES
@@ -37,6 +38,7 @@ class QueryImageStore:
         self._size = 0
         self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
 
     def keep(self, query_id: int, picture: bytes) -> str:
         """Schedule a picture to be stored; return its location, or ``""`` if it is not stored. Returns at once."""
@@ -58,6 +60,7 @@ class QueryImageStore:
 
     async def drain(self, timeout_s: float = 5.0) -> None:
         """Store the pictures that wait, within ``timeout_s``."""
+        self._draining.set()
         self._put_now()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
@@ -68,7 +71,7 @@ class QueryImageStore:
         task.add_done_callback(self._tasks.discard)
 
     async def _put_soon(self, key: str) -> None:
-        await asyncio.sleep(GATHER_S)
+        await wait_for_stop(self._draining, GATHER_S)
         if self._key == key:  # otherwise the object was full and is stored already
             self._put_now()
 

@@ -31,6 +31,8 @@ from visualsearch.settings import Settings
 
 KEY = "a secret of the tests"
 RELEASE = Release("v1", 1, "f" * 64, "images_v1", "hnsw")
+idle_apps = []
+"""Apps that no gateway uses at the moment. To build the routes takes longer than most tests."""
 
 
 class Serving:
@@ -78,7 +80,7 @@ class Serving:
         )
         settings = {"recall_share": 0, "user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool, clock=self.clock)
-        self.app = create_app()
+        self.app = idle_apps.pop() if idle_apps else create_app()
         self.app.state.gateway = self.gateway
         self.client = self.client_from("127.0.0.1")
 
@@ -95,6 +97,8 @@ class Serving:
         await self.client.aclose()
         await self.gateway.drain()
         self.pool.__exit__()
+        self.app.root_path = ""
+        idle_apps.append(self.app)
 
     async def index(self, data, *, source="tests", owner="", visibility=Visibility.PUBLIC, name=None):
         """Put a picture into the corpus as the indexer does; return its id."""

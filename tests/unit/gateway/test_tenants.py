@@ -32,7 +32,7 @@ async def query_of(serving, owner):
 
 async def write_interactions(serving):
     """Write to the catalog what waits in the queue, as the indexer does."""
-    await serving.gateway.interaction_recorder.close()
+    await serving.gateway.drain()
     await serving.interaction_repository.write(serving.interaction_queue.interactions)
 
 
@@ -51,6 +51,7 @@ async def test_only_who_searched_may_click_on_the_results(serving):
     assert [one.checked for one in serving.interaction_queue.interactions[1:]] == [True]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_click_on_a_search_that_is_not_written_yet_waits_for_it(serving):
     image = await serving.index(jpeg(1))
     query = await query_of(serving, "ada")
@@ -130,12 +131,14 @@ async def test_an_owner_sees_and_retries_the_dead_letters_of_its_own_images(serv
     assert await retried_by("root") == 3
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("blocked", [{"blocked_ids": "1"}, {"blocked_sources": "bad"}])
 async def test_what_is_blocked_is_as_if_it_were_not_there(blocked):
     async with Serving(api_keys=KEYS, **blocked) as serving:
         bad, good = await serving.index(jpeg(1), source="bad", owner="ada"), await serving.index(jpeg(2))
         for who in ROLES:
             query = await query_of(serving, who)
+            await write_interactions(serving)
             for path in (
                 f"/images/{bad}/content",
                 f"/images/{bad}/content?size=64",

@@ -19,8 +19,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from gateway import service
-from gateway.explanation import explainer
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc.server import Servicer
 from indexer.maintenance.backup import Backup
@@ -29,7 +27,6 @@ from indexer.maintenance.reconcile import Reconcile
 from indexer.maintenance.restore import Restore
 from indexer.pipeline.ingest import Ingest
 from indexer.sources.change_feed_consumer import BucketSweep
-from tests.eventually import eventually
 from tests.fakes.table_copy import FakeTableCopy
 from tests.pictures import jpeg
 from tests.unit.serving import RELEASE, Serving
@@ -187,10 +184,7 @@ class Visible(RuleBasedStateMachine):
             query = answer.json()["query_image_id"]
             self.queries.append((actor, query))
             fakes = self.world.serving
-            await fakes.gateway.query_image_store.drain()
-            await eventually(
-                lambda: [one for one in fakes.interaction_queue.interactions if one.query_image_id == query]
-            )
+            await fakes.gateway.drain()
             await fakes.interaction_repository.write(fakes.interaction_queue.interactions)
 
         self.run(ask())
@@ -366,15 +360,6 @@ class Visible(RuleBasedStateMachine):
                 found = await self._found(secret.owner, secret.data)
                 images = self.world.serving.image_repository.images
                 assert secret in [self._of(images[image_id]) for image_id in found], secret
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """Wait less for what is not there."""
-    monkeypatch.setattr(explainer, "POLL_S", 0.001)
-    monkeypatch.setattr(explainer, "PATIENCE_S", 0.002)
-    monkeypatch.setattr(service, "POLL_S", 0.001)
-    monkeypatch.setattr(service, "CLICK_CHECK_S", 0.05)
 
 
 @pytest.mark.parametrize("prefix", ["queries/", "uploads/"])

@@ -28,7 +28,7 @@ test: setup-dev setup-train lint ## Run every test; most of them against the rea
 	VISUALSEARCH_REQUIRE_TORCH=1 $(TRAIN)/bin/python -m pytest -m torch
 
 test-unit: setup-dev ## The tests that need no server: under a minute on two quiet cores
-	$(BIN)/pytest tests/unit -n 2 --dist loadfile -m "not stack and not torch and not browser and not chaos"
+	$(BIN)/pytest tests/unit -n 2 --dist worksteal -m "not stack and not torch and not browser and not chaos"
 
 lint: setup-dev ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .

@@ -82,6 +82,7 @@ async def test_a_past_search_is_explained_by_its_picture_and_its_box():
         assert (await ask(serving, query, image, format="png")).status_code == 200
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_query_and_a_private_picture_of_another_user_are_not_found():
     async with Serving(api_keys=API_KEYS) as serving:
         image = await serving.index(jpeg(1))

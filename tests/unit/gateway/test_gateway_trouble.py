@@ -221,6 +221,7 @@ async def test_a_writer_deletes_its_own_and_an_administrator_anything(guarded):
     assert (await guarded.client.delete(f"/images/{second}", headers=by("root"))).status_code == 204
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_private_image_is_visible_to_its_owner_only(guarded):
     image = await guarded.index(jpeg(1), owner="ada", visibility=Visibility.PRIVATE)
     query = (await guarded.image_repository.allocate_query_ids(1))[0]

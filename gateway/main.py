@@ -70,7 +70,7 @@ def build(
     processes = worker_group.size if worker_group else 1
     deadline_s = settings.deadline_ms / 1000
     releases = ActiveReleases(stores.release_repository, clock)
-    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE)
+    release_router = ReleaseRouter(releases, stores.counts, deadline_s * CANARY_SHARE, clock)
     experiments = ExperimentAssigner(stores.experiment_repository, stores.release_repository, clock)
     most = max(1, settings.max_waiting // processes)
     decoder = Decoder(pool, most)

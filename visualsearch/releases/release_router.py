@@ -13,7 +13,7 @@ from visualsearch.domain.errors import FingerprintMismatch, NotFound, Unavailabl
 from visualsearch.releases.canary import slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from visualsearch.domain.releases import Release
     from visualsearch.ports import ReleaseCounters
@@ -43,10 +43,17 @@ class Route:
 class ReleaseRouter:
     """Routes searches to releases. ``canary_s`` is how long a canary may take before the live release is asked."""
 
-    def __init__(self, releases: ActiveReleases, counts: ReleaseCounters, canary_s: float) -> None:
+    def __init__(
+        self,
+        releases: ActiveReleases,
+        counts: ReleaseCounters,
+        canary_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._releases = releases
         self._counts = counts
         self._canary_s = canary_s
+        self._clock = clock
         self._counted: dict[str, Counter[str]] = {}
 
     async def route(self, key: bytes) -> Route:
@@ -67,14 +74,14 @@ class ReleaseRouter:
     def measured(self, release: Release) -> Iterator[None]:
         """Count the request inside the block, with its latency, or as an error if it raises."""
         counters = self._counted.setdefault(release.name, Counter())
-        begin = time.perf_counter()
+        begin = self._clock()
         counters[REQUESTS] += 1
         try:
             yield
         except BaseException:
             counters[ERRORS] += 1
             raise
-        counters[f"{SLOT}{slot((time.perf_counter() - begin) * 1000)}"] += 1
+        counters[f"{SLOT}{slot((self._clock() - begin) * 1000)}"] += 1
 
     async def flush(self) -> None:
         """Add this process' counts to the shared ones; keep them for the next time if that fails."""

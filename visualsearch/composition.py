@@ -14,6 +14,7 @@ from visualsearch.adapters.malware.clamd import ClamdScanner
 from visualsearch.adapters.malware.command import CommandScanner
 from visualsearch.adapters.malware.lenient import LenientScanner
 from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.adapters.postgres.api_key_repository import PostgresApiKeys
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from visualsearch.ports import (
+        ApiKeyRepository,
         ChangeFeed,
         DeadLetterArchive,
         DuplicateExclusions,
@@ -93,6 +95,7 @@ class Stores:
     background_vectors: Vectors
     """The same collections over a second connection, for slow calls that must not delay a request."""
     release_repository: ReleaseRepository
+    api_keys: ApiKeyRepository
     models: ModelControl
     counts: ReleaseCounters
     scanner: MalwareScanner | None = None
@@ -131,6 +134,7 @@ async def open_stores(
         recall_repository=PostgresRecallSamples(database),
         background_vectors=_vectors(settings, max(timeout_s, ASIDE_TIMEOUT_S)),
         release_repository=PostgresReleases(database),
+        api_keys=PostgresApiKeys(database),
         models=_models(settings, timeout_s),
         counts=ValkeyReleaseCounters(*valkey),
         scanner=_scanner(settings),

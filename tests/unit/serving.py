@@ -6,6 +6,7 @@ from gateway.api.app import create_app
 from gateway.main import build
 from tests.clock import Clock
 from tests.documented import assert_documented_later
+from tests.fakes.api_key_repository import FakeApiKeys
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
 from tests.fakes.encoder import FakeEncoder
@@ -53,6 +54,7 @@ class Serving:
             FakeInteractions(),
             FakeExperiments(),
         )
+        self.api_keys = FakeApiKeys()
         self.counts = FakeReleaseCounters()
         self.recall_repository = FakeRecallSamples(self.release_repository)
         self.duplicate_exclusions = FakeDuplicateExclusions(self.image_repository)
@@ -74,6 +76,7 @@ class Serving:
             recall_repository=self.recall_repository,
             background_vectors=background_vectors or self.vectors,
             release_repository=self.release_repository,
+            api_keys=self.api_keys,
             models=self.models,
             counts=self.counts,
             scanner=scanner,

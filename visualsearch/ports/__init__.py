@@ -3,6 +3,7 @@
 Every method may raise ``errors.Unavailable`` if its server does not answer within the adapter's timeout.
 """
 
+from visualsearch.ports.access import ApiKeyRepository
 from visualsearch.ports.images import DuplicateExclusions, ImageRepository
 from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
@@ -12,6 +13,7 @@ from visualsearch.ports.releases import ModelControl, ReleaseCounters, ReleaseRe
 from visualsearch.ports.search import Encoder, RecallRepository, Vectors
 
 __all__ = [
+    "ApiKeyRepository",
     "ChangeFeed",
     "DeadLetterArchive",
     "DuplicateExclusions",

@@ -18,7 +18,8 @@ from visualsearch.domain.errors import ConfigurationError, Unavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-REVISION = "alembic_version"
+NOT_COPIED = {"alembic_version", "api_keys", "api_key_changes"}
+"""Tables that are neither dumped nor emptied. A dump with keys would bring back those that were revoked since."""
 COLUMNS = """SELECT relname, array_agg(attname::text ORDER BY attnum)
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -131,7 +132,7 @@ class Loader:
 
 
 async def _tables(connection: psycopg.AsyncConnection) -> dict[str, list[str]]:
-    columns = {name: names for name, names in await _fetch(connection, COLUMNS) if name != REVISION}
+    columns = {name: names for name, names in await _fetch(connection, COLUMNS) if name not in NOT_COPIED}
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(sorted(columns), ()))
     for name, refers_to in await _fetch(connection, REFERENCES):
         if name in columns and refers_to in columns:

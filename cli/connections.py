@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.composition import Stores
-    from visualsearch.ports import ObjectStore
+    from visualsearch.ports import ApiKeyRepository, ObjectStore
 
 COMMAND_TIMEOUT_S = 30.0
 """A command can wait longer for a server than a request can."""
@@ -50,6 +50,25 @@ def _enter_stack_network(settings: Settings) -> None:
         from compose.runner import join_network
 
         join_network(settings.home, settings.milvus_uri, [sys.executable, "-m", "cli.main", *sys.argv[1:]])
+
+
+def with_api_keys(work: Callable[[ApiKeyRepository], Awaitable[T]]) -> T:
+    """Run work on the API keys in Postgres, without the clients of the other servers."""
+    from visualsearch.adapters.postgres.api_key_repository import PostgresApiKeys
+    from visualsearch.adapters.postgres.database import Database
+
+    settings = Settings.load()
+
+    async def run() -> T:
+        database = Database(
+            settings.postgres_dsn, settings.postgres_password.get_secret_value(), COMMAND_TIMEOUT_S, connections=1
+        )
+        try:
+            return await work(PostgresApiKeys(database))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
 
 
 def open_bucket(name: str) -> ObjectStore:

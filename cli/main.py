@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import dead_letters, encoder, experiment, images, index, plan, release, search, stack, stores, tuning
+from cli import dead_letters, encoder, experiment, images, index, keys, plan, release, search, stack, stores, tuning
 from cli.console import err
 from visualsearch.domain.errors import VisualSearchError
 
@@ -16,6 +16,7 @@ app.add_typer(images.app, name="images")
 app.add_typer(release.app, name="release")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(keys.app, name="keys")
 for command in (
     *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init),
     *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from visualsearch.imaging.contact_sheet import TILE, Tile, contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from visualsearch.client import Client
+    from visualsearch.domain.access import ApiKey
     from visualsearch.domain.images import Box
     from visualsearch.domain.indexing import DeadLetter
 
@@ -50,6 +53,16 @@ def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
     for letter in letters:
         died = f"{letter.died_at:%F %T}"
         table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
+    return table
+
+
+def keys_table(keys: Sequence[ApiKey], now: datetime) -> Table:
+    """Show API keys and their state at ``now``."""
+    table = _table("id", "owner", "scopes", "state", "created", "expires", "last used", "note")
+    for key in keys:
+        times = [f"{at:%F %T}" if at else "" for at in (key.created_at, key.expires_at, key.last_used_at)]
+        texts = (key.id, key.owner, " ".join(sorted(key.scopes)), key.state(now), *times, key.note)
+        table.add_row(*map(escape, texts))
     return table
 
 

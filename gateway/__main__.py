@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.authentication import AccessControl
+from gateway.credentials import requires_keys
 from gateway.host_policy import check_address
 from gateway.process.worker_group import FOLDER
 from visualsearch.domain.errors import ConfigurationError
@@ -18,7 +18,7 @@ def main() -> None:
     """Load and check the settings, empty the folder that the processes share, and serve."""
     try:
         settings = Settings.load()
-        check_address(settings, AccessControl(settings.api_keys, None, limit_loopback=False).guarded)
+        check_address(settings, requires_keys(settings))
     except ConfigurationError as error:
         sys.exit(f"The gateway cannot start. {error}")
     folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))

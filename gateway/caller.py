@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from visualsearch.domain.access import Scope
 from visualsearch.domain.images import Visibility
 
 if TYPE_CHECKING:
     from visualsearch.domain.images import Image
 
 
-class Role(IntEnum):
-    """Role of an API key; each role includes the ones before it."""
-
-    READ = 1
-    WRITE = 2
-    ADMIN = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The caller of a request. ``owner`` is empty for a caller without a key, who owns nothing.
 
-    ``sees_everything`` is true if no keys are configured, because then every caller is the operator.
+    ``sees_everything`` is true if no keys are required, because then every caller is the operator.
     """
 
     owner: str
-    role: Role
+    scopes: frozenset[Scope]
     sees_everything: bool = False
 
     @property
     def is_admin(self) -> bool:
         """Whether this caller may manage the data of all owners."""
-        return self.role >= Role.ADMIN
+        return Scope.ADMIN in self.scopes
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether this caller may make the calls of a scope; an administrator may make all."""
+        return self.is_admin or scope in self.scopes
 
     def owns(self, owner: str) -> bool:
         """Return whether this caller may see private data of ``owner``; an administrator's is what has no owner."""
@@ -49,5 +45,5 @@ class Caller:
         return self.is_admin or self.owner == image.owner
 
 
-OPERATOR = Caller("", Role.ADMIN, sees_everything=True)
-"""Every caller, if no keys are configured."""
+OPERATOR = Caller("", frozenset(Scope), sees_everything=True)
+"""Every caller, if no keys are required."""

@@ -59,8 +59,9 @@ class HostPolicy:
             )
         if self.same_origin and not _is_page(method, path, given) and self._is_cross_site(given, host):
             return (
-                "This gateway needs no key, so it refuses requests from other sites. Set VISUALSEARCH_API_KEYS, or "
-                "name the site's host in VISUALSEARCH_ALLOWED_HOSTS."
+                "This gateway was started without requiring keys, so it refuses requests from other sites. Set "
+                "VISUALSEARCH_REQUIRE_KEYS or VISUALSEARCH_API_KEYS, or name the site's host in "
+                "VISUALSEARCH_ALLOWED_HOSTS."
             )
         return ""
 
@@ -95,8 +96,9 @@ def check_address(settings: Settings, keys: bool) -> None:
         if not _is_loopback(host):
             raise ConfigurationError(
                 f"The gateway would serve {host} and no key is configured, so everybody who reaches this address could "
-                "search, upload and delete. Set VISUALSEARCH_API_KEYS, or VISUALSEARCH_GATEWAY_HOST=127.0.0.1. If "
-                "everybody may do everything, set VISUALSEARCH_ALLOW_ANONYMOUS=1, and name the gateway's hosts in "
+                "search, upload and delete. Set VISUALSEARCH_REQUIRE_KEYS=1 and make keys with `visualsearch keys "
+                "create`, or set VISUALSEARCH_API_KEYS, or VISUALSEARCH_GATEWAY_HOST=127.0.0.1. If everybody may do "
+                "everything, set VISUALSEARCH_ALLOW_ANONYMOUS=1, and name the gateway's hosts in "
                 "VISUALSEARCH_ALLOWED_HOSTS."
             )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from gateway.authentication import AccessControl
+from gateway.credentials import Authenticator, EnvironmentKeys, requires_keys
 from gateway.explanation.explainer import Explainer
 from gateway.grpc.server import serve
 from gateway.host_policy import host_policy
@@ -32,6 +33,7 @@ from gateway.search.retrieval import Retriever
 from gateway.search.shadow_search import ShadowSearch
 from gateway.service import Gateway
 from gateway.statistics import StatisticsCollector
+from gateway.stored_keys import StoredKeys
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.search import Blocklist
@@ -92,7 +94,6 @@ def build(
     images = _images(stores, decoder, blocklist, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
-    access = _access(settings, stores, processes)
     return Gateway(
         encoder=stores.encoder,
         vectors=stores.vectors,
@@ -105,8 +106,8 @@ def build(
         release_repository=stores.release_repository,
         search=search,
         images=images,
-        access=access,
-        host_policy=host_policy(settings, access.guarded),
+        access=_access(settings, stores, processes, clock),
+        host_policy=host_policy(settings, requires_keys(settings)),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),
         interaction_repository=stores.interaction_repository,
         interaction_recorder=interaction_recorder,
@@ -141,9 +142,11 @@ def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, deadline_s: 
     )
 
 
-def _access(settings: Settings, stores: Stores, processes: int) -> AccessControl:
+def _access(settings: Settings, stores: Stores, processes: int, clock: Callable[[], float]) -> AccessControl:
+    stored = StoredKeys(stores.api_keys, clock)
+    authenticator = Authenticator(EnvironmentKeys(settings.api_keys), stored, requires_keys(settings))
     limit = rates(settings.rate_limit, stores.rates, processes)
-    return AccessControl(settings.api_keys, limit, settings.rate_limit_loopback)
+    return AccessControl(authenticator, limit, settings.rate_limit_loopback)
 
 
 def _explainer(

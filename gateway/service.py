@@ -161,6 +161,7 @@ class Gateway:
             await self.recall.close()
         await self.shadow.close()
         await self.interaction_recorder.close()
+        await self.access.close()
 
     async def not_ready(self) -> dict[str, str]:
         """Run one small operation on every server; return the failures by server.

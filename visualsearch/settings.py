@@ -94,8 +94,13 @@ class Settings(BaseSettings):
     )
     api_keys: str = Field(
         "",
-        description="Who may call: comma-separated owner:role:sha256-of-key; roles read, write, admin. Empty: "
-        "anybody on this machine.",
+        description="Keys beside those that `visualsearch keys` makes: comma-separated owner:role:sha256-of-key; roles "
+        "read, write, admin.",
+    )
+    require_keys: bool = Field(
+        False,
+        description="Whether each call needs a key even if none is configured or made yet. Without any, the gateway "
+        "serves everybody on this machine.",
     )
     allow_anonymous: bool = Field(
         False, description="Whether a gateway without keys may bind an address that is not loopback."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
 from gateway.api.problem_details import failures
 from visualsearch.domain.interactions import Click
 from visualsearch.observability.metrics import CLICKS
@@ -19,7 +19,7 @@ router = APIRouter(route_class=GuardedRoute)
     summary="Record a click on a result",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
-async def click(request: Request, caller: Reader, click: schemas.Click) -> Response:
+async def click(request: Request, caller: SearchCaller, click: schemas.Click) -> Response:
     """Record a click on a result. It is queued when the response is sent, and stored within about a second.
 
     While Postgres is down, a click is accepted unchecked. It is dropped later if its search or image never existed,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, Reader, Writer, gateway_of
+from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.dead_letters import DeadLetters
 
@@ -16,7 +16,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 @router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))
 async def dead_letters(
-    request: Request, caller: Reader, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: Request, caller: SearchCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[schemas.DeadLetter]:
     """List dead letters with their reasons, newest first: all for an administrator, else those of one's own images."""
     letters = await _dead_letters(request).newest(caller, limit)
@@ -39,7 +39,7 @@ async def dead_letters(
     responses=failures(401, 403, 422, 429, 503),
 )
 async def retry_dead_letters(
-    request: Request, caller: Writer, wanted: Annotated[schemas.Retry, Body()]
+    request: Request, caller: IngestCaller, wanted: Annotated[schemas.Retry, Body()]
 ) -> dict[str, Any]:
     """Put the given dead letters back on the stream, or all if none is given. Returns how many.
 

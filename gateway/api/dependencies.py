@@ -8,15 +8,18 @@ from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from gateway.caller import Caller, Role
+from gateway.caller import Caller
 from gateway.service import Gateway
+from visualsearch.domain.access import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from fastapi import Response
 
-BEARER = HTTPBearer(auto_error=False, description="An API key. Required if the operator has configured keys.")
+BEARER = HTTPBearer(
+    auto_error=False, description="An API key. Required unless the operator runs the gateway without keys."
+)
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -30,22 +33,22 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def needs(role: Role) -> Any:  # noqa: ANN401 - as Depends itself
+def needs(scope: Scope) -> Any:  # noqa: ANN401 - as Depends itself
     """Return a dependency that is the caller, whom ``GuardedRoute`` has let in."""
 
     async def caller(request: Request, _key: Annotated[object, Security(BEARER)]) -> Caller:
         admitted: Caller = request.state.caller
         return admitted
 
-    _roles[caller] = role
+    _scopes[caller] = scope
     return Depends(caller)
 
 
-_roles: dict[object, Role] = {}
+_scopes: dict[object, Scope] = {}
 
-Reader = Annotated[Caller, needs(Role.READ)]
-Writer = Annotated[Caller, needs(Role.WRITE)]
-AdminCaller = Annotated[Caller, needs(Role.ADMIN)]
+SearchCaller = Annotated[Caller, needs(Scope.SEARCH)]
+IngestCaller = Annotated[Caller, needs(Scope.INGEST)]
+AdminCaller = Annotated[Caller, needs(Scope.ADMIN)]
 
 
 class GuardedRoute(APIRoute):
@@ -55,15 +58,15 @@ class GuardedRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of FastAPI, behind the check of key, role and rate limit."""
+        """Return the handler of FastAPI, behind the check of key, scope and rate limit."""
         handle = super().get_route_handler()
-        role = next((_roles[one.call] for one in self.dependant.dependencies if one.call in _roles), None)
-        if role is None:
+        scope = next((_scopes[one.call] for one in self.dependant.dependencies if one.call in _scopes), None)
+        if scope is None:
             return handle
 
         async def guarded(request: Request) -> Response:
             access = gateway_of(request).access
-            request.state.caller = await access.admit(request.headers, role, address_of(request))
+            request.state.caller = await access.admit(request.headers, scope, address_of(request))
             return await handle(request)
 
         return guarded

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dependencies import GuardedRoute, Writer, gateway_of
+from gateway.api.dependencies import GuardedRoute, IngestCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 from gateway.caller import Caller
@@ -48,7 +48,7 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
     summary="Mark two images as not duplicates",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
-async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
+async def mark(request: Request, caller: IngestCaller, pair: Annotated[Pair, Body()]) -> Response:
     """Never fold these two images into each other. Takes effect with the next search; repeating it changes nothing."""
     await gateway_of(request).duplicate_exclusions.mark_not_duplicates(
         *await _pair(request, caller, pair), caller.owner
@@ -62,7 +62,7 @@ async def mark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) 
     summary="Remove the mark that two images are not duplicates",
     responses=failures(401, 403, 404, 422, 429, 503),
 )
-async def unmark(request: Request, caller: Writer, pair: Annotated[Pair, Body()]) -> Response:
+async def unmark(request: Request, caller: IngestCaller, pair: Annotated[Pair, Body()]) -> Response:
     """Remove the mark, so that the two images can be folded again."""
     one, other = await _pair(request, caller, pair)
     if not await gateway_of(request).duplicate_exclusions.unmark_not_duplicates(one, other):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 
@@ -70,7 +70,7 @@ class ExplanationResponse(BaseModel):
 )
 async def explain(
     request: Request,
-    caller: Reader,
+    caller: SearchCaller,
     query_image_id: Annotated[Id, Query(description="The id of a search whose query picture is kept, or of an image.")],
     image_id: Annotated[Id, Query(description="The id of the result.")],
     as_what: Annotated[

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
 from gateway.api.metrics_endpoint import scrape
 from gateway.api.problem_details import ProblemResponse, failures
 
@@ -35,8 +35,8 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-@router.get("/stats", summary="Get counts and the indexing lag", responses=failures(401, 403, 429))
-async def stats(request: Request, caller: Reader) -> schemas.Stats:
+@router.get("/stats", summary="Get counts and the indexing lag", responses=failures(401, 403, 429, 503))
+async def stats(request: Request, caller: SearchCaller) -> schemas.Stats:
     """Return images by status, the lag of the stream, rows per collection, and the live release.
 
     A part that cannot be counted now is null, and ``errors`` gives the reason. An administrator's key gets all; any

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, Reader, Writer, gateway_of
+from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import ImageId, Text
@@ -30,7 +30,7 @@ Wait = Annotated[
 )
 async def accept(
     request: Request,
-    caller: Writer,
+    caller: IngestCaller,
     response: Response,
     image: Picture,
     source: Annotated[
@@ -49,7 +49,7 @@ async def accept(
 @router.get(
     "/images/{image_id}", summary="Get a picture's metadata and status", responses=failures(401, 403, 404, 429, 503)
 )
-async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
+async def facts(request: Request, caller: SearchCaller, image_id: ImageId, wait_s: Wait = 0) -> schemas.ImageFacts:
     """Return an image's size and status: pending, indexed, or rejected with a reason.
 
     Once an image is indexed, the next search finds it. To search for your own upload, wait for it with `wait_s` first.
@@ -68,7 +68,7 @@ async def facts(request: Request, caller: Reader, image_id: ImageId, wait_s: Wai
 )
 async def content(
     request: Request,
-    caller: Reader,
+    caller: SearchCaller,
     image_id: ImageId,
     size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
 ) -> Response:
@@ -85,7 +85,7 @@ async def content(
     summary="Delete a picture from all stores",
     responses=failures(401, 403, 404, 429, 503),
 )
-async def delete(request: Request, caller: Writer, image_id: ImageId) -> Response:
+async def delete(request: Request, caller: IngestCaller, image_id: ImageId) -> Response:
     """Remove a picture from search, Postgres and the object store."""
     gateway = gateway_of(request)
     collections = [release.collection for release in await gateway.releases.written()]

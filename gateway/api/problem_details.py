@@ -44,7 +44,7 @@ HINTS = {
 }
 
 MEANINGS = {
-    401: "An API key that is known is needed.",
+    401: "A valid API key is needed.",
     403: "The API key may not do this, or the request names a host or comes from a site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",

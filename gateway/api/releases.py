@@ -1,4 +1,4 @@
-"""REST routes of releases, for the role admin. ``visualsearch.releases.lifecycle`` holds the rules."""
+"""REST routes of releases, for the scope admin. ``visualsearch.releases.lifecycle`` holds the rules."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, Reader, gateway_of
+from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId
@@ -60,7 +60,7 @@ def _search_answer(answer: SearchAnswer) -> Response:
 )
 async def search(
     request: Request,
-    caller: Reader,
+    caller: SearchCaller,
     image: Picture,
     bbox: Annotated[str | None, Form(description="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
     k: Count = DEFAULT_K,
@@ -90,7 +90,7 @@ async def search(
 )
 async def similar(
     request: Request,
-    caller: Reader,
+    caller: SearchCaller,
     image_id: ImageId,
     k: CountInQuery = DEFAULT_K,
     user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,

@@ -11,7 +11,7 @@ from gateway.api import schemas
 from gateway.api.dependencies import GuardedRoute, address_of, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.s3_notifications import read_notification
-from gateway.caller import Role
+from visualsearch.domain.access import Scope
 from visualsearch.domain.errors import InvalidInput, Unauthenticated
 from visualsearch.observability.metrics import NOTICES
 
@@ -19,18 +19,17 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 async def _authenticate(request: Request) -> None:
-    """Accept the webhook's token, or a key with the role write within its rate limit. Raises what ``admit`` does."""
+    """Accept the webhook's token, or a key with the scope ingest within its rate limit. Raises what ``admit`` does."""
     gateway = gateway_of(request)
     # MinIO sends its token as configured, with or without "Bearer".
     given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if gateway.webhook_token and hmac.compare_digest(given.encode(), gateway.webhook_token.encode()):
         return
-    if gateway.access.guarded:
-        await gateway.access.admit(request.headers, Role.WRITE, address_of(request))
-        return
-    raise Unauthenticated(
-        "A store must show the token: send 'Authorization: Bearer TOKEN' with the value of VISUALSEARCH_WEBHOOK_TOKEN."
-    )
+    caller = await gateway.access.admit(request.headers, Scope.INGEST, address_of(request))
+    if caller.sees_everything:
+        raise Unauthenticated(
+            "A store must show the token: send 'Authorization: Bearer TOKEN' with VISUALSEARCH_WEBHOOK_TOKEN's value."
+        )
 
 
 @router.post(

@@ -12,11 +12,11 @@ import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.caller import Caller, Role
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
 from gateway.search.options import SearchOptions
 from visualsearch.domain import errors
+from visualsearch.domain.access import Scope
 from visualsearch.domain.images import EMBEDDING_DIM, MAX_UPLOAD_BYTES, Box
 from visualsearch.domain.search import DEFAULT_K, MAX_K, NearDuplicates
 from visualsearch.observability import tracing
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gateway.caller import Caller
     from gateway.service import Gateway
     from visualsearch.domain.releases import Release
 
@@ -95,12 +96,12 @@ class Servicer(pb_grpc.VisualSearchServicer):
         if self._gateway.host_policy.same_origin and "origin" in headers:
             # Browsers alone send it. grpc.aio does not tell the authority, so this is all that can be checked; no
             # browser speaks the gRPC port's HTTP/2 without TLS.
-            raise errors.Forbidden("This gateway needs no key, so it refuses calls from web pages.")
-        caller = self._gateway.access.caller(headers, Role.READ)
+            raise errors.Forbidden(
+                "This gateway was started without requiring keys, so it refuses calls from web pages."
+            )
         # For example ipv4:127.0.0.1:1234 or ipv6:%5B::1%5D:1234.
         address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
-        await self._gateway.access.limit(caller, address)
-        return caller
+        return await self._gateway.access.admit(headers, Scope.SEARCH, address)
 
 
 def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf container

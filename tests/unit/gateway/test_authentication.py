@@ -1,17 +1,22 @@
-"""Keys, roles and rates."""
+"""Keys of the environment, scopes and rates."""
 
 import hashlib
 
 import pytest
 
 from gateway.authentication import AccessControl
-from gateway.caller import OPERATOR, Caller, Role
+from gateway.caller import OPERATOR, Caller
+from gateway.credentials import Authenticator, EnvironmentKeys
 from gateway.process.rate_limits import AWAY_S, CALLERS, LocalRateLimit, SharedRateLimit
+from gateway.stored_keys import StoredKeys
 from tests.clock import StillClock
+from tests.fakes.api_key_repository import FakeApiKeys
 from tests.unit.serving import Serving
+from visualsearch.domain.access import Scope
 from visualsearch.domain.errors import ConfigurationError, Forbidden, RateLimited, Unauthenticated, Unavailable
 
-STRANGER = Caller("", Role.READ)
+READER = frozenset({Scope.SEARCH})
+STRANGER = Caller("", READER)
 
 
 def entry(owner, role, key):
@@ -21,9 +26,15 @@ def entry(owner, role, key):
 KEYS = ", ".join([entry("ada", "read", "r"), entry("bob", "write", "w"), entry("eve", "admin", "a")])
 
 
+def guarded(keys, rates=None, limit_loopback=False):
+    return AccessControl(
+        Authenticator(EnvironmentKeys(keys), StoredKeys(FakeApiKeys()), bool(keys)), rates, limit_loopback
+    )
+
+
 @pytest.fixture
 def access():
-    return AccessControl(KEYS, None, False)
+    return guarded(KEYS)
 
 
 @pytest.fixture
@@ -32,44 +43,45 @@ def clock():
     return StillClock()
 
 
-def test_without_keys_every_caller_is_the_operator():
-    assert AccessControl("", None, False).caller({}, Role.ADMIN) == OPERATOR
+async def test_without_keys_every_caller_is_the_operator():
+    assert await guarded("").admit({}, Scope.ADMIN, "127.0.0.1") == OPERATOR
 
 
 @pytest.mark.parametrize(
     "headers",
     [{"authorization": "Bearer w"}, {"authorization": "bearer  w "}, {"x-api-key": "w"}],
 )
-def test_a_key_may_come_in_either_header(access, headers):
-    assert access.caller(headers, Role.WRITE) == Caller("bob", Role.WRITE)
+async def test_a_key_may_come_in_either_header(access, headers):
+    found = await access.admit(headers, Scope.INGEST, "10.0.0.1")
+    assert found == Caller("bob", frozenset({Scope.SEARCH, Scope.INGEST}))
 
 
 @pytest.mark.parametrize(
     "headers",
     [{}, {"x-api-key": ""}, *({"authorization": value} for value in ("Bearer wrong", "Basic w", "Bearer", "w"))],
 )
-def test_no_key_or_an_unknown_one_is_unauthenticated(access, headers):
+async def test_no_key_or_an_unknown_one_is_unauthenticated(access, headers):
     with pytest.raises(Unauthenticated):
-        access.caller(headers, Role.READ)
+        await access.admit(headers, Scope.SEARCH, "10.0.0.1")
 
 
 @pytest.mark.parametrize(
     ("key", "opens"),
-    [("r", {Role.READ}), ("w", {Role.READ, Role.WRITE}), ("a", set(Role))],
+    [("r", {Scope.SEARCH}), ("w", {Scope.SEARCH, Scope.INGEST}), ("a", set(Scope))],
 )
-def test_each_role_includes_the_lower_ones(access, key, opens):
-    for role in Role:
-        if role in opens:
-            access.caller({"x-api-key": key}, role)
+async def test_a_role_opens_its_scopes_and_no_other(access, key, opens):
+    for scope in Scope:
+        if scope in opens:
+            await access.admit({"x-api-key": key}, scope, "10.0.0.1")
         else:
-            with pytest.raises(Forbidden, match=role.name.lower()):
-                access.caller({"x-api-key": key}, role)
+            with pytest.raises(Forbidden, match=scope):
+                await access.admit({"x-api-key": key}, scope, "10.0.0.1")
 
 
 @pytest.mark.parametrize("keys", ["ada", "ada:read", "ada:king:" + "0" * 64, "ada:read:short", ":read:" + "0" * 64])
 def test_malformed_keys_are_a_configuration_error(keys):
     with pytest.raises(ConfigurationError):
-        AccessControl(keys, None, False)
+        EnvironmentKeys(keys)
 
 
 async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
@@ -78,7 +90,7 @@ async def take(access, address="10.0.0.1", caller=STRANGER, times=1):
 
 
 async def test_a_burst_is_admitted_and_the_next_request_gets_the_time_to_wait(clock):
-    access = AccessControl("", LocalRateLimit(5, clock), False)
+    access = guarded("", LocalRateLimit(5, clock), False)
     await take(access, times=5)
     with pytest.raises(RateLimited) as refused:
         await take(access)
@@ -86,7 +98,7 @@ async def test_a_burst_is_admitted_and_the_next_request_gets_the_time_to_wait(cl
 
 
 async def test_the_allowance_grows_back_with_time(clock):
-    access = AccessControl("", LocalRateLimit(5, clock), False)
+    access = guarded("", LocalRateLimit(5, clock), False)
     await take(access, times=5)
     clock.advance(0.5)
     await take(access, times=2)
@@ -95,7 +107,7 @@ async def test_the_allowance_grows_back_with_time(clock):
 
 
 async def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
-    access = AccessControl("", LocalRateLimit(1, clock), False)
+    access = guarded("", LocalRateLimit(1, clock), False)
     await take(access)
     for _ in range(4):
         clock.advance(0.24)
@@ -106,28 +118,28 @@ async def test_a_refused_caller_is_not_put_back_by_asking_again(clock):
 
 
 async def test_callers_do_not_share_an_allowance(clock):
-    access = AccessControl("", LocalRateLimit(1, clock), False)
+    access = guarded("", LocalRateLimit(1, clock), False)
     await take(access, "10.0.0.1")
     await take(access, "10.0.0.2")
-    await take(access, "10.0.0.1", Caller("ada", Role.READ))
+    await take(access, "10.0.0.1", Caller("ada", READER))
     with pytest.raises(RateLimited):
-        await take(access, "10.0.0.9", Caller("ada", Role.READ))
+        await take(access, "10.0.0.9", Caller("ada", READER))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_loopback_callers_are_not_rate_limited_unless_configured(clock, address):
-    await take(AccessControl("", LocalRateLimit(1, clock), False), address, times=50)
-    await take(AccessControl("", LocalRateLimit(1, clock), False), address, Caller("ada", Role.READ), times=50)
+    await take(guarded("", LocalRateLimit(1, clock), False), address, times=50)
+    await take(guarded("", LocalRateLimit(1, clock), False), address, Caller("ada", READER), times=50)
     with pytest.raises(RateLimited):
-        await take(AccessControl("", LocalRateLimit(1, clock), True), address, times=2)
+        await take(guarded("", LocalRateLimit(1, clock), True), address, times=2)
 
 
 async def test_without_a_rate_there_is_no_limit(clock):
-    assert await take(AccessControl("", None, True), times=1000) is None
+    assert await take(guarded("", None, True), times=1000) is None
 
 
 async def test_the_number_of_tracked_callers_is_bounded(clock):
-    access = AccessControl("", LocalRateLimit(1, clock), False)
+    access = guarded("", LocalRateLimit(1, clock), False)
     for number in range(CALLERS + 1):
         await take(access, f"host{number}")
     await take(access, "host0")
@@ -150,7 +162,7 @@ class Valkey:
 
 async def test_while_valkey_is_down_a_process_enforces_its_part_of_the_rate_and_retries_later(clock):
     valkey = Valkey()
-    access = AccessControl("", SharedRateLimit(valkey, LocalRateLimit(2, clock), clock), False)
+    access = guarded("", SharedRateLimit(valkey, LocalRateLimit(2, clock), clock), False)
     await take(access, times=5)
     valkey.away = True
     await take(access, times=2)

@@ -228,8 +228,12 @@ def test_malformed_keys_prevent_the_start_too(tmp_path):
 
 
 def test_containers_and_manifests_need_keys():
-    assert "VISUALSEARCH_GATEWAY_HOST=0.0.0.0" in (ROOT / "Dockerfile").read_text()
+    image = (ROOT / "Dockerfile").read_text()
+    assert "VISUALSEARCH_GATEWAY_HOST=0.0.0.0" in image
+    assert "VISUALSEARCH_REQUIRE_KEYS=true" in image
     assert "visualsearch_api_keys" in compose()["services"]["gateway"]["secrets"]
-    texts = [(ROOT / "Dockerfile").read_text(), str(compose()), *(str(rendered(overlay)) for overlay in OVERLAYS)]
-    for text in texts:
+    manifests = [str(compose()), *(str(rendered(overlay)) for overlay in OVERLAYS)]
+    for text in (image, *manifests):
         assert "ALLOW_ANONYMOUS" not in text
+    for text in manifests:
+        assert "REQUIRE_KEYS" not in text, "they leave it as the image sets it"

@@ -1,0 +1,126 @@
+"""API keys of Postgres, made by the command and checked by a gateway of two processes."""
+
+import socket
+import time
+from collections import Counter
+
+import httpx
+import orjson
+import psycopg
+import pytest
+
+from tests.conftest import Stack
+from tests.integration.test_workers import another_gateway
+from tests.postgres import migrated_database
+
+pytestmark = pytest.mark.stack
+
+WITHIN_S = 5.0
+CONNECTIONS = 20
+"""Enough for both processes to have their share."""
+
+
+@pytest.fixture(scope="module")
+def keys(running, stack):
+    """The stack's command, on a database of the module's own, so that the stack's gateway stays open."""
+    with migrated_database(stack) as (dsn, _):
+        command = Stack(running.home)
+        command.env = running.env | {"VISUALSEARCH_POSTGRES_DSN": dsn}
+        yield command
+
+
+@pytest.fixture(scope="module")
+def url(keys, tmp_path_factory, unused_tcp_port_factory):
+    """A gateway that requires keys, on that database."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with another_gateway(keys, folder, unused_tcp_port_factory, require_keys=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def unused_tcp_port_factory():
+    """Free ports for the module's gateway."""
+
+    def free():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            return listener.getsockname()[1]
+
+    return free
+
+
+def done(keys, *words):
+    ran = keys.command("keys", *words, "--json")
+    assert ran.returncode == 0, ran.stderr
+    return orjson.loads(ran.stdout)
+
+
+def statuses(url, key, path="/images/0", method="GET"):
+    """What calls come to, each on a connection of its own."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=url, headers=headers, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+        return Counter(client.request(method, path).status_code for _ in range(CONNECTIONS))
+
+
+def seconds_until(url, key, status):
+    """How long it takes until every process answers so."""
+    begin = time.monotonic()
+    while statuses(url, key) != {status: CONNECTIONS}:
+        assert time.monotonic() - begin < WITHIN_S
+    return time.monotonic() - begin
+
+
+def test_a_key_is_effective_in_every_process_and_so_is_its_end(keys, url):
+    assert statuses(url, "") == {401: CONNECTIONS}
+    made = done(keys, "create", "ada", "--scope", "search", "--note", "the phone")
+    seconds_until(url, made["key"], 404)
+    assert done(keys, "revoke", made["id"])["state"] == "revoked"
+    seconds_until(url, made["key"], 401)
+
+
+def test_a_scope_opens_its_calls_alone(keys, url):
+    made = done(keys, "create", "bob", "--scope", "ingest")
+    seconds_until(url, made["key"], 403)
+    assert statuses(url, made["key"], "/images", "POST") == {422: CONNECTIONS}, "let in, and then without a picture"
+    assert statuses(url, made["key"], "/releases") == {403: CONNECTIONS}
+
+
+def test_rotation_replaces_a_key_at_once_or_after_an_overlap(keys, url):
+    first = done(keys, "create", "eve", "--scope", "search")
+    second = done(keys, "rotate", first["id"], "--overlap", "1h")
+    assert (second["owner"], second["scopes"]) == ("eve", ["search"])
+    seconds_until(url, second["key"], 404)
+    assert statuses(url, first["key"]) == {404: CONNECTIONS}
+    third = done(keys, "rotate", second["id"])
+    seconds_until(url, third["key"], 404)
+    seconds_until(url, second["key"], 401)
+
+
+def test_a_key_is_printed_once_and_stored_nowhere(keys, stack):
+    made = done(keys, "create", "ada", "--scope", "search", "--expires-in", "30d")
+    secret = made["key"].rpartition("_")[2]
+    listed = done(keys, "list", "--owner", "ada")
+    (one,) = [key for key in listed if key["id"] == made["id"]]
+    assert one["state"] == "active"
+    assert one["expires_at"] > one["created_at"]
+    assert "key" not in one
+    password = stack.postgres_password.get_secret_value()
+    with psycopg.connect(keys.env["VISUALSEARCH_POSTGRES_DSN"], password=password) as server:
+        rows = server.execute("SELECT api_keys::text FROM api_keys").fetchall()
+    assert rows
+    assert secret not in str(rows)
+
+
+def test_an_unknown_key_cannot_be_revoked(keys):
+    refused = keys.command("keys", "revoke", "0" * 12)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: There is no key")
+
+
+def test_for_people_the_key_alone_is_on_standard_output(keys):
+    made = keys.command("keys", "create", "ada", "--scope", "search")
+    assert made.stdout.startswith("vs_")
+    assert len(made.stdout.split()) == 1
+    assert "not shown again" in made.stderr
+    listed = keys.command("keys", "list").stdout
+    assert made.stdout.split("_")[1] in listed
+    assert made.stdout.strip() not in listed

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import pwd
+import socket
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.composition import Stores
-    from visualsearch.ports import ApiKeyRepository, ObjectStore
+    from visualsearch.ports import ApiKeyRepository, AuditLog, ObjectStore
 
 COMMAND_TIMEOUT_S = 30.0
 """A command can wait longer for a server than a request can."""
@@ -52,9 +55,19 @@ def _enter_stack_network(settings: Settings) -> None:
         join_network(settings.home, settings.milvus_uri, [sys.executable, "-m", "cli.main", *sys.argv[1:]])
 
 
-def with_api_keys(work: Callable[[ApiKeyRepository], Awaitable[T]]) -> T:
-    """Run work on the API keys in Postgres, without the clients of the other servers."""
+def operator() -> str:
+    """Return who runs this command, for the records: the user and this machine."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def with_access(work: Callable[[ApiKeyRepository, AuditLog], Awaitable[T]]) -> T:
+    """Run work on the API keys and the audit log in Postgres, without the clients of the other servers."""
     from visualsearch.adapters.postgres.api_key_repository import PostgresApiKeys
+    from visualsearch.adapters.postgres.audit_log import PostgresAuditLog
     from visualsearch.adapters.postgres.database import Database
 
     settings = Settings.load()
@@ -64,7 +77,7 @@ def with_api_keys(work: Callable[[ApiKeyRepository], Awaitable[T]]) -> T:
             settings.postgres_dsn, settings.postgres_password.get_secret_value(), COMMAND_TIMEOUT_S, connections=1
         )
         try:
-            return await work(PostgresApiKeys(database))
+            return await work(PostgresApiKeys(database), PostgresAuditLog(database))
         finally:
             await database.close()
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.connections import with_api_keys
+from cli.connections import operator, with_access
 from cli.console import err, out, print_json
+from cli.durations import duration
 from cli.tables import keys_table
+from visualsearch.audit import audited
 from visualsearch.domain.access import ApiKey, KeyText, new_key, scopes_of
-from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.audit import Action
+
+if TYPE_CHECKING:
+    from visualsearch.ports import ApiKeyRepository, AuditLog
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-MAX_DAYS = 36_500
 EFFECTIVE = "Every gateway knows it within 5 s."
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -41,8 +43,13 @@ def create_command(
     """Make a key and print it, this once: only its hash is stored."""
     text = KeyText.make()
     key = new_key(text, owner, scopes_of(scope), _moment(expires_in), note)
+    subject = f"key {key.id} of {owner} for {' and '.join(sorted(key.scopes))}"
 
-    with_api_keys(lambda api_keys: api_keys.add(key))
+    async def work(api_keys: ApiKeyRepository, audit_log: AuditLog) -> None:
+        async with audited(audit_log, operator(), Action.CREATE_KEY, subject):
+            await api_keys.add(key)
+
+    with_access(work)
     _print_secret(key, text, json=json)
 
 
@@ -53,7 +60,7 @@ def list_command(
     json: Json = False,
 ) -> None:
     """List all keys, expired and revoked ones too. The keys themselves cannot be shown."""
-    keys = with_api_keys(lambda api_keys: api_keys.everything())
+    keys = with_access(lambda api_keys, _: api_keys.everything())
     keys = [key for key in keys if not owner or key.owner == owner]
     if json:
         print_json([_described(key) for key in keys])
@@ -64,7 +71,12 @@ def list_command(
 @app.command("revoke")
 def revoke_command(key_id: KeyId, *, json: Json = False) -> None:
     """End a key."""
-    key = with_api_keys(lambda api_keys: api_keys.revoke(key_id))
+
+    async def work(api_keys: ApiKeyRepository, audit_log: AuditLog) -> ApiKey:
+        async with audited(audit_log, operator(), Action.REVOKE_KEY, f"key {key_id}"):
+            return await api_keys.revoke(key_id)
+
+    key = with_access(work)
     if json:
         print_json(_described(key))
     else:
@@ -83,8 +95,13 @@ def rotate_command(
 
     Unless --expires-in says otherwise, the new key lives as long as the old one was meant to.
     """
-    text, ending, expiry = KeyText.make(), _duration(overlap), _moment(expires_in)
-    old, new = with_api_keys(lambda api_keys: api_keys.rotate(key_id, text, expiry, ending))
+    text, ending, expiry = KeyText.make(), duration(overlap), _moment(expires_in)
+
+    async def work(api_keys: ApiKeyRepository, audit_log: AuditLog) -> tuple[ApiKey, ApiKey]:
+        async with audited(audit_log, operator(), Action.ROTATE_KEY, f"key {key_id}, now {text.id}"):
+            return await api_keys.rotate(key_id, text, expiry, ending)
+
+    old, new = with_access(work)
     _print_secret(new, text, json=json)
     if not json:
         err.print(f"The old key {old.id} ends at {old.expires_at:%F %T %Z}.", highlight=False)
@@ -121,13 +138,4 @@ def _described(key: ApiKey) -> dict[str, Any]:
 
 
 def _moment(from_now: str) -> datetime | None:
-    return datetime.now(UTC) + _duration(from_now) if from_now else None
-
-
-def _duration(text: str) -> timedelta:
-    """Read 90s, 15m, 1h or 30d. Raises ``InvalidInput``."""
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    duration = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
-    if duration is None or duration.days > MAX_DAYS:
-        raise InvalidInput(f"A time is a number with s, m, h or d, such as 90s, 15m, 1h or 30d, and not {text!r}.")
-    return duration
+    return datetime.now(UTC) + duration(from_now) if from_now else None

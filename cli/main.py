@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from cli import dead_letters, encoder, experiment, images, index, keys, plan, release, search, stack, stores, tuning
+from cli import (
+    audit,
+    dead_letters,
+    encoder,
+    experiment,
+    images,
+    index,
+    keys,
+    plan,
+    release,
+    search,
+    stack,
+    stores,
+    tuning,
+)
 from cli.console import err
 from visualsearch.domain.errors import VisualSearchError
 
@@ -19,7 +33,7 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(keys.app, name="keys")
 for command in (
     *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init),
-    *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan),
+    *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan, audit.audit),
 ):
     app.command()(command)
 for passed_on in (encoder.train, encoder.evaluate, encoder.export):

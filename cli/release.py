@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import socket
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import Progress
 
-from cli.connections import with_stores
+from cli.connections import operator, with_stores
 from cli.console import out
 from cli.release_progress import build_with_bar
 from cli.release_tables import canary_table, checks_table, history_table, shadow_table, standings_table
@@ -43,8 +41,7 @@ Force = Annotated[bool, typer.Option("--force", help="Whatever the gate says; ne
 
 def _with_releases(work: Callable[[Stores, Lifecycle], Awaitable[T]]) -> T:
     """Run work on the stores; what it does to releases is recorded under the name of the user and this machine."""
-    actor = f"{getpass.getuser()}@{socket.gethostname()}"
-    return with_stores(lambda stores: work(stores, Lifecycle(stores.release_repository, actor)))
+    return with_stores(lambda stores: work(stores, Lifecycle(stores.release_repository, operator())))
 
 
 async def _follow(stores: Stores) -> None:

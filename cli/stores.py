@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.connections import open_table_copy, with_stores
+from cli.connections import open_table_copy, operator, with_stores
 from cli.console import out
 from cli.maintenance_progress import backup_with_counts, reconcile_with_counts, restore_with_counts
+from visualsearch.audit import audited
+from visualsearch.domain.audit import Action
 from visualsearch.initialize import initialize
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from indexer.maintenance.reconcile import ReconciliationReport
     from visualsearch.composition import Stores
 
 
@@ -21,7 +24,14 @@ def reconcile(
     *, repair: Annotated[bool, typer.Option(help="Repair the differences, or queue them for the indexers.")] = False
 ) -> None:
     """Compare the object store, Postgres and the collections; exit with 1 when they differ."""
-    report = with_stores(lambda stores: reconcile_with_counts(stores, out, repair=repair))
+
+    async def work(stores: Stores) -> ReconciliationReport:
+        if not repair:
+            return await reconcile_with_counts(stores, out, repair=False)
+        async with audited(stores.audit_log, operator(), Action.REPAIR, "all stores"):
+            return await reconcile_with_counts(stores, out, repair=True)
+
+    report = with_stores(work)
     raise typer.Exit(0 if report.agrees else 1)
 
 
@@ -33,7 +43,12 @@ def backup(
     """Write everything into one folder while search goes on: rows, vectors, models, pictures."""
     settings = Settings.load()
     models = settings.model_repository / settings.model_name
-    with_stores(lambda stores: backup_with_counts(stores, open_table_copy(), models, out, folder, with_objects=objects))
+
+    async def work(stores: Stores) -> None:
+        async with audited(stores.audit_log, operator(), Action.BACK_UP, str(folder.absolute())):
+            await backup_with_counts(stores, open_table_copy(), models, out, folder, with_objects=objects)
+
+    with_stores(work)
     out.print(f"Backup: {folder}", highlight=False)
 
 
@@ -45,7 +60,9 @@ def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch back
         await restore_with_counts(
             stores, open_table_copy(), settings.model_repository / settings.model_name, out, folder
         )
-        await initialize(stores, settings)  # the live release's alias, for people in Milvus' console
-        await reconcile_with_counts(stores, out, repair=True)
+        # Only now, because the log too comes out of the backup.
+        async with audited(stores.audit_log, operator(), Action.RESTORE, str(folder.absolute())):
+            await initialize(stores, settings)  # the live release's alias, for people in Milvus' console
+            await reconcile_with_counts(stores, out, repair=True)
 
     with_stores(work)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from visualsearch.client import Client
     from visualsearch.domain.access import ApiKey
+    from visualsearch.domain.audit import AuditEntry
     from visualsearch.domain.images import Box
     from visualsearch.domain.indexing import DeadLetter
 
@@ -62,6 +63,15 @@ def keys_table(keys: Sequence[ApiKey], now: datetime) -> Table:
     for key in keys:
         times = [f"{at:%F %T}" if at else "" for at in (key.created_at, key.expires_at, key.last_used_at)]
         texts = (key.id, key.owner, " ".join(sorted(key.scopes)), key.state(now), *times, key.note)
+        table.add_row(*map(escape, texts))
+    return table
+
+
+def audit_table(entries: Sequence[AuditEntry]) -> Table:
+    """Show who did what, and how it ended."""
+    table = _table("when", "who", "what", "on", "outcome", "request")
+    for one in entries:
+        texts = (f"{one.at:%F %T}", one.actor, one.action, one.subject, one.outcome or "unfinished", one.request_id)
         table.add_row(*map(escape, texts))
     return table
 

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 class Caller:
     """The caller of a request. ``owner`` is empty for a caller without a key, who owns nothing.
 
+    ``key_id`` is the id of the key in Postgres that the caller has shown, if it is one of those.
     ``sees_everything`` is true if no keys are required, because then every caller is the operator.
     """
 
     owner: str
     scopes: frozenset[Scope]
     sees_everything: bool = False
+    key_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """Whom the audit log names: the owner, with the key if it has an id; empty without a key."""
+        return f"{self.owner} (key {self.key_id})" if self.key_id else self.owner
 
     @property
     def is_admin(self) -> bool:

@@ -99,6 +99,7 @@ def build(
         vectors=stores.vectors,
         image_repository=stores.image_repository,
         duplicate_exclusions=stores.duplicate_exclusions,
+        audit_log=stores.audit_log,
         indexing_progress=stores.indexing_progress,
         events=stores.events,
         object_store=stores.object_store,

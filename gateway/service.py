@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.statistics import StatisticsCollector
     from visualsearch.domain.images import Box
     from visualsearch.ports import (
+        AuditLog,
         DuplicateExclusions,
         Encoder,
         EventStream,
@@ -63,6 +64,7 @@ class Gateway:
     vectors: Vectors
     image_repository: ImageRepository
     duplicate_exclusions: DuplicateExclusions
+    audit_log: AuditLog
     indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore

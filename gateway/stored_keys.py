@@ -65,7 +65,7 @@ class StoredKeys:
         if key.state(datetime.now(UTC)) != "active":
             return None
         self._record_use(key.id)
-        return Caller(key.owner, key.scopes)
+        return Caller(key.owner, key.scopes, key_id=key.id)
 
     async def close(self) -> None:
         """Finish writing when keys were used."""

@@ -100,7 +100,9 @@ def _workers(settings: Settings, stores: Stores, pool: PicturePool, beat: Callab
         stores.interaction_repository,
         stores.interaction_queue,
         objects,
-        settings.retention_days,
+        stores.audit_log,
+        days=settings.retention_days,
+        audit_days=settings.audit_days,
     )
     if stores.changes is not None:
         yield ChangeFeedConsumer(name, stores.changes, stores.events, images, objects, stores.indexing_progress)

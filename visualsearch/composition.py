@@ -15,6 +15,7 @@ from visualsearch.adapters.malware.command import CommandScanner
 from visualsearch.adapters.malware.lenient import LenientScanner
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.adapters.postgres.api_key_repository import PostgresApiKeys
+from visualsearch.adapters.postgres.audit_log import PostgresAuditLog
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLetterArchive
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from visualsearch.ports import (
         ApiKeyRepository,
+        AuditLog,
         ChangeFeed,
         DeadLetterArchive,
         DuplicateExclusions,
@@ -83,6 +85,7 @@ class Stores:
     image_repository: ImageRepository
     duplicate_exclusions: DuplicateExclusions
     dead_letter_archive: DeadLetterArchive
+    audit_log: AuditLog
     indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
@@ -124,6 +127,7 @@ async def open_stores(
         image_repository=PostgresImages(database),
         duplicate_exclusions=PostgresDuplicateExclusions(database),
         dead_letter_archive=PostgresDeadLetterArchive(database),
+        audit_log=PostgresAuditLog(database),
         indexing_progress=PostgresIndexingProgress(database),
         events=ValkeyEventStream(*valkey),
         object_store=bucket(settings, settings.s3_bucket, timeout_s),

@@ -14,6 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from visualsearch.domain.audit import SHORTEST_DAYS
 from visualsearch.domain.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,6 +143,7 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         90, ge=1, le=3650, description="Days after which interactions, queries and their pictures are dropped."
     )
+    audit_days: int = Field(400, ge=SHORTEST_DAYS, le=36500, description="Days that the audit log keeps an entry.")
 
     index_batch: int = Field(32, ge=1, le=256, description="Events that an indexer takes at a time.")
     stale_after_s: float = Field(

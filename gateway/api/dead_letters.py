@@ -7,11 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 
 from gateway.api import schemas
+from gateway.api.auditing import audited
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.dead_letters import DeadLetters
+from visualsearch.domain.audit import Action
 
 router = APIRouter(route_class=GuardedRoute)
+MAX_SUBJECT = 500
+"""Characters of the entries that the audit log names."""
 
 
 @router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))
@@ -45,7 +49,9 @@ async def retry_dead_letters(
 
     Only an administrator can put back dead letters of images that are not its own; others' are skipped.
     """
-    return {"retried": await _dead_letters(request).retry(caller, wanted.entries)}
+    subject = ", ".join(wanted.entries)[:MAX_SUBJECT] or "all"
+    async with audited(request, caller, Action.RETRY_DEAD_LETTERS, subject):
+        return {"retried": await _dead_letters(request).retry(caller, wanted.entries)}
 
 
 def _dead_letters(request: Request) -> DeadLetters:

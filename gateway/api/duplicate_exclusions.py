@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.auditing import audited
 from gateway.api.dependencies import GuardedRoute, IngestCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
 from gateway.caller import Caller
+from visualsearch.domain.audit import Action
 from visualsearch.domain.errors import Forbidden, InvalidInput, NotFound
 
 router = APIRouter(route_class=GuardedRoute)
@@ -50,9 +52,9 @@ async def _pair(request: Request, caller: Caller, pair: Pair) -> tuple[int, int]
 )
 async def mark(request: Request, caller: IngestCaller, pair: Annotated[Pair, Body()]) -> Response:
     """Never fold these two images into each other. Takes effect with the next search; repeating it changes nothing."""
-    await gateway_of(request).duplicate_exclusions.mark_not_duplicates(
-        *await _pair(request, caller, pair), caller.owner
-    )
+    one, other = await _pair(request, caller, pair)
+    async with audited(request, caller, Action.MARK_NOT_DUPLICATES, f"images {one} and {other}"):
+        await gateway_of(request).duplicate_exclusions.mark_not_duplicates(one, other, caller.owner)
     return Response(status_code=204)
 
 
@@ -65,6 +67,7 @@ async def mark(request: Request, caller: IngestCaller, pair: Annotated[Pair, Bod
 async def unmark(request: Request, caller: IngestCaller, pair: Annotated[Pair, Body()]) -> Response:
     """Remove the mark, so that the two images can be folded again."""
     one, other = await _pair(request, caller, pair)
-    if not await gateway_of(request).duplicate_exclusions.unmark_not_duplicates(one, other):
-        raise NotFound(f"Images {one} and {other} are not marked as no duplicates: there is nothing to take back.")
+    async with audited(request, caller, Action.UNMARK_NOT_DUPLICATES, f"images {one} and {other}"):
+        if not await gateway_of(request).duplicate_exclusions.unmark_not_duplicates(one, other):
+            raise NotFound(f"Images {one} and {other} are not marked as no duplicates: there is nothing to take back.")
     return Response(status_code=204)

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.auditing import audited
 from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
 from gateway.api.problem_details import failures
 from visualsearch.domain import experiments
+from visualsearch.domain.audit import Action
 from visualsearch.domain.search import MAX_CANDIDATES
 
 router = APIRouter(route_class=GuardedRoute)
@@ -82,14 +84,15 @@ class ExperimentResponse(BaseModel):
 @router.post(
     "/experiments", status_code=201, summary="Define an experiment", responses=failures(401, 403, 422, 429, 503)
 )
-async def create(request: Request, _caller: AdminCaller, wanted: ExperimentRequest) -> ExperimentResponse:
+async def create(request: Request, caller: AdminCaller, wanted: ExperimentRequest) -> ExperimentResponse:
     """Create a draft. It affects no search until it is started, and cannot be changed."""
     given = wanted.model_dump()
     variants = tuple(experiments.Variant(**variant) for variant in given.pop("variants"))
     draft = experiments.Experiment(variants=variants, **given)
     experiments.check(draft)
     experiment_repository = gateway_of(request).experiment_repository
-    await experiment_repository.create(draft)
+    async with audited(request, caller, Action.CREATE_EXPERIMENT, draft.name):
+        await experiment_repository.create(draft)
     return ExperimentResponse.model_validate(await experiment_repository.get(draft.name))
 
 
@@ -104,12 +107,14 @@ async def everything(request: Request, _caller: AdminCaller) -> list[ExperimentR
 @router.post(
     "/experiments/{name}/start", summary="Start an experiment", responses=failures(401, 403, 404, 422, 429, 503)
 )
-async def start(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
+async def start(request: Request, caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Start a draft on free buckets of its layer. Every process of the gateway applies it within about a second."""
-    return ExperimentResponse.model_validate(await gateway_of(request).experiments.start(name))
+    async with audited(request, caller, Action.START_EXPERIMENT, name):
+        return ExperimentResponse.model_validate(await gateway_of(request).experiments.start(name))
 
 
 @router.post("/experiments/{name}/stop", summary="Stop an experiment", responses=failures(401, 403, 404, 422, 429, 503))
-async def stop(request: Request, _caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
+async def stop(request: Request, caller: AdminCaller, name: NameInPath) -> ExperimentResponse:
     """Stop an experiment for all users. The recorded interactions are kept."""
-    return ExperimentResponse.model_validate(await gateway_of(request).experiments.stop(name))
+    async with audited(request, caller, Action.STOP_EXPERIMENT, name):
+        return ExperimentResponse.model_validate(await gateway_of(request).experiments.stop(name))

@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
+from gateway.api.auditing import audited
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import ImageId, Text
+from visualsearch.domain.audit import Action
 from visualsearch.domain.images import Visibility
 
 router = APIRouter(route_class=GuardedRoute)
@@ -89,5 +91,6 @@ async def delete(request: Request, caller: IngestCaller, image_id: ImageId) -> R
     """Remove a picture from search, Postgres and the object store."""
     gateway = gateway_of(request)
     collections = [release.collection for release in await gateway.releases.written()]
-    await gateway.images.delete(image_id, caller, collections)
+    async with audited(request, caller, Action.DELETE_IMAGE, f"image {image_id}"):
+        await gateway.images.delete(image_id, caller, collections)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Enforces the retention period: creates partitions ahead, drops old ones, and deletes old query images."""
+"""Enforces retention: creates partitions ahead, drops old ones, deletes old query images and audit entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visualsearch.domain.query_images import PREFIX
 from visualsearch.periodic_job import Lease, PeriodicJob
 
 if TYPE_CHECKING:
-    from visualsearch.ports import EventStream, InteractionQueue, InteractionRepository, ObjectStore
+    from visualsearch.ports import AuditLog, EventStream, InteractionQueue, InteractionRepository, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,19 @@ class Retention:
         interaction_repository: InteractionRepository,
         interaction_queue: InteractionQueue,
         object_store: ObjectStore,
+        audit_log: AuditLog,
+        *,
         days: int,
+        audit_days: int,
     ) -> None:
         self._name = name
         self._events = events
         self._interaction_repository = interaction_repository
         self._interaction_queue = interaction_queue
         self._object_store = object_store
+        self._audit_log = audit_log
         self._days = days
+        self._audit_days = audit_days
 
     async def run(self, stop: asyncio.Event) -> None:
         """Enforce retention at the start and every hour, until stopped."""
@@ -52,6 +57,7 @@ class Retention:
         deleted = await self._delete_pictures(datetime.now(UTC) - timedelta(days=self._days))
         if deleted:
             log.info("deleted %d query pictures older than %d days", deleted, self._days)
+        await self._audit_log.keep(self._audit_days)
         await self._interaction_queue.remove_idle_consumers()
 
     async def _delete_pictures(self, before: datetime) -> int:

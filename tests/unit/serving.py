@@ -7,6 +7,7 @@ from gateway.main import build
 from tests.clock import Clock
 from tests.documented import assert_documented_later
 from tests.fakes.api_key_repository import FakeApiKeys
+from tests.fakes.audit_log import FakeAuditLog
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.duplicate_exclusions import FakeDuplicateExclusions
 from tests.fakes.encoder import FakeEncoder
@@ -49,6 +50,7 @@ class Serving:
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
         self.pool, self.clock = PicturePool(2), Clock()
         self.release_repository, self.models = FakeReleases(self.image_repository), FakeModelControl()
+        self.audit_log = FakeAuditLog(self.image_repository, self.release_repository)
         self.interaction_queue, self.interaction_repository, self.experiment_repository = (
             FakeInteractionQueue(),
             FakeInteractions(),
@@ -66,6 +68,7 @@ class Serving:
             image_repository=self.image_repository,
             duplicate_exclusions=self.duplicate_exclusions,
             dead_letter_archive=self.dead_letter_archive,
+            audit_log=self.audit_log,
             indexing_progress=self.indexing_progress,
             events=self.events,
             object_store=self.object_store,

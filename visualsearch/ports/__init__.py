@@ -4,6 +4,7 @@ Every method may raise ``errors.Unavailable`` if its server does not answer with
 """
 
 from visualsearch.ports.access import ApiKeyRepository
+from visualsearch.ports.audit import AuditLog
 from visualsearch.ports.images import DuplicateExclusions, ImageRepository
 from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
@@ -14,6 +15,7 @@ from visualsearch.ports.search import Encoder, RecallRepository, Vectors
 
 __all__ = [
     "ApiKeyRepository",
+    "AuditLog",
     "ChangeFeed",
     "DeadLetterArchive",
     "DuplicateExclusions",

@@ -11,10 +11,13 @@ from indexer.maintenance.retention import Retention
 from indexer.pipeline import interaction_writer
 from indexer.pipeline.interaction_writer import InteractionWriter
 from tests.eventually import eventually
+from tests.fakes.audit_log import FakeAuditLog
 from tests.fakes.event_stream import FakeEventStream
+from tests.fakes.image_repository import FakeImages
 from tests.fakes.interaction_queue import FakeInteractionQueue
 from tests.fakes.interaction_repository import FakeInteractions
 from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.release_repository import FakeReleases
 from tests.pictures import jpeg
 from tests.unit.serving import KEY, Serving, assert_problem
 from visualsearch.adapters.messages import decode_interaction, encode_interaction
@@ -220,6 +223,15 @@ async def test_a_click_on_an_unknown_search_or_image_is_dropped_and_logged(caplo
     assert "1 clicks were dropped" in caplog.text
 
 
+def retention(interaction_repository, object_store):
+    images = FakeImages()
+    audit_log = FakeAuditLog(images, FakeReleases(images))
+    queue = FakeInteractionQueue()
+    return Retention(
+        "one", FakeEventStream(), interaction_repository, queue, object_store, audit_log, days=10, audit_days=400
+    )
+
+
 async def test_pictures_of_queries_are_deleted_when_they_are_old(monkeypatch):
     object_store, interaction_repository = FakeObjectStore(), FakeInteractions()
     for key in ("queries/1", "queries/2", "uploads/1"):
@@ -235,9 +247,7 @@ async def test_pictures_of_queries_are_deleted_when_they_are_old(monkeypatch):
             ]
 
     object_store.walk = aged
-    await Retention(
-        "one", FakeEventStream(), interaction_repository, FakeInteractionQueue(), object_store, 10
-    ).enforce()
+    await retention(interaction_repository, object_store).enforce()
     assert set(object_store.objects) == {"queries/2", "uploads/1"}
     assert interaction_repository.kept_days == 10
 
@@ -245,9 +255,7 @@ async def test_pictures_of_queries_are_deleted_when_they_are_old(monkeypatch):
 async def test_retention_waits_for_a_server_that_is_down():
     object_store, interaction_repository, stop = FakeObjectStore(), FakeInteractions(), asyncio.Event()
     interaction_repository.down = True
-    task = asyncio.create_task(
-        Retention("one", FakeEventStream(), interaction_repository, FakeInteractionQueue(), object_store, 10).run(stop)
-    )
+    task = asyncio.create_task(retention(interaction_repository, object_store).run(stop))
     await eventually(lambda: interaction_repository.refused)
     assert not task.done()
     stop.set()

@@ -27,7 +27,8 @@ SELECT * FROM (
     'done' || CASE reason WHEN '' THEN '' ELSE ': ' || reason END
   FROM release_history
 ) AS entries
-WHERE at >= coalesce(%s, '-infinity') AND (%s = '' OR actor = %s) AND (%s = '' OR action = %s OR action ^@ %s)
+WHERE at >= coalesce(%s::timestamptz, '-infinity') AND (%s = '' OR actor = %s)
+  AND (%s = '' OR action = %s OR action ^@ %s)
 ORDER BY at DESC LIMIT %s
 """
 

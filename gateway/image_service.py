@@ -125,6 +125,16 @@ class ImageService:
                 return image
             await asyncio.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
 
+    def entity_tag(self, image: Image, size: int | None) -> str | None:
+        """Return the entity tag of a picture's file or thumbnail; None if the indexer has not read the file yet.
+
+        A thumbnail's tag is weak: another version of the imaging library may write other bytes for the same pixels.
+        """
+        if image.content_hash is None:
+            return None
+        tag = image.content_hash.hex()
+        return f'"{tag}"' if size is None else f'W/"{tag}-{size}"'
+
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
         """Return a picture's file, or a thumbnail whose longer side is ``size`` pixels, and the content type."""
         if size is None:

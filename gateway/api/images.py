@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
 from gateway.api.auditing import audited
+from gateway.api.conditional_requests import is_known
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
@@ -17,6 +18,11 @@ from visualsearch.domain.images import Visibility
 
 router = APIRouter(route_class=GuardedRoute)
 MAX_WAIT_S = 30
+SHOWN = failures(401, 403, 404, 422, 429, 503) | {
+    200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}},
+    304: {"description": "The picture is still the one whose ETag If-None-Match names."},
+}
+"""Responses of a picture's content."""
 Wait = Annotated[
     float, Query(ge=0, le=MAX_WAIT_S, description="Maximum time in seconds to wait while the image is pending.")
 ]
@@ -61,24 +67,28 @@ async def facts(request: Request, caller: SearchCaller, image_id: ImageId, wait_
     return schemas.ImageFacts.model_validate(image)
 
 
-@router.get(
-    "/images/{image_id}/content",
-    summary="Download a picture",
-    response_class=Response,
-    responses=failures(401, 403, 404, 422, 429, 503)
-    | {200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}}},
-)
+@router.head("/images/{image_id}/content", summary="Check a picture", response_class=Response, responses=SHOWN)
+@router.get("/images/{image_id}/content", summary="Download a picture", response_class=Response, responses=SHOWN)
 async def content(
     request: Request,
     caller: SearchCaller,
     image_id: ImageId,
     size: Annotated[int | None, Query(ge=16, le=2048, description="Longer side of a thumbnail, in pixels.")] = None,
 ) -> Response:
-    """Return the file as it was uploaded, or a thumbnail without the file's metadata."""
+    """Return the file as it was uploaded, or a thumbnail without the file's metadata.
+
+    Send the ETag of an earlier answer as If-None-Match to get the picture only if it has changed since.
+    """
     gateway = gateway_of(request)
     image = await gateway.images.get_shown(image_id, caller)
+    tag = gateway.images.entity_tag(image, size)
+    headers = {"Cache-Control": "private, max-age=300"} | ({"ETag": tag} if tag else {})
+    if tag and is_known(tag, request.headers.getlist("if-none-match")):
+        return Response(status_code=304, headers=headers)
     data, kind = await gateway.images.content(image, size)
-    return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
+    if request.method == "HEAD":
+        return Response(media_type=kind, headers=headers | {"Content-Length": str(len(data))})
+    return Response(data, media_type=kind, headers=headers)
 
 
 @router.delete(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 IMAGE_CALLS = (
     "GET /images/{image_id}",
     "GET /images/{image_id}/content",
+    "HEAD /images/{image_id}/content",
     "GET /images/{image_id}/similar",
     "DELETE /images/{image_id}",
 )

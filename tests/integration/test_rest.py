@@ -136,6 +136,10 @@ def test_content_is_the_file_and_size_gives_a_thumbnail(api):
     image_id = indexed(api, data)
     whole = api.get(f"/images/{image_id}/content")
     assert (whole.content, whole.headers["content-type"]) == (data, "image/jpeg")
+    head = api.head(f"/images/{image_id}/content")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(data)))
+    known = api.get(f"/images/{image_id}/content", headers={"If-None-Match": whole.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
     with Image.open(BytesIO(api.get(f"/images/{image_id}/content", params={"size": 64}).content)) as small:
         assert max(small.size) == 64
 

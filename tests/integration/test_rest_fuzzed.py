@@ -23,4 +23,4 @@ async def test_nothing_is_found_in_a_bounded_number_of_requests():
             )
             told, _ = await run.communicate()
     assert run.returncode == 0, told.decode()
-    assert "Selected: 30/30" in told.decode()
+    assert "Selected: 31/31" in told.decode()

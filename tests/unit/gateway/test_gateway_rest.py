@@ -13,6 +13,7 @@ from gateway import statistics
 from tests.pictures import jpeg, noise
 from tests.unit.serving import KEY, RELEASE, Serving, assert_problem
 from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.images import ImageMetadata
 from visualsearch.domain.indexing import EventKind
 from visualsearch.domain.interactions import hashed_user
 from visualsearch.domain.query_images import part_named
@@ -153,6 +154,40 @@ async def test_content_is_the_file_and_size_gives_a_thumbnail(serving):
     small = await serving.client.get(f"/images/{image}/content", params={"size": 64})
     with Image.open(BytesIO(small.content)) as picture:
         assert max(picture.size) == 64
+
+
+async def test_content_that_the_client_has_already_is_not_sent_again(serving):
+    image = (await serving.upload(jpeg(1))).json()["id"]
+    path, tags = f"/images/{image}/content", set()
+    for params in ({}, {"size": 64}, {"size": 65}):
+        tag = (await serving.client.get(path, params=params)).headers["etag"]
+        tags.add(tag)
+        for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+            for method in ("GET", "HEAD"):
+                again = await serving.client.request(method, path, params=params, headers={"If-None-Match": known})
+                assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+                assert again.headers["cache-control"].startswith("private")
+        for other in ('"other"', tag.replace('"', ""), ""):
+            answer = await serving.client.get(path, params=params, headers={"If-None-Match": other})
+            assert answer.status_code == 200
+    assert len(tags) == 3
+    await serving.image_repository.describe([ImageMetadata(image, 320, 240, 0, content_hash=bytes(32))])
+    answer = await serving.client.get(path, headers={"If-None-Match": ", ".join(tags)})
+    assert answer.status_code == 200
+    assert answer.headers["etag"] not in tags
+
+
+async def test_head_tells_of_content_what_get_does(serving):
+    image = (await serving.upload(jpeg(1))).json()["id"]
+    for params in ({}, {"size": 64}):
+        whole = await serving.client.get(f"/images/{image}/content", params=params)
+        head = await serving.client.head(f"/images/{image}/content", params=params)
+        assert (head.status_code, head.content) == (200, b"")
+        assert set(head.headers.items()) - {request_of(head)} == set(whole.headers.items()) - {request_of(whole)}
+
+
+def request_of(answer):
+    return "x-request-id", answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("size", ["15", "2049", "0", "-1", "many"])

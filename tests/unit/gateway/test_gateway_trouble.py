@@ -232,11 +232,12 @@ async def test_a_private_image_is_visible_to_its_owner_only(guarded):
         found = (await guarded.client.post("/search", files=files, headers=by(owner))).json()["results"]
         gets = [await guarded.client.get(f"/images/{image}{path}", headers=by(owner)) for path in ("", "/content")]
         gets.append(await guarded.client.get(f"/images/{image}/similar", headers=by(owner)))
+        gets.append(await guarded.client.get(f"/images/{image}/content", headers={**by(owner), "If-None-Match": "*"}))
         told = await guarded.client.post("/click", json=click, headers=by(owner))
         return [hit["id"] for hit in found], [answer.status_code for answer in (*gets, told)]
 
-    assert await seen_by("ada") == ([image], [200, 200, 200, 204])
-    assert await seen_by("bob") == ([], [404, 404, 404, 404])
+    assert await seen_by("ada") == ([image], [200, 200, 200, 304, 204])
+    assert await seen_by("bob") == ([], [404, 404, 404, 404, 404])
     assert_problem(await guarded.client.delete(f"/images/{image}", headers=by("bob")), 404)
     assert (await guarded.client.delete(f"/images/{image}", headers=by("ada"))).status_code == 204
 

@@ -56,6 +56,7 @@ def test_every_call_of_the_contract_is_there():
         "POST /click",
         "GET /images/{image_id}",
         "GET /images/{image_id}/content",
+        "HEAD /images/{image_id}/content",
         "GET /images/{image_id}/similar",
         "DELETE /images/{image_id}",
         "GET /explain",

@@ -9,7 +9,7 @@ DEMO_QUERY := demo/queries/$(shell ls demo/queries 2>/dev/null | head -n 1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-unit lint bench chaos fuzz-api clean lock setup setup-dev setup-train setup-bench
+.PHONY: help demo up down test test-unit lint bench chaos fuzz fuzz-api clean lock setup setup-dev setup-train setup-bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 
 chaos: setup-dev ## Kill the servers one after the other under load
 	$(BIN)/pytest -m chaos tests/chaos
+
+fuzz: setup-dev ## Try hostile files for 20 minutes, then 2,000 of them on a separate stack; SEED=n for other files
+	$(BIN)/python -m tests.fuzz.pictures --seconds 1200 --stack 2000 --seed $(or $(SEED),1)
 
 fuzz-api: setup-dev ## Fuzz the REST API of a separate stack for 20 minutes
 	$(BIN)/python -m tests.fuzz.rest

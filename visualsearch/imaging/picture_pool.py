@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from visualsearch.domain.errors import BrokenImage, Overloaded
+from visualsearch.domain.errors import BrokenImage, Overloaded, VisualSearchError
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
 from visualsearch.imaging.preprocessing import cheaply
 
@@ -24,6 +25,10 @@ TIMEOUT_S = 10.0
 CPU_S = 10
 MEMORY_BYTES = 3 * 2**30
 """Address space of the process. 50 megapixels of WebP take about 0.8 GB, and the libraries reserve some without use."""
+MMAP_THRESHOLD = -3
+"""glibc's M_MMAP_THRESHOLD."""
+MMAP_BYTES = 2**20
+"""Blocks from this size on go back to the system when they are freed. Otherwise glibc keeps up to a whole picture."""
 WAITING = 8
 """Expensive pictures that may wait at once for callers' answers. They are decoded one after the other, so memory holds
 one of them."""
@@ -62,7 +67,7 @@ class PicturePool:
         if self._process is None:
             # Not forked: a copy of this process would bring its memory, and threads that hold locks.
             context = multiprocessing.get_context("spawn")
-            self._process = ProcessPool(max_workers=1, context=context, initializer=_limit_memory)
+            self._process = ProcessPool(max_workers=1, context=context, initializer=_be_frugal)
         self.expensive += 1
         try:
             future = self._process.schedule(_within_cpu_time, args=(work, *values), timeout=TIMEOUT_S)
@@ -88,7 +93,10 @@ class PicturePool:
             self._process.join()
 
 
-def _limit_memory() -> None:
+def _be_frugal() -> None:
+    """Limit the memory of this process, and make it give back what it does not need."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
+        mallopt(MMAP_THRESHOLD, MMAP_BYTES)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
@@ -97,4 +105,9 @@ def _within_cpu_time(work: Callable[..., T], *values: object) -> T:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(usage.ru_utime + usage.ru_stime) + CPU_S
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-    return work(*values)
+    try:
+        return work(*values)
+    except VisualSearchError as error:
+        # Its frames would keep the picture in memory until the next one comes.
+        error.__context__ = None
+        raise error.with_traceback(None) from None

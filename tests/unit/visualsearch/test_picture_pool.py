@@ -1,16 +1,19 @@
 """Pictures that cost much: judged before they are decoded, and decoded where they can be stopped."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
 import time
 from io import BytesIO
 
+import psutil
 import pytest
 from PIL import Image
 
 from tests.eventually import eventually
+from tests.fuzz.pictures.formats import riff, riff_chunk
 from tests.pictures import jpeg
 from visualsearch.domain.errors import BrokenImage, Overloaded
 from visualsearch.imaging import decoding_cost, picture_pool, preprocessing
@@ -48,6 +51,11 @@ def with_empty_scans(number):
 
     whole = b"".join(scan_of(name) + pixels for name in (1, 2, 3))
     return header + tables + whole + scan_of(1) * number + b"\xff\xd9"
+
+
+def without_pixels():
+    """The header of a lossless WebP of 49 megapixels."""
+    return riff(riff_chunk(b"VP8L", b"\x2f" + ((HUGE - 1) * (1 + 2**14)).to_bytes(4, "little") + bytes(50)))
 
 
 # In modules of the tests' own they could not be sent to another process.
@@ -170,6 +178,14 @@ async def test_a_picture_that_ends_its_process_is_refused_and_the_next_is_decode
         await pool.run_apart(work, b"")
     monkeypatch.undo()
     assert await pool.run_apart(pid_of, b"") != os.getpid()
+
+
+async def test_the_process_keeps_no_memory_of_a_picture_that_it_has_decoded_or_refused(pool, lossless):
+    process = psutil.Process(await pool.run_apart(pid_of, b""))
+    for data in (lossless, lossless, saved("PNG", side=4100), lossless, without_pixels()):
+        with contextlib.suppress(BrokenImage):
+            await pool.run(prepare, data)
+        assert process.memory_info().rss < 150 * 2**20
 
 
 async def test_expensive_pictures_wait_in_a_short_queue_and_cheap_ones_pass_them(pool, lossless):

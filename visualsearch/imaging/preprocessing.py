@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import warnings
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
@@ -32,6 +33,8 @@ change."""
 
 # Pillow would warn above 89 megapixels and accept the picture. _open checks the size instead.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow would warn of damaged metadata: up to 65,535 lines in the log for one picture, each remembered for ever.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MAGIC = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -81,7 +84,7 @@ def content_type(data: bytes) -> str:
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Return width and height of the upright picture in pixels. Reads the header only, without decoding pixels.
+    """Return width and height of the upright picture in pixels. Decodes the pixels of a PNG only.
 
     Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``decode`` does.
     """
@@ -199,6 +202,8 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG":  # its EXIF may follow its pixels, whose damage must not be taken for that of the EXIF
+        image.load()
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF does not make a picture unusable
@@ -249,7 +254,7 @@ def _smooth(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert a small picture to sRGB on white. An unreadable colour profile is ignored."""
-    profile = image.info.get("icc_profile", b"")
+    profile = image.info.get("icc_profile") or b""  # None if pieces of it are missing
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image, is_rgb = image.convert("RGB"), image.mode in ("RGB", "RGBA")

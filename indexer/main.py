@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 """Timeout of one call. No user waits for the indexer, so it is longer than the gateway's."""
+DECODING_S = 60.0
+"""Longest time for an expensive picture, on a busy machine; then its event is retried."""
 GRACE_S = 7.0
 """Time to finish batches after a signal, before they are released to the stream."""
 
@@ -54,7 +56,7 @@ async def run(settings: Settings) -> None:
     with (
         serve_metrics(settings.indexer_metrics_host, settings.indexer_metrics_port),
         tracing.exported(settings.otlp_endpoint, "indexer", settings.trace_ratio),
-        PicturePool(settings.decode_threads or os.cpu_count()) as pool,
+        PicturePool(settings.decode_threads or os.cpu_count(), timeout_s=DECODING_S) as pool,
     ):
         async with open_stores(settings, CALL_TIMEOUT_S, Priority.INDEXING) as stores:
             work = asyncio.gather(*(one.run(stop) for one in _workers(settings, stores, pool, heartbeat.touch)))

@@ -156,7 +156,7 @@ class Ingest:
             return await self._load(event, key, image, releases)
         except InvalidInput as error:
             return Rejected(str(error))
-        except Unavailable as error:
+        except (Unavailable, Overloaded) as error:
             return Retry(str(error))
         except Exception as error:
             log.exception("%s met an unexpected error", event.uri)

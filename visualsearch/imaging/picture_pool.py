@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import multiprocessing
 import resource
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""Longest time for one expensive picture, counted from when the process takes it."""
-CPU_S = 10
+"""Longest time for one expensive picture where a caller waits, counted from when the process takes it."""
+CPU_S = 7
+"""CPU time of one expensive picture, twice what the highest cost that is accepted takes. Unlike the time on the clock,
+it does not depend on what else the machine does, so it tells a bad picture from a busy machine."""
 MEMORY_BYTES = 3 * 2**30
 """Address space of the process. 50 megapixels of WebP take about 0.8 GB, and the libraries reserve some without use."""
 MMAP_THRESHOLD = -3
@@ -43,8 +46,10 @@ class PicturePool:
     wait, as they must where nobody can be asked to come again.
     """
 
-    def __init__(self, threads: int | None = None, max_waiting: int | None = None) -> None:
-        self._max_waiting = max_waiting
+    def __init__(
+        self, threads: int | None = None, max_waiting: int | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._max_waiting, self._timeout_s = max_waiting, timeout_s
         self._threads = ThreadPoolExecutor(threads, "decode")
         self._process: ProcessPool | None = None
         self.expensive = 0
@@ -52,8 +57,8 @@ class PicturePool:
     async def run(self, work: Callable[..., T], *values: object) -> T:
         """Return ``work(*values)``, where ``work`` is a function of ``preprocessing``.
 
-        Raises what it raises; ``BrokenImage`` if the picture takes too long or ends its process; ``Overloaded`` if too
-        many expensive pictures wait.
+        Raises what it raises; ``BrokenImage`` if the picture takes too much CPU time or ends its process;
+        ``Overloaded`` if too many expensive pictures wait, or the machine is too busy to decode this one in time.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, cheaply, work, *values)
@@ -70,15 +75,16 @@ class PicturePool:
             self._process = ProcessPool(max_workers=1, context=context, initializer=_be_frugal)
         self.expensive += 1
         try:
-            future = self._process.schedule(_within_cpu_time, args=(work, *values), timeout=TIMEOUT_S)
+            future = self._process.schedule(_within_cpu_time, args=(CPU_S, work, *values), timeout=self._timeout_s)
             result: T = await asyncio.wrap_future(future)
             return result
         except TimeoutError:
-            raise BrokenImage(DAMAGED.format("took too long")) from None
+            raise Overloaded("The machine is too busy to decode a picture of this size. Try again later.") from None
         except MemoryError:
             raise BrokenImage(DAMAGED.format("needed too much memory")) from None
-        except ProcessExpired:
-            raise BrokenImage(DAMAGED.format("died of it")) from None
+        except ProcessExpired as expired:
+            how = "took too long" if expired.exitcode == -signal.SIGXCPU else "died of it"
+            raise BrokenImage(DAMAGED.format(how)) from None
         finally:
             self.expensive -= 1
 
@@ -100,10 +106,10 @@ def _be_frugal() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def _within_cpu_time(work: Callable[..., T], *values: object) -> T:
-    """Run work; the kernel ends the process if that takes more CPU than ``CPU_S``, should the timeout ever fail."""
+def _within_cpu_time(cpu_s: int, work: Callable[..., T], *values: object) -> T:
+    """Run work; the kernel ends the process by SIGXCPU if that takes more than ``cpu_s`` seconds of CPU."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(usage.ru_utime + usage.ru_stime) + CPU_S
+    limit = int(usage.ru_utime + usage.ru_stime) + cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
     try:
         return work(*values)

@@ -106,6 +106,18 @@ async def test_events_are_to_be_retried_while_the_encoder_is_unavailable(world, 
     assert isinstance((await world.index(await world.upload("a", jpeg(1))))[0], Retry)
 
 
+async def test_a_picture_that_a_busy_machine_does_not_decode_in_time_is_retried(world, monkeypatch):
+    async def busy(*_):
+        raise Overloaded("The machine is too busy.")
+
+    event = await world.upload("a", jpeg(1))
+    monkeypatch.setattr(world.pool, "run", busy)
+    assert isinstance((await world.index(event))[0], Retry)
+    assert world.image_repository.images[event.image_id].status is Status.PENDING
+    monkeypatch.undo()
+    assert await world.index(event) == [Indexed(event.image_id)]
+
+
 async def test_an_encoder_that_sheds_load_is_waited_for(world):
     def spoil(embeddings):
         if len(world.encoder.batches) < 3:

@@ -67,6 +67,11 @@ def slow(_data):
     time.sleep(60)
 
 
+def busy(_data):
+    while True:
+        pass
+
+
 def killed(_data):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -169,15 +174,20 @@ async def test_an_expensive_picture_gives_the_same_in_its_process(pool, lossless
 
 
 @pytest.mark.parametrize(
-    ("work", "reason"), [(killed, "died of it"), (slow, "took too long"), (greedy, "needed too much memory")]
+    ("work", "reason"), [(killed, "died of it"), (busy, "took too long"), (greedy, "needed too much memory")]
 )
 async def test_a_picture_that_ends_its_process_is_refused_and_the_next_is_decoded(pool, monkeypatch, work, reason):
-    await pool.run_apart(pid_of, b"")  # the process is there
-    monkeypatch.setattr(picture_pool, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(picture_pool, "CPU_S", 1)
     with pytest.raises(BrokenImage, match=reason):
         await pool.run_apart(work, b"")
-    monkeypatch.undo()
     assert await pool.run_apart(pid_of, b"") != os.getpid()
+
+
+async def test_a_picture_that_waits_for_a_busy_machine_is_not_taken_for_a_bad_one():
+    with PicturePool(2, timeout_s=1.0) as pool:
+        with pytest.raises(Overloaded, match="busy"):
+            await pool.run_apart(slow, b"")
+        assert await pool.run_apart(pid_of, b"") != os.getpid()
 
 
 async def test_the_process_keeps_no_memory_of_a_picture_that_it_has_decoded_or_refused(pool, lossless):

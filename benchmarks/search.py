@@ -64,7 +64,12 @@ async def directly(direct: Stages, picture: bytes) -> dict[str, float]:
 async def measure(settings: Settings, pictures: list[bytes]) -> list[dict[str, float]]:
     """Measure the gateway and the stages for each picture, in random order."""
     address = urlsplit(settings.url)
-    gateway = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    host, tls = address.hostname or "", settings.client_tls
+    gateway = (
+        http.client.HTTPSConnection(host, address.port, timeout=30, context=tls.context())
+        if tls and address.scheme == "https"
+        else http.client.HTTPConnection(host, address.port, timeout=30)
+    )
     chance, measured = random.Random(0), []
     async with stages(settings) as direct:
         for picture in track(pictures, "searching"):

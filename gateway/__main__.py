@@ -18,8 +18,10 @@ def main() -> None:
     """Load and check the settings, empty the folder that the processes share, and serve."""
     try:
         settings = Settings.load()
+        if tls := settings.gateway_tls:
+            tls.context()
         check_address(settings, requires_keys(settings))
-    except ConfigurationError as error:
+    except (ConfigurationError, OSError) as error:
         sys.exit(f"The gateway cannot start. {error}")
     folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))
     os.environ[FOLDER] = str(folder)

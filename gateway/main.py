@@ -222,7 +222,7 @@ def with_servers(
             async with open_stores(settings, connections=connections) as stores:
                 gateway = app.state.gateway = build(settings, stores, pool, worker_group)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
-                async with serve(gateway, address, SHUTDOWN_S):
+                async with serve(gateway, address, SHUTDOWN_S, settings.gateway_tls):
                     worker_group.join()
                     watching = asyncio.create_task(gateway.canary_monitor.run(asyncio.Event()))
                     _leave_alone_what_stays()

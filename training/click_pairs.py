@@ -25,6 +25,7 @@ from obstore.store import S3Store
 from psycopg.rows import dict_row
 from rich.progress import track
 
+from visualsearch.adapters.s3.object_store import client_options
 from visualsearch.domain.errors import Unavailable, VisualSearchError
 from visualsearch.domain.query_images import PREFIX, Part, part_named
 from visualsearch.imaging.preprocessing import content_type
@@ -33,6 +34,8 @@ from visualsearch.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TIMEOUT_S = 30.0
+"""Timeout of fetching one object."""
 CLICKED = """
 SELECT queries.blob_key, queries.box, images.uri, count(*) AS clicks
 FROM interactions
@@ -81,7 +84,7 @@ def _store(settings: Settings) -> S3Store:
         access_key_id=settings.s3_access_key.get_secret_value(),
         secret_access_key=settings.s3_secret_key.get_secret_value(),
         virtual_hosted_style_request=False,
-        client_options={"allow_http": settings.s3_url.startswith("http://")},
+        client_options=client_options(settings.s3_url, TIMEOUT_S, settings.client_tls),
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from visualsearch.tls import ClientTLS
+
 TIMEOUT_S = 30.0
 """Longer than any deadline of the gateway, so that the gateway's own error always arrives first."""
 
@@ -21,7 +23,7 @@ TIMEOUT_S = 30.0
 def connect() -> Client:
     """Return a client of the gateway that the settings name, with their API key."""
     settings = Settings.load()
-    return Client(settings.url, settings.api_key.get_secret_value())
+    return Client(settings.url, settings.api_key.get_secret_value(), settings.client_tls)
 
 
 class Client:
@@ -31,9 +33,10 @@ class Client:
     ``NotFound`` or ``InvalidInput`` with the gateway's message.
     """
 
-    def __init__(self, url: str, api_key: str = "") -> None:
+    def __init__(self, url: str, api_key: str = "", tls: ClientTLS | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        trusted = tls.context(trust_public=True) if tls else True
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, verify=trusted)
         self._url = url
 
     def __enter__(self) -> Self:

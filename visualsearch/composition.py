@@ -38,6 +38,7 @@ from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.search import Priority
 from visualsearch.observability.metrics import UNSCANNED
 from visualsearch.observability.tracing import traced
+from visualsearch.tls import ClientTLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,7 +121,7 @@ async def open_stores(
     """
     password = settings.postgres_password.get_secret_value()
     database = Database(settings.postgres_dsn, password, timeout_s, connections)
-    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s
+    valkey = settings.valkey_url, settings.valkey_password.get_secret_value(), timeout_s, settings.client_tls
     stores = Stores(
         encoder=_encoder(settings, timeout_s, priority),
         vectors=_vectors(settings, timeout_s),
@@ -179,13 +180,16 @@ def _traced(stores: Stores) -> Stores:
 
 def _vectors(settings: Settings, timeout_s: float) -> MilvusVectors:
     password = settings.milvus_password.get_secret_value()
-    return MilvusVectors(settings.milvus_uri, settings.milvus_user, password, settings.collection_config, timeout_s)
+    return MilvusVectors(
+        settings.milvus_uri, settings.milvus_user, password, settings.collection_config, timeout_s, settings.client_tls
+    )
 
 
 def _rates(settings: Settings) -> ValkeyRequestRates | None:
     if not settings.rate_limit:
         return None
-    return ValkeyRequestRates(settings.valkey_url, settings.valkey_password.get_secret_value(), settings.rate_limit)
+    password = settings.valkey_password.get_secret_value()
+    return ValkeyRequestRates(settings.valkey_url, password, settings.rate_limit, settings.client_tls)
 
 
 def _scanner(settings: Settings) -> MalwareScanner | None:
@@ -201,14 +205,16 @@ def _scanner(settings: Settings) -> MalwareScanner | None:
 def _changes(settings: Settings, timeout_s: float) -> ChangeFeed | None:
     if not settings.s3_changes:
         return None
-    files = (settings.s3_changes_ca, settings.s3_changes_cert, settings.s3_changes_key)
+    authority = settings.s3_changes_ca
+    tls = ClientTLS(authority, settings.s3_changes_cert, settings.s3_changes_key) if authority else None
     try:
-        pem = [file.read_bytes() if file else b"" for file in files]
+        if tls:
+            tls.pem()
     except OSError as error:
         raise ConfigurationError(
             f"A file of VISUALSEARCH_S3_CHANGES_CA, _CERT or _KEY cannot be read: {error}"
         ) from None
-    return SeaweedFSChangeFeed(settings.s3_changes, settings.s3_bucket, timeout_s, *pem)
+    return SeaweedFSChangeFeed(settings.s3_changes, settings.s3_bucket, timeout_s, tls)
 
 
 def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
@@ -220,6 +226,7 @@ def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
         settings.s3_access_key.get_secret_value(),
         settings.s3_secret_key.get_secret_value(),
         timeout_s,
+        settings.client_tls if settings.s3_url.startswith("https://") else None,
     )
 
 
@@ -235,7 +242,7 @@ def _encoder(settings: Settings, timeout_s: float, priority: Priority) -> Encode
         from visualsearch.adapters.onnxruntime.encoder import OnnxRuntimeEncoder
 
         return OnnxRuntimeEncoder(model)
-    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority)
+    return TritonEncoder(settings.triton_grpc, settings.model_name, timeout_s, model, priority, settings.client_tls)
 
 
 def _models(settings: Settings, timeout_s: float) -> ModelControl:
@@ -244,4 +251,4 @@ def _models(settings: Settings, timeout_s: float) -> ModelControl:
 
         return OnnxRuntimeModelControl(settings.model_repository / settings.model_name)
     key = settings.triton_admin_key.get_secret_value()
-    return TritonModelControl(settings.triton_grpc, settings.model_name, key, timeout_s)
+    return TritonModelControl(settings.triton_grpc, settings.model_name, key, timeout_s, settings.client_tls)

@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from visualsearch.domain.audit import SHORTEST_DAYS
 from visualsearch.domain.errors import ConfigurationError
+from visualsearch.tls import ClientTLS, ServerTLS
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout (or, in a container, the folder) that holds model_repository/ and milvus/."""
@@ -44,29 +45,43 @@ class Settings(BaseSettings):
     url: str = Field("http://127.0.0.1:8080", description="The gateway that the client commands talk to.")
     api_key: SecretStr = Field(SecretStr(""), description="The key that the client commands show a guarded gateway.")
 
+    tls_ca_file: FilePath | None = Field(
+        None, description="PEM file of the authority that the servers' certificates must come from, where TLS is used."
+    )
+    tls_cert_file: FilePath | None = Field(
+        None, description="PEM file of the certificate that we show servers; none when not set."
+    )
+    tls_key_file: FilePath | None = Field(None, description="PEM file of that certificate's key.")
+
     encoder: Literal["triton", "onnx"] = Field("triton", description="Triton, or ONNX Runtime in process.")
-    triton_grpc: str = Field("127.0.0.1:8001", description="Triton's gRPC address, host:port.")
+    triton_grpc: str = Field(
+        "127.0.0.1:8001", description="Triton's gRPC address, host:port; grpcs:// before it for TLS."
+    )
     triton_url: str = Field("http://127.0.0.1:8000", description="Triton's HTTP address.")
     triton_admin_key: SecretStr = Field(SecretStr(""), description="Opens Triton's model-control calls.")
     model_name: str = Field("image_encoder", description="The encoder's name in the model repository.")
     model_repository: Path = Field(ROOT / "model_repository", description="Triton's model repository.")
     model_version: int = Field(1, ge=1, description="The version that the first release is made of.")
 
-    milvus_uri: str = Field("http://127.0.0.1:19530", description="Milvus' address.")
+    milvus_uri: str = Field("http://127.0.0.1:19530", description="Milvus' address; https:// for TLS.")
     milvus_user: str = Field("root", description="Milvus' user; unused while the password is empty.")
     milvus_password: SecretStr = Field(SecretStr(""), description="Milvus' password.")
     collection_config: Path = Field(ROOT / "milvus" / "collection.yaml", description="Schema and index profiles.")
     index_profile: str = Field("ivf_pq", description="The index profile that the first release is made with.")
 
     postgres_dsn: str = Field(
-        "postgresql://visualsearch@127.0.0.1:5432/visualsearch", description="Postgres' address without its password."
+        "postgresql://visualsearch@127.0.0.1:5432/visualsearch",
+        description=(
+            "Postgres' address without its password. It takes libpq's parameters for TLS: sslmode=verify-full, "
+            "sslrootcert, sslcert, sslkey."
+        ),
     )
     postgres_password: SecretStr = Field(SecretStr(""), description="Postgres' password.")
 
-    valkey_url: str = Field("redis://127.0.0.1:6379/0", description="Valkey's (or Redis') address.")
+    valkey_url: str = Field("redis://127.0.0.1:6379/0", description="Valkey's (or Redis') address; rediss:// for TLS.")
     valkey_password: SecretStr = Field(SecretStr(""), description="Valkey's password.")
 
-    s3_url: str = Field("http://127.0.0.1:8333", description="The object store's address.")
+    s3_url: str = Field("http://127.0.0.1:8333", description="The object store's address; https:// for TLS.")
     s3_bucket: str = Field("images", description="The bucket that holds the pictures.")
     s3_region: str = Field("us-east-1", description="The object store's region.")
     s3_changes: str = Field(
@@ -84,6 +99,17 @@ class Settings(BaseSettings):
     gateway_sockets: tuple[int, ...] = Field(
         (),
         description="Open sockets, as descriptors, that the gateway serves HTTP on in place of its port: [5].",
+    )
+    gateway_tls_cert_file: FilePath | None = Field(
+        None, description="PEM file of the gateway's certificate. With it, HTTP and gRPC are served by TLS alone."
+    )
+    gateway_tls_key_file: FilePath | None = Field(None, description="PEM file of that certificate's key.")
+    gateway_tls_client_ca_file: FilePath | None = Field(
+        None,
+        description=(
+            "PEM file of an authority. With it, every caller of the gateway must show a certificate of that authority, "
+            "as a front proxy can."
+        ),
     )
     gateway_workers: int = Field(0, ge=0, description="The gateway's processes behind these ports; 0 is one per core.")
     deadline_ms: int = Field(
@@ -181,6 +207,29 @@ class Settings(BaseSettings):
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, or text for a terminal.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def client_tls(self) -> ClientTLS | None:
+        """Return what clients of TLS servers trust and show; None if no authority is set."""
+        if self.tls_ca_file is None:
+            return None
+        return ClientTLS(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+
+    @property
+    def gateway_tls(self) -> ServerTLS | None:
+        """Return what the gateway shows its callers; None if it serves plain text.
+
+        Raises ``ConfigurationError`` if callers would have to show a certificate without TLS.
+        """
+        if self.gateway_tls_cert_file is None:
+            if self.gateway_tls_client_ca_file:
+                raise ConfigurationError(
+                    "VISUALSEARCH_GATEWAY_TLS_CLIENT_CA_FILE is set: callers can show a certificate only if "
+                    "VISUALSEARCH_GATEWAY_TLS_CERT_FILE is set too."
+                )
+            return None
+        key = self.gateway_tls_key_file or self.gateway_tls_cert_file
+        return ServerTLS(self.gateway_tls_cert_file, key, self.gateway_tls_client_ca_file)
 
     @classmethod
     def load(cls) -> Self:

@@ -93,7 +93,7 @@ def _rankers(arguments: argparse.Namespace) -> dict[str, Ranker]:
         url, key = arguments.url or settings.url, settings.api_key.get_secret_value()
 
         def by_gateway(one: EvaluationSet) -> tuple[Run, dict[str, str]]:
-            with Client(url, key) as client:
+            with Client(url, key, settings.client_tls) as client:
                 return gateway_ranking.ranked(one, client)
 
         rankers["gateway"] = by_gateway

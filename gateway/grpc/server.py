@@ -21,6 +21,7 @@ from visualsearch.domain.images import EMBEDDING_DIM, MAX_UPLOAD_BYTES, Box
 from visualsearch.domain.search import DEFAULT_K, MAX_K, NearDuplicates
 from visualsearch.observability import tracing
 from visualsearch.observability.metrics import count_error, count_request
+from visualsearch.tls import stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.caller import Caller
     from gateway.service import Gateway
     from visualsearch.domain.releases import Release
+    from visualsearch.tls import ServerTLS
 
 NAME = pb.DESCRIPTOR.services_by_name["VisualSearch"].full_name
 MESSAGE_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
@@ -94,8 +96,8 @@ class Servicer(pb_grpc.VisualSearchServicer):
     async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         if self._gateway.host_policy.same_origin and "origin" in headers:
-            # Browsers alone send it. grpc.aio does not tell the authority, so this is all that can be checked; no
-            # browser speaks the gRPC port's HTTP/2 without TLS.
+            # Browsers alone send it. grpc.aio does not tell the authority, so this is all that can be checked. No
+            # browser speaks HTTP/2 without TLS, and with TLS a name that is rebound is not in the certificate.
             raise errors.Forbidden(
                 "This gateway was started without requiring keys, so it refuses calls from web pages."
             )
@@ -129,9 +131,37 @@ async def _counted(context: Context, method: str) -> AsyncIterator[None]:
         count_request(f"/{NAME}/{method}", "POST", code.name, time.perf_counter() - begin)
 
 
+def _credentials(tls: ServerTLS) -> grpc.ServerCredentials:
+    """Return credentials that look for a renewed certificate at each new connection."""
+    loaded = stamp(tls.files)
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal loaded
+        now = stamp(tls.files)
+        if now == loaded:
+            return None
+        try:
+            tls.context()  # certificate and key fit together
+            configuration = _configuration(tls)
+        except OSError:  # they are being replaced, one after the other
+            return None
+        loaded = now
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(tls), renewed, tls.client_ca is not None)  # type: ignore[arg-type]
+
+
+def _configuration(tls: ServerTLS) -> grpc.ServerCertificateConfiguration:
+    pair = tls.key.read_bytes(), tls.certificate.read_bytes()
+    return grpc.ssl_server_certificate_configuration([pair], tls.client_ca.read_bytes() if tls.client_ca else None)
+
+
 @asynccontextmanager
-async def serve(gateway: Gateway, address: str, shutdown_s: float) -> AsyncIterator[None]:
-    """Serve while the block runs. At its end, calls in flight have ``shutdown_s`` seconds to finish."""
+async def serve(gateway: Gateway, address: str, shutdown_s: float, tls: ServerTLS | None = None) -> AsyncIterator[None]:
+    """Serve while the block runs, with ``tls`` by TLS alone.
+
+    At the block's end, calls in flight have ``shutdown_s`` seconds to finish.
+    """
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MESSAGE_BYTES)])
     pb_grpc.add_VisualSearchServicer_to_server(Servicer(gateway), server)  # type: ignore[no-untyped-call]
     checks = health.aio.HealthServicer()
@@ -139,7 +169,10 @@ async def serve(gateway: Gateway, address: str, shutdown_s: float) -> AsyncItera
     for name in ("", NAME):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    server.add_insecure_port(address)
+    if tls:
+        server.add_secure_port(address, _credentials(tls))
+    else:
+        server.add_insecure_port(address)
     await server.start()
     try:
         yield

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -18,11 +19,11 @@ from uvicorn_worker import UvicornWorker
 from gateway.process.limited_connection import LimitedConnection
 from gateway.process.worker_group import SHUTDOWN_S, WorkerGroup, cores
 from visualsearch.observability.metrics import configure_logging
+from visualsearch.tls import ServerTLS, keep_current
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from pathlib import Path
 
     from fastapi import FastAPI
     from gunicorn.config import Config
@@ -73,11 +74,25 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
+        renewing = self._encrypt()
         server = Draining(self.config)
         self._install_sigquit_handler()
         await server.serve(self.sockets)
+        if renewing:
+            renewing.cancel()
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _encrypt(self) -> asyncio.Task[None] | None:
+        """Serve TLS if there is a certificate; return the task that loads renewed ones."""
+        if not self.cfg.is_ssl:
+            return None
+        options = self.cfg.ssl_options
+        authority = options["ca_certs"]
+        tls = ServerTLS(Path(options["certfile"]), Path(options["keyfile"]), Path(authority) if authority else None)
+        context = tls.context()
+        self.config.ssl_context_factory = lambda *_: context
+        return asyncio.create_task(keep_current([context], tls))
 
 
 class Workers(BaseApplication):
@@ -106,6 +121,9 @@ class Workers(BaseApplication):
             "child_exit": self._remove_worker,
             "on_exit": self._clean,
         }
+        if tls := self._settings.gateway_tls:
+            authority = str(tls.client_ca) if tls.client_ca else None
+            options |= {"certfile": str(tls.certificate), "keyfile": str(tls.key), "ca_certs": authority}
         for name, value in options.items():
             self.cfg.set(name, value)
 

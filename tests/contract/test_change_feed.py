@@ -24,6 +24,7 @@ from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
 from visualsearch.adapters.seaweedfs.filer.filer_pb2 import SubscribeMetadataRequest, SubscribeMetadataResponse
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.indexing import EventKind
+from visualsearch.tls import ClientTLS
 
 ODD_KEYS = [
     "plain.jpg",
@@ -350,25 +351,26 @@ def certificate(folder, name):
     ]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     subprocess.run(["openssl", "req", "-x509", *words, *names], check=True, capture_output=True)
-    return key.read_bytes(), cert.read_bytes()
+    return key, cert
 
 
 async def test_a_filer_that_asks_for_a_certificate_is_shown_one(tmp_path):
     if not shutil.which("openssl"):
         missing("openssl")
     (filer_key, filer_cert), (our_key, our_cert) = certificate(tmp_path, "filer"), certificate(tmp_path, "indexer")
-    credentials = grpc.ssl_server_credentials([(filer_key, filer_cert)], our_cert, require_client_auth=True)
+    pair = filer_key.read_bytes(), filer_cert.read_bytes()
+    credentials = grpc.ssl_server_credentials([pair], our_cert.read_bytes(), require_client_auth=True)
 
     async def beats(request, context):
         yield SubscribeMetadataResponse(ts_ns=1)
         await asyncio.sleep(PATIENCE_S)
 
     async with stand_in(beats, credentials) as address:
-        known = SeaweedFSChangeFeed(address, "images", 5.0, filer_cert, our_cert, our_key)
+        known = SeaweedFSChangeFeed(address, "images", 5.0, ClientTLS(filer_cert, our_cert, our_key))
         async with aclosing(known.follow(0)) as pages:
             assert await anext(pages) == []
         for stranger in (
-            SeaweedFSChangeFeed(address, "images", 1.0, filer_cert),
+            SeaweedFSChangeFeed(address, "images", 1.0, ClientTLS(filer_cert)),
             SeaweedFSChangeFeed(address, "images", 1.0),
         ):
             with pytest.raises(Unavailable):

@@ -21,7 +21,7 @@ async def counts(request, clock):
         yield FakeReleaseCounters(clock)
         return
     settings = request.getfixturevalue("stack")
-    real = ValkeyReleaseCounters(settings.valkey_url, settings.valkey_password.get_secret_value(), 5.0, clock)
+    real = ValkeyReleaseCounters(settings.valkey_url, settings.valkey_password.get_secret_value(), 5.0, clock=clock)
     yield real
     await real.close()
 

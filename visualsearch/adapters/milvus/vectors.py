@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import yaml
-from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
+from pymilvus import MilvusClient, MilvusException
 from typing_extensions import override
 
+from visualsearch.adapters.milvus.connection import Connection, client_options
 from visualsearch.adapters.milvus.rows import (
     SCALARS,
     column,
@@ -27,12 +28,16 @@ from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import EMBEDDING_DIM
 from visualsearch.domain.search import MAX_CANDIDATES, Candidates, Filter, VectorRow
 from visualsearch.ports import Vectors
+from visualsearch.tls import Renewed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pymilvus import AsyncMilvusClient
+
+    from visualsearch.tls import ClientTLS
 
 ALL_LISTS = 65_536
 """The highest nprobe that Milvus accepts. It searches every list."""
@@ -49,13 +54,6 @@ LEAST_INDEXED = 1024
 """Milvus builds no index for a segment of fewer rows."""
 WIDER = 4
 """Factor by which a search is widened if all rows found are copies of one picture."""
-CHANNEL = {
-    # Otherwise a new channel shares the broken connection and waits for it.
-    "grpc.use_local_subchannel_pool": 1,
-    # Reconnect within a second, instead of gRPC's maximum of two minutes.
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 1000,
-}
 INDEX_PARAMS = {"nprobe", "ef"}
 """The search parameters of a release that Milvus itself takes."""
 
@@ -63,20 +61,17 @@ INDEX_PARAMS = {"nprobe", "ef"}
 class MilvusVectors(Vectors):
     """Collections of embeddings, one per release. A search sees every row that was settled before it started.
 
-    ``config`` is the path of collection.yaml. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    ``config`` is the path of collection.yaml. ``tls`` is used if ``uri`` begins with https://. Every call ends within
+    ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
-    def __init__(self, uri: str, user: str, password: str, config: Path, timeout_s: float) -> None:
-        # Use a dedicated connection. A shared one that was idle is health-checked under a lock that a failed check
-        # needs too, so that it deadlocks while Milvus is down (pymilvus 3.0.2). Keep the client after errors: pymilvus
-        # reopens its channel by itself.
-        self._options: dict[str, Any] = {"uri": uri, "timeout": timeout_s, "dedicated": True, "grpc_options": CHANNEL}
-        if password:
-            self._options |= {"user": user, "password": password}
+    def __init__(
+        self, uri: str, user: str, password: str, config: Path, timeout_s: float, tls: ClientTLS | None = None
+    ) -> None:
+        options = self._options = client_options(uri, user, password, timeout_s, tls)
+        self._connection = Renewed(lambda: Connection(options), Connection.close, tls)
         self._timeout_s = timeout_s
         self._config = yaml.safe_load(config.read_text())
-        self._client: AsyncMilvusClient | None = None
-        self._connecting = asyncio.Lock()
 
     @property
     def shards(self) -> int:
@@ -368,22 +363,13 @@ class MilvusVectors(Vectors):
 
     @override
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    async def _connected(self) -> AsyncMilvusClient:
-        """Return the client; concurrent first calls open one connection."""
-        async with self._connecting:
-            if self._client is None:
-                self._client = await AsyncMilvusClient(**self._options).__aenter__()
-            return self._client
+        await self._connection.close()
 
     async def _call(self, work: Callable[[AsyncMilvusClient], Awaitable[Any]], limit_s: float | None = None) -> Any:  # noqa: ANN401
         """Run work on the client under a deadline; translate Milvus' errors."""
         try:
             async with asyncio.timeout(limit_s or self._timeout_s):
-                return await work(await self._connected())
+                return await work(await self._connection.get().client())
         except MilvusException as error:
             if error.code == UNKNOWN_COLLECTION or "can't find collection" in str(error):
                 raise NotFound(f"Milvus knows no such collection: {error.message}") from None

@@ -23,6 +23,10 @@ from visualsearch.ports import ObjectStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from obstore.store import ClientConfig
+
+    from visualsearch.tls import ClientTLS
+
 PROBE_KEY = ".visualsearch/probe"
 PAGE = 1000
 
@@ -30,12 +34,23 @@ PAGE = 1000
 class S3ObjectStore(ObjectStore):
     """Objects of one bucket; a uri is ``s3://<bucket>/<key>`` with the key percent-encoded.
 
-    Every call ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    If ``url`` begins with https://, the authority of ``tls`` is trusted beside the public ones. Every call ends within
+    ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
-    def __init__(self, url: str, bucket: str, region: str, access_key: str, secret_key: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        bucket: str,
+        region: str,
+        access_key: str,
+        secret_key: str,
+        timeout_s: float,
+        tls: ClientTLS | None = None,
+    ) -> None:
         self.bucket = bucket
         self._timeout_s = timeout_s
+        self._trusted = tls.context(trust_public=True) if tls else True
         self._store = S3Store(
             bucket,
             endpoint=url,
@@ -43,7 +58,7 @@ class S3ObjectStore(ObjectStore):
             access_key_id=access_key,
             secret_access_key=secret_key,
             virtual_hosted_style_request=False,
-            client_options={"allow_http": url.startswith("http://"), "timeout": f"{int(timeout_s * 1000)}ms"},
+            client_options=client_options(url, timeout_s, tls),
             retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=timeout_s)},
         )
 
@@ -55,7 +70,7 @@ class S3ObjectStore(ObjectStore):
         """
         async with self._deadline():
             signed = await obstore.sign_async(self._store, "PUT", "", timedelta(minutes=1))
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(verify=self._trusted) as client:
                 answer = await client.put(signed)
             if answer.status_code not in {200, 409}:
                 raise Unavailable("The object store", f"creating bucket {self.bucket} gave {answer.status_code}")
@@ -143,6 +158,14 @@ class S3ObjectStore(ObjectStore):
             raise NotFound(f"The object store has no such object: {str(error)[:200]}") from None
         except (BaseError, TimeoutError, httpx.HTTPError, OSError) as error:
             raise Unavailable("The object store", str(error)[:200]) from None
+
+
+def client_options(url: str, timeout_s: float, tls: ClientTLS | None) -> ClientConfig:
+    """Return the options of obstore's client. It can verify a server's certificate, but not show one."""
+    options: ClientConfig = {"allow_http": url.startswith("http://"), "timeout": f"{int(timeout_s * 1000)}ms"}
+    if tls:
+        options["root_certificate"] = tls.ca.read_bytes()
+    return options
 
 
 def uri_of(bucket: str, key: str) -> str:

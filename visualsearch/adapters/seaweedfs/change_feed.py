@@ -29,6 +29,8 @@ from visualsearch.ports import ChangeFeed
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from visualsearch.tls import ClientTLS
+
 METHOD = "/filer_pb.SeaweedFiler/SubscribeMetadata"
 PAGE = 1000
 CHANGES_EACH = 2
@@ -56,16 +58,14 @@ class SeaweedFSChangeFeed(ChangeFeed):
     """Changes of one bucket, from the log of a filer at ``address`` (host:port of its gRPC).
 
     The filer accepts every client unless its security.toml has ``[grpc] ca`` and ``[grpc.filer] cert, key``; then it
-    requires a client certificate. ``ca``, ``certificate`` and ``key`` are PEM; without ``ca`` nothing is encrypted.
+    requires a client certificate. Without ``tls`` nothing is encrypted.
     """
 
-    def __init__(
-        self, address: str, bucket: str, timeout_s: float, ca: bytes = b"", certificate: bytes = b"", key: bytes = b""
-    ) -> None:
+    def __init__(self, address: str, bucket: str, timeout_s: float, tls: ClientTLS | None = None) -> None:
         self._address = address
         self._folder = f"/buckets/{bucket}/"
         self._timeout_s = timeout_s
-        self._tls = grpc.ssl_channel_credentials(ca, key or None, certificate or None) if ca else None
+        self._tls = tls
         self._channels: set[grpc.aio.Channel] = set()
 
     @override
@@ -115,10 +115,7 @@ class SeaweedFSChangeFeed(ChangeFeed):
     @asynccontextmanager
     async def _responses(self, since_ns: int) -> AsyncIterator[_Responses]:
         """Subscribe over a new connection; translate gRPC's errors."""
-        if self._tls is None:
-            channel = grpc.aio.insecure_channel(self._address, options=CHANNEL)
-        else:
-            channel = grpc.aio.secure_channel(self._address, self._tls, options=CHANNEL)
+        channel = self._channel()
         self._channels.add(channel)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -137,6 +134,15 @@ class SeaweedFSChangeFeed(ChangeFeed):
         finally:
             self._channels.discard(channel)
             await channel.close()
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._address, options=CHANNEL)
+        try:
+            credentials = grpc.ssl_channel_credentials(*self._tls.pem())  # renewed since the last subscription, perhaps
+        except OSError as error:
+            raise Unavailable("The object store's change log", f"certificates cannot be read: {error}") from None
+        return grpc.aio.secure_channel(self._address, credentials, options=CHANNEL)
 
     def _request(self, since_ns: int) -> SubscribeMetadataRequest:
         return SubscribeMetadataRequest(

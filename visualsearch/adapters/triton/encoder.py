@@ -10,6 +10,7 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 from typing_extensions import override
 
+from visualsearch.adapters.triton.connection import connection
 from visualsearch.domain.errors import Overloaded, Unavailable, Unsupported
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
 from visualsearch.domain.search import Priority
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from visualsearch.tls import ClientTLS
 
 MAX_BATCH = 16
 """Pictures in one request; at most ``max_batch_size`` in config.pbtxt. Larger batches cost a CPU more per picture, and
@@ -42,8 +45,8 @@ UNKNOWN_OUTPUT = "unexpected inference output"
 class TritonEncoder(Encoder):
     """Embeds pictures through Triton's gRPC API. Each request names a model version.
 
-    ``address`` is host:port. ``cards`` is the model's folder in the model repository: a version's fingerprint is in its
-    ``card.json``, which Triton does not serve. ``priority`` is a level of config.pbtxt.
+    ``address`` is host:port, or grpcs://host:port for TLS. ``cards`` is the model's folder in the model repository: a
+    version's fingerprint is in its ``card.json``, which Triton does not serve. ``priority`` is a level of config.pbtxt.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class TritonEncoder(Encoder):
         timeout_s: float,
         cards: Path | None = None,
         priority: Priority = Priority.SEARCHING,
+        tls: ClientTLS | None = None,
     ) -> None:
-        self._client = triton.InferenceServerClient(address, channel_args=CHANNEL)
+        self._client = connection(address, tls, CHANNEL)
         self._model = model
         self._timeout_s = timeout_s
         self._cards = cards
@@ -76,7 +80,7 @@ class TritonEncoder(Encoder):
         tensor = triton.InferInput("pixels", list(pixels.shape), "UINT8")
         tensor.set_data_from_numpy(pixels)
         try:
-            answer = await self._client.infer(
+            answer = await self._client.get().infer(
                 self._model,
                 [tensor],
                 outputs=[triton.InferRequestedOutput(output)],

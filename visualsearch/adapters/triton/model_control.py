@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 from typing_extensions import override
 
+from visualsearch.adapters.triton.connection import connection
 from visualsearch.domain.errors import ConfigurationError, Unavailable
 from visualsearch.ports import ModelControl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from visualsearch.tls import ClientTLS
 
 HEADER = "triton-grpc-protocol-admin-key"
 READY = "READY"
@@ -24,8 +26,10 @@ LOAD_S = 180.0
 class TritonModelControl(ModelControl):
     """Loads and unloads versions of one model. Requests continue meanwhile, each with the version that it names."""
 
-    def __init__(self, address: str, model: str, admin_key: str, timeout_s: float) -> None:
-        self._client = triton.InferenceServerClient(address)
+    def __init__(
+        self, address: str, model: str, admin_key: str, timeout_s: float, tls: ClientTLS | None = None
+    ) -> None:
+        self._client = connection(address, tls)
         self._model = model
         self._headers = {HEADER: admin_key} if admin_key else None
         self._timeout_s = timeout_s
@@ -33,7 +37,7 @@ class TritonModelControl(ModelControl):
     @override
     async def served(self) -> set[int]:
         try:
-            index = await self._client.get_model_repository_index(
+            index = await self._client.get().get_model_repository_index(
                 headers=self._headers, as_json=True, client_timeout=self._timeout_s
             )
         except InferenceServerException as error:
@@ -53,7 +57,7 @@ class TritonModelControl(ModelControl):
             return
         try:
             config = await self._config(min(served)) if served else None
-            await self._client.load_model(
+            await self._client.get().load_model(
                 self._model,
                 headers=self._headers,
                 config=_of_versions(config, versions) if config else None,
@@ -70,7 +74,7 @@ class TritonModelControl(ModelControl):
             )
 
     async def _config(self, version: int) -> dict[str, Any]:
-        answer = await self._client.get_model_config(
+        answer = await self._client.get().get_model_config(
             self._model, str(version), as_json=True, client_timeout=self._timeout_s
         )
         config: dict[str, Any] = answer["config"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from visualsearch.domain.interactions import Interaction
+    from visualsearch.tls import ClientTLS
 
 STREAM = "visualsearch:interactions"
 GROUP = "writers"
@@ -35,8 +36,10 @@ class ValkeyInteractionQueue(ValkeyClient, InteractionQueue):
     Every call but a blocking ``read`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
     """
 
-    def __init__(self, url: str, password: str, timeout_s: float, limit: int = MAX_QUEUED) -> None:
-        super().__init__(url, password, timeout_s)
+    def __init__(
+        self, url: str, password: str, timeout_s: float, tls: ClientTLS | None = None, *, limit: int = MAX_QUEUED
+    ) -> None:
+        super().__init__(url, password, timeout_s, tls)
         self._limit = limit
         self._length = 0
 

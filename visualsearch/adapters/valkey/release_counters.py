@@ -15,6 +15,8 @@ from visualsearch.ports import ReleaseCounters
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from visualsearch.tls import ClientTLS
+
 SLOT_S = 5
 """Seconds whose counts share a key."""
 KEPT_S = 3900
@@ -27,8 +29,16 @@ BETWEEN = "|"
 class ValkeyReleaseCounters(ValkeyClient, ReleaseCounters):
     """Sums counters by release. Every call ends within ``timeout_s`` seconds or raises ``Unavailable``."""
 
-    def __init__(self, url: str, password: str, timeout_s: float, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(url, password, timeout_s)
+    def __init__(
+        self,
+        url: str,
+        password: str,
+        timeout_s: float,
+        tls: ClientTLS | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(url, password, timeout_s, tls)
         self._clock = clock
 
     @override

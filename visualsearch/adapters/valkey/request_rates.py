@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from visualsearch.adapters.valkey.valkey_client import ValkeyClient
+
+if TYPE_CHECKING:
+    from visualsearch.tls import ClientTLS
 
 TIMEOUT_S = 0.5
 """Longest time that a request waits to be counted."""
@@ -28,8 +33,8 @@ return '0'
 class ValkeyRequestRates(ValkeyClient):
     """Limits each caller to ``rate`` requests a second, with bursts of up to one second's worth."""
 
-    def __init__(self, url: str, password: str, rate: float) -> None:
-        super().__init__(url, password, TIMEOUT_S)
+    def __init__(self, url: str, password: str, rate: float, tls: ClientTLS | None = None) -> None:
+        super().__init__(url, password, TIMEOUT_S, tls)
         self._take = self._redis.register_script(SCRIPT)
         self._interval, self._burst = 1 / rate, max(1.0, rate)
 

@@ -10,23 +10,44 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+
+    from visualsearch.tls import ClientTLS
 
 
 class GroupGone(Unavailable):
     """The server has lost a consumer group, for example after a flush. The caller must create it again."""
 
 
-class ValkeyClient:
-    """A connection. Every call under ``_deadline`` ends within ``timeout_s`` seconds or raises ``Unavailable``."""
+class EncryptedConnection(aioredis.Connection):
+    """A connection by TLS. It reads the certificates whenever it connects, since they may have been renewed."""
 
-    def __init__(self, url: str, password: str, timeout_s: float) -> None:
+    def __init__(self, *, tls: ClientTLS | None, **options: Any) -> None:  # noqa: ANN401 - the client's own options
+        if tls is None:
+            raise ConfigurationError("Valkey's address is rediss://, so VISUALSEARCH_TLS_CA_FILE must be set.")
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls.context()}
+
+
+class ValkeyClient:
+    """A connection, by TLS if ``url`` begins with rediss://.
+
+    Every call under ``_deadline`` ends within ``timeout_s`` seconds or raises ``Unavailable``.
+    """
+
+    def __init__(self, url: str, password: str, timeout_s: float, tls: ClientTLS | None = None) -> None:
+        encrypted: dict[str, Any] = {}
+        if url.startswith("rediss://"):
+            encrypted = {"connection_class": EncryptedConnection, "tls": tls}
         # Typed as Any: the client's annotations are unions over all protocol versions, which callers cannot use.
         self._redis: Any = aioredis.Redis.from_url(
-            url,
+            url.replace("rediss://", "redis://", 1),  # the scheme would choose a connection class of its own
             password=password or None,
             decode_responses=True,
             # Invalid UTF-8 in one entry must not prevent reading the others.
@@ -35,6 +56,7 @@ class ValkeyClient:
             # Notifications of hosted Redis. With them enabled, redis-py 8 returns connections that the server has
             # closed, and the next call of each fails after a restart.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **encrypted,
         )
         self._timeout_s = timeout_s
 

@@ -9,6 +9,7 @@ import typer
 
 from cli import (
     audit,
+    certificates,
     dead_letters,
     encoder,
     experiment,
@@ -32,7 +33,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(keys.app, name="keys")
 for command in (
-    *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init),
+    *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init, certificates.certificates),
     *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan, audit.audit),
 ):
     app.command()(command)

@@ -37,6 +37,9 @@ def up(
         list[str] | None,
         typer.Option(help="Open triton, milvus, seaweedfs or metrics to every user of this machine. Repeatable."),
     ] = None,
+    tls: Annotated[
+        bool, typer.Option(help="Encrypt all connections, with certificates of the stack's own authority.")
+    ] = False,
     accept_open_servers: Annotated[
         bool,
         typer.Option(
@@ -47,7 +50,7 @@ def up(
 ) -> None:
     """Start the local servers, the indexer and the gateway; what they hold is kept from one start to the next."""
     runner, _ = _local_stack()
-    options = runner.Options(lite=lite, publish=publish or (), accept_open_servers=accept_open_servers)
+    options = runner.Options(lite=lite, publish=publish or (), tls=tls, accept_open_servers=accept_open_servers)
     raise typer.Exit(runner.up(Settings.load().home, options, detach=detach))
 
 

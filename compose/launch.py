@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from compose import private_network
 from compose.private_network import Sandbox
-from compose.relay import forward
+from compose.relay import Route, forward
 from compose.server_binaries import folder_of
 from compose.state import GRPC_OFFSET, LOOPBACK, Ports, credentials
 from visualsearch.settings import ROOT, Settings
@@ -38,8 +38,11 @@ ON_REQUEST = {
     "metrics": ("triton_metrics", "milvus_metrics", "weed_metrics", "indexer_metrics"),
 }
 """What `up --publish` can open, with its ports."""
-GATEWAY_INSIDE = "gateway_inside"
-"""The gateway's port for the stack's own processes. The kernel has a port of each number in each network."""
+INSIDE = "_inside"
+"""Suffix of the sockets for the stack's own processes. The kernel has a port of each number in each network."""
+GATEWAY_INSIDE = f"gateway{INSIDE}"
+ENCRYPTED_INSIDE = ("triton_grpc", "milvus", "postgres", "valkey", "s3", FILER_CHANGES)
+"""The ports that the stack's own processes use by TLS too, where TLS is used."""
 LISTENERS = "VISUALSEARCH_LISTENERS"
 """Environment variable: the open sockets of the published ports, as JSON: port name to file descriptor."""
 BACKLOG = 512
@@ -47,8 +50,12 @@ BACKLOG = 512
 
 def published_ports(ports: Ports, names: Iterable[str]) -> dict[str, int]:
     """Return the ports to open by name: the usual ones, and those of ``names`` in ``ON_REQUEST``."""
-    known = ports.numbers | {FILER_CHANGES: ports["weed_filer"] + GRPC_OFFSET}
+    known = _known(ports)
     return {port: known[port] for port in (*USUAL, *(port for name in names for port in ON_REQUEST[name]))}
+
+
+def _known(ports: Ports) -> dict[str, int]:
+    return ports.numbers | {FILER_CHANGES: ports["weed_filer"] + GRPC_OFFSET}
 
 
 def main() -> None:
@@ -57,6 +64,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--publish", action="append", default=[], choices=sorted(ON_REQUEST))
     parser.add_argument("--open", action="store_true", help="stay in the machine's network")
+    parser.add_argument("--tls", action="store_true", help="encrypt the connections to the servers")
     options, rest = parser.parse_known_args()
     home: Path = options.home
     for folder in ("run", "logs", "data"):
@@ -66,12 +74,14 @@ def main() -> None:
     ports = Ports.reserve(home / "ports.json")
     ports.keep_across_exec()
     if not options.open:
-        _enter(home, ports, options.publish)
+        _enter(home, ports, options.publish, ENCRYPTED_INSIDE if options.tls else ())
+    if options.tls:
+        rest = ["--tls", *rest]
     words = [sys.executable, "-m", "compose.supervisor", "--home", str(home), *rest]
     os.execv(sys.executable, words)  # noqa: S606 - fixed arguments
 
 
-def _enter(home: Path, ports: Ports, publish: list[str]) -> None:
+def _enter(home: Path, ports: Ports, publish: list[str], inside: Iterable[str]) -> None:
     listeners = {name: _listen(port) for name, port in published_ports(ports, publish).items()}
     outside = _outside_servers(Settings.load())
     channel = _relay_outside(home, outside) if outside else None
@@ -79,7 +89,7 @@ def _enter(home: Path, ports: Ports, publish: list[str]) -> None:
     models = Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository")
     needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix), binaries, models]
     private_network.enter(Sandbox(home, needed, [host for host, _ in outside if not _is_loopback(host)]))
-    listeners[GATEWAY_INSIDE] = _listen(ports["gateway"])
+    listeners |= {f"{name}{INSIDE}": _listen(_known(ports)[name]) for name in ("gateway", *inside)}
     for listener in listeners.values():
         listener.set_inheritable(True)
     os.environ[LISTENERS] = json.dumps({name: listener.detach() for name, listener in listeners.items()})
@@ -118,7 +128,7 @@ def _relay_outside(home: Path, outside: list[tuple[str, int]]) -> socket.socket:
     _, handles, _, _ = socket.recv_fds(theirs, 16, len(outside))
     if not handles:  # the stack did not start
         os._exit(1)
-    routes = [(socket.socket(fileno=one), *where) for one, where in zip(handles, outside, strict=True)]
+    routes = [Route(socket.socket(fileno=one), *where) for one, where in zip(handles, outside, strict=True)]
 
     async def until_closed() -> None:
         relay = asyncio.create_task(forward(routes))

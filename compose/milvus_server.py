@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import yaml
 
 from compose import probes
-from compose.servers import Service, StackPlan
+from compose.servers import Service
 from compose.state import LOOPBACK
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from compose.stack_plan import StackPlan
 
 PARTS = (
     "root_coord",
@@ -36,7 +38,7 @@ def milvus(plan: StackPlan) -> Service:
     """
     unpacked = plan.server_binaries / "milvus" / "milvus" / "data"
     data = plan.data("milvus")
-    uri = f"http://{LOOPBACK}:{plan.ports['milvus']}"
+    uri = f"http://{LOOPBACK}:{plan.own_port('milvus')}"
     password = plan.secrets["MILVUS_PASSWORD"]
     env = {
         "OPENBLAS_NUM_THREADS": "1",
@@ -50,7 +52,7 @@ def milvus(plan: StackPlan) -> Service:
         "milvus",
         [str(unpacked / "bin" / "milvus"), "run", "standalone"],
         functools.partial(probes.milvus, uri, password),
-        {"uri": uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
+        {"uri": plan.milvus_uri, "metrics": f"http://{LOOPBACK}:{plan.ports['milvus_metrics']}/metrics"},
         env=env,
         cwd=data,
         prepare=lambda: _configure(plan, unpacked, data),
@@ -92,7 +94,7 @@ def _main_config(plan: StackPlan, template: Path) -> str:
         "rocksmq_data_dir": "rocksmq",
         "system_log_path": '""',
         "authorization_enabled": "true",
-        "proxy_port": plan.ports["milvus"],
+        "proxy_port": plan.own_port("milvus"),
         **{f"{name}_port": plan.ports[name] for name in PARTS},
     }
 

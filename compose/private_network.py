@@ -156,8 +156,9 @@ def hand_over(paths: Iterable[Path], user: int) -> None:
 def _written(home: Path) -> Iterator[Path]:
     """Return what a stack writes: all but the server binaries, which stay with root."""
     yield from (home, *(path for path in home.iterdir() if path.is_file()))
-    for name in ("run", "logs", "data"):
-        yield from (home / name, *(home / name).rglob("*"))
+    for folder in (home / name for name in ("run", "logs", "data", "tls")):
+        if folder.exists():
+            yield from (folder, *folder.rglob("*"))
 
 
 def _hosts(names: Sequence[str]) -> str:

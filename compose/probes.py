@@ -22,6 +22,8 @@ from visualsearch.releases.active_releases import LIVE_ALIAS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from visualsearch.tls import ClientTLS
+
 TIMEOUT_S = 3.0
 HEARTBEAT_S = 10.0
 """An indexer that has not touched its heartbeat file for this long counts as hung."""
@@ -101,9 +103,10 @@ def s3(url: str, bucket: str, access_key: str, secret_key: str) -> None:
     obstore.put(store, ".visualsearch/probe", b"probe")
 
 
-def http(url: str) -> None:
+def http(url: str, tls: ClientTLS | None = None) -> None:
     """Send a GET request to a URL."""
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own address
+    context = tls.context() if tls else None
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - our own address
         answer.read()
 
 

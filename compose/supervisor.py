@@ -24,12 +24,15 @@ import psutil
 from compose import apps, milvus_server, probes, server_binaries, servers
 from compose.launch import LISTENERS
 from compose.process_tree import kill_tree
+from compose.stack_plan import StackPlan
 from compose.state import Ports, credentials, remove_shared_memory, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.servers import Service
+
+log = logging.getLogger(__name__)
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
@@ -41,6 +44,8 @@ DOUBTS = 2
 """Consecutive failures after which a process no longer counts as ready. A single failure may be transient."""
 TEXT = 300
 """Maximum characters of an error in the state file."""
+CERTIFICATES_EVERY_S = 3600.0
+"""How often certificates are checked for whether they are due."""
 LOG_BYTES = 10 * 2**20
 
 
@@ -73,6 +78,7 @@ class ManagedProcess:
             "health": self.health,
             "barrier": self.service.barrier,
             "reachable_from": self._reachable_from(),
+            "encryption": self.service.encryption,
             "forks": self.service.forks,
         }
 
@@ -185,13 +191,15 @@ async def _failure(probe: Callable[[], None]) -> Exception | None:
 class Supervisor:
     """Runs all managed processes of one stack, and writes the state file."""
 
-    def __init__(self, home: Path, lite: bool) -> None:
+    def __init__(self, home: Path, *, lite: bool = False, tls: bool = False) -> None:
         self._home = home
         self._phase, self._error = "starting", ""
         unpacked = server_binaries.folder_of(home)
         ports, secrets = Ports.load(home / "ports.json"), credentials(home / "secrets.env")
         listeners: dict[str, int] = json.loads(os.environ.pop(LISTENERS, "{}"))
-        plan = self._plan = servers.StackPlan(home, unpacked, ports, secrets, listeners)
+        plan = self._plan = StackPlan(home, unpacked, ports, secrets, listeners, tls)
+        if tls:
+            plan.certificates.ensure()
         heavy = [apps.milvus_lite(plan)] if lite else [servers.triton(plan), milvus_server.milvus(plan)]
         front = [apps.relay(plan)] if listeners else []
         stores = [*front, *heavy, servers.postgres(plan), servers.valkey(plan), servers.s3(plan)]
@@ -199,6 +207,9 @@ class Supervisor:
         self._stores = list(self._processes)
         for service in (apps.indexer(plan), apps.gateway(plan)):
             self._processes[service.name] = ManagedProcess(service, home, listeners, self.write)
+        for name, kind in apps.ENCRYPTION.items() if tls else ():
+            if name in self._processes:
+                self._processes[name].service.encryption = kind
         write_private(home / "stack.env", apps.addresses(plan, lite))
 
     def write(self) -> None:
@@ -210,6 +221,7 @@ class Supervisor:
             "published": sorted(self._plan.listeners),
             "private": bool(self._plan.listeners),
             "shm_prefix": self._plan.shm_prefix,
+            "tls": self._plan.tls,
             "processes": {name: process.entry() for name, process in self._processes.items()},
         }
         draft = self._home / "run" / "state.draft"
@@ -224,6 +236,9 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.write()
         tasks = [asyncio.create_task(self._processes[name].keep()) for name in self._stores]
+        if self._plan.tls:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._plan.certificates.renew)
+            tasks.append(asyncio.create_task(self._keep_certificates()))
         begin = asyncio.create_task(self._begin_apps(tasks))
         await stop.wait()
         self._phase = "stopping"
@@ -238,6 +253,15 @@ class Supervisor:
         remove_shared_memory(self._plan.shm_prefix)
         self._phase = "stopped"
         self.write()
+
+    async def _keep_certificates(self) -> None:
+        """Renew certificates before they end. Whoever uses one finds the new one by itself."""
+        while True:
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
+            try:
+                self._plan.certificates.ensure()
+            except (OSError, ValueError):
+                log.exception("the certificates cannot be renewed")
 
     async def _begin_apps(self, tasks: list[asyncio.Task[None]]) -> None:
         for name in self._stores:
@@ -281,9 +305,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--lite", action="store_true")
+    parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # `status` shows the probe's error instead
-    asyncio.run(Supervisor(options.home, options.lite).run())
+    asyncio.run(Supervisor(options.home, lite=options.lite, tls=options.tls).run())
 
 
 if __name__ == "__main__":

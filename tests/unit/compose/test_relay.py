@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from compose.relay import forward
+from compose.relay import Route, forward
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ async def relayed():
         server = await asyncio.start_server(handler, "127.0.0.1", 0)
         running.append(server)
         listener = socket.create_server(("127.0.0.1", 0))
-        running.append(asyncio.create_task(forward([(listener, *server.sockets[0].getsockname())])))
+        running.append(asyncio.create_task(forward([Route(listener, *server.sockets[0].getsockname())])))
         return listener.getsockname()[1]
 
     yield one
@@ -66,7 +66,7 @@ async def test_without_a_server_the_connection_ends_at_once():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     listener = socket.create_server(("127.0.0.1", 0))
-    relay = asyncio.create_task(forward([(listener, "127.0.0.1", port)]))
+    relay = asyncio.create_task(forward([Route(listener, "127.0.0.1", port)]))
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 5) == b""

@@ -57,6 +57,17 @@ def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
     return table
 
 
+def images_table(images: Sequence[dict[str, Any]]) -> Table:
+    """Show images as the gateway tells them."""
+    table = _table("id", "uri", "size", "status", "source", "visibility", "since", "reason")
+    for one in images:
+        size = f"{one['width']}x{one['height']}" if one["width"] else ""
+        since = one["created_at"][:19].replace("T", " ")
+        texts = (str(one["id"]), one["uri"], size, one["status"], one["source"], one["visibility"], since)
+        table.add_row(*map(escape, texts), escape(one["reason"] or ""))
+    return table
+
+
 def keys_table(keys: Sequence[ApiKey], now: datetime) -> Table:
     """Show API keys and their state at ``now``."""
     table = _table("id", "owner", "scopes", "state", "created", "expires", "last used", "note")

@@ -43,6 +43,13 @@ class Caller:
         """Return whether this caller may see private data of ``owner``; an administrator's is what has no owner."""
         return self.sees_everything or (self.owner == owner if owner else self.is_admin)
 
+    @property
+    def owners(self) -> frozenset[str] | None:
+        """Whose private data this caller may see; None for everybody's."""
+        if self.sees_everything:
+            return None
+        return frozenset({self.owner, ""} if self.is_admin else {self.owner})
+
     def may_see(self, image: Image) -> bool:
         """Return whether this caller may see an image: a public one or its own."""
         return image.visibility is Visibility.PUBLIC or self.owns(image.owner)

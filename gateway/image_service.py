@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.shared_work import SharedWork
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
-from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, NewImage, Status, Visibility
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageSelection, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import UPLOADS
 from visualsearch.imaging.preprocessing import content_type, thumbnail
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.caller import Caller
     from gateway.search.decoder import Decoder
+    from visualsearch.domain.images import ImagePage
     from visualsearch.domain.search import Blocklist
     from visualsearch.image_deletion import ImageDeletion
     from visualsearch.ports import EventStream, ImageRepository, MalwareScanner, ObjectStore
@@ -108,6 +109,23 @@ class ImageService:
         if not caller.may_see(image) or (self._blocklist.has(image) and not caller.may_change(image)):
             raise _not_found(image_id)
         return image
+
+    async def page(
+        self, caller: Caller, after: int, limit: int, *, status: Status | None, source: str, prefix: str
+    ) -> ImagePage:
+        """Return up to ``limit`` images with a higher id that ``get`` would return, in the order of their ids.
+
+        ``prefix`` is the beginning of the key in the object store. A page can be short although there are more.
+        """
+        selection = ImageSelection(
+            owners=caller.owners,
+            blocked_ids=frozenset() if caller.is_admin else self._blocklist.ids,
+            blocked_sources=frozenset() if caller.is_admin else self._blocklist.sources,
+            status=status,
+            source=source,
+            prefix=self._object_store.uri_prefix(prefix),
+        )
+        return await self._image_repository.page(selection, after, limit)
 
     async def get_shown(self, image_id: int, caller: Caller) -> Image:
         """Return an image whose picture may be shown to the caller, so no blocked one; raises ``NotFound``."""

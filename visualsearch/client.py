@@ -11,6 +11,7 @@ from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable, Visu
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -59,6 +60,14 @@ class Client:
         """Return the metadata of one image."""
         facts: dict[str, Any] = self._call("GET", f"/images/{image_id}").json()
         return facts
+
+    def images(self, **wanted: str | int) -> Iterator[dict[str, Any]]:
+        """Return images in the order of their ids; ``wanted`` are parameters of `GET /images`."""
+        after: int | None = 0
+        while after is not None:
+            page = self._call("GET", "/images", params=wanted | {"after": after}).json()
+            yield from page["images"]
+            after = page["next"]
 
     def content(self, image_id: int, size: int) -> bytes:
         """Return a thumbnail whose longer side is ``size`` pixels."""

@@ -12,9 +12,9 @@ from gateway.api.conditional_requests import is_known
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
-from gateway.api.schemas import ImageId, Text
+from gateway.api.schemas import MAX_ID, ImageId, Text
 from visualsearch.domain.audit import Action
-from visualsearch.domain.images import Visibility
+from visualsearch.domain.images import Status, Visibility
 
 router = APIRouter(route_class=GuardedRoute)
 MAX_WAIT_S = 30
@@ -23,6 +23,7 @@ SHOWN = failures(401, 403, 404, 422, 429, 503) | {
     304: {"description": "The picture is still the one whose ETag If-None-Match names."},
 }
 """Responses of a picture's content."""
+MAX_PAGE = 1000
 Wait = Annotated[
     float, Query(ge=0, le=MAX_WAIT_S, description="Maximum time in seconds to wait while the image is pending.")
 ]
@@ -52,6 +53,22 @@ async def accept(
     accepted = await gateway_of(request).images.accept(await picture_bytes(image), source, caller.owner, visibility)
     response.headers["Location"] = f"/images/{accepted.id}"
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
+
+
+@router.get("/images", summary="List images", responses=failures(401, 403, 422, 429, 503))
+async def page(
+    request: Request,
+    caller: SearchCaller,
+    after: Annotated[int, Query(ge=0, le=MAX_ID, description="Only images with a higher id.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")] = 100,
+    status: Annotated[Status | None, Query(description="Only images with this status.")] = None,
+    source: Annotated[Text, Query(description="Only images of this source.")] = "",
+    prefix: Annotated[Text, Query(description="Only images whose key in the object store begins so.")] = "",
+) -> schemas.ImageList:
+    """List what the caller may see of the corpus, in the order of ids, page by page: pass `next` on as `after`."""
+    images = gateway_of(request).images
+    found = await images.page(caller, after, limit, status=status, source=source, prefix=prefix)
+    return schemas.ImageList.model_validate(found)
 
 
 @router.get(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from visualsearch.domain.images import Status
+from visualsearch.domain.images import Status, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +102,25 @@ class ImageFacts(BaseModel):
     created_at: datetime
     status: Literal["pending", "indexed", "rejected"]
     reason: str | None
+
+
+class ListedImage(ImageFacts):
+    """An image in a listing."""
+
+    source: str
+    visibility: Visibility
+
+
+class ImageList(BaseModel):
+    """A page of images in the order of their ids. ``next`` is the value of `after` for the next page, if there is one.
+
+    A page can be shorter than its limit, or empty, although there is a next one.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    images: list[ListedImage]
+    next: int | None
 
 
 class Click(BaseModel):

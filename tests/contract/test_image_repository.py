@@ -19,7 +19,15 @@ from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicat
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
-from visualsearch.domain.images import ImageMetadata, ImageSummary, NewImage, Status, Visibility
+from visualsearch.domain.images import (
+    ImageMetadata,
+    ImagePage,
+    ImageSelection,
+    ImageSummary,
+    NewImage,
+    Status,
+    Visibility,
+)
 from visualsearch.domain.indexing import DeadLetter, Event, EventKind
 from visualsearch.domain.releases import Release
 
@@ -354,6 +362,52 @@ async def test_images_are_listed_in_bytewise_order_of_uris_and_in_order_of_ids(i
     assert await image_repository.hashes(0, 3) == [(image_id, 5) for image_id in ids[:3]]
     assert await image_repository.hashes(ids[2], 3) == [(image_id, 5) for image_id in ids[3:]]
     assert sorted(await image_repository.hashes_of([ids[0], 10**12])) == [(ids[0], 5)]
+
+
+async def test_images_are_paged_by_what_is_selected(image_repository):
+    new = [
+        NewImage(f"s3://images/{name}", source, owner, visibility)
+        for name, source, owner, visibility in (
+            ("a/1", "web", "", Visibility.PUBLIC),
+            ("a/2", "web", "ada", Visibility.PRIVATE),
+            ("b/3", "bad", "ada", Visibility.PUBLIC),
+            ("b/4", "web", "bob", Visibility.PRIVATE),
+            ("b/5", "bad", "", Visibility.PUBLIC),
+        )
+    ]
+    ids = [one.id for one in await image_repository.register_all(new)]
+    await image_repository.mark_rejected(ids[0], "no picture")
+
+    async def found(after=0, limit=10, **selection):
+        page = await image_repository.page(ImageSelection(**selection), after, limit)
+        return [ids.index(one.id) + 1 for one in page.images]
+
+    assert await found() == [1, 2, 3, 4, 5]
+    assert await found(owners=frozenset()) == [1, 3, 5]
+    assert await found(owners=frozenset({"ada"})) == [1, 2, 3, 5]
+    assert await found(owners=frozenset({"ada"}), blocked_sources=frozenset({"bad"})) == [1, 2, 3]
+    assert await found(owners=frozenset({""}), blocked_ids=frozenset(ids[:3])) == [1, 5]
+    assert await found(status=Status.REJECTED) == [1]
+    assert await found(source="bad") == [3, 5]
+    assert await found(prefix="s3://images/a/") == [1, 2]
+    assert await found(prefix="s3://images/_/") == []
+    assert await found(after=ids[1], limit=2) == [3, 4]
+    whole = await image_repository.page(ImageSelection(), 0, 5)
+    assert whole.next == ids[4]
+    assert await image_repository.page(ImageSelection(), whole.next, 5) == ImagePage([], None)
+
+
+async def test_a_page_looks_at_a_limited_number_of_images_and_says_where_to_go_on(image_repository, monkeypatch):
+    monkeypatch.setattr("visualsearch.adapters.postgres.image_repository.SCANNED", 2)
+    monkeypatch.setattr(image_repository, "scanned", 2, raising=False)
+    new = [NewImage(f"s3://images/{number}", "rare" if number == 4 else "web") for number in range(5)]
+    ids = [one.id for one in await image_repository.register_all(new)]
+    selection, after, pages = ImageSelection(source="rare"), 0, []
+    while after is not None:
+        page = await image_repository.page(selection, after, 10)
+        pages.append([one.id for one in page.images])
+        after = page.next
+    assert pages == [[], [], [ids[4]]]
 
 
 async def test_a_deletion_is_listed_until_it_is_marked_finished(image_repository):

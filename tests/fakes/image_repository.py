@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
-from visualsearch.domain.images import Image, Status, Visibility
+from visualsearch.domain.images import Image, ImagePage, Status, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain.images import ImageMetadata, NewImage
+    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage
 
 
 class FakeImages:
@@ -21,6 +21,7 @@ class FakeImages:
     def __init__(self) -> None:
         self.down = False
         self.refused = 0
+        self.scanned = 20_000
         self.images: dict[int, Image] = {}
         self.promised_at: dict[int, datetime] = {}
         self.phashes: dict[int, int] = {}
@@ -120,6 +121,14 @@ class FakeImages:
         self._up()
         images = sorted(self.images.values(), key=lambda image: image.uri)
         return [image for image in images if image.uri > uri][:limit]
+
+    async def page(self, selection: ImageSelection, after: int, limit: int) -> ImagePage:
+        self._up()
+        scanned = sorted(one for one in self.images if one > after)[: self.scanned]
+        images = [self.images[one] for one in scanned if selection.has(self.images[one])][:limit]
+        if len(images) == limit:
+            return ImagePage(images, images[-1].id)
+        return ImagePage(images, scanned[-1] if len(scanned) == self.scanned else None)
 
     async def after_id(self, image_id: int, limit: int) -> list[Image]:
         self._up()

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from visualsearch.adapters.s3.object_store import key_of, uri_of
+from visualsearch.adapters.s3.object_store import key_of, uri_of, uri_prefix_of
 from visualsearch.domain.errors import ImageTooLarge, NotFound, Unavailable
 from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
 from visualsearch.domain.object_keys import canonical_key
@@ -88,6 +88,9 @@ class FakeObjectStore:
 
     def uri(self, key: str) -> str:
         return uri_of(self.bucket, key)
+
+    def uri_prefix(self, prefix: str) -> str:
+        return uri_prefix_of(self.bucket, prefix)
 
     def key(self, uri: str) -> str:
         return key_of(self.bucket, uri)

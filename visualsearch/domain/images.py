@@ -117,6 +117,41 @@ class Image:
     """Entity tag of the object that this row describes; empty if unknown."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSelection:
+    """Which images a listing shows.
+
+    Public images always pass, private ones only of ``owners``, or all if that is None. Blocked ids and sources are left
+    out, unless they are of ``owners``. ``prefix`` is the beginning of the uri. Empty fields restrict nothing.
+    """
+
+    owners: frozenset[str] | None = None
+    blocked_ids: frozenset[int] = frozenset()
+    blocked_sources: frozenset[str] = frozenset()
+    status: Status | None = None
+    source: str = ""
+    prefix: str = ""
+
+    def has(self, image: Image) -> bool:
+        """Return whether an image is selected."""
+        own = self.owners is None or image.owner in self.owners
+        blocked = image.id in self.blocked_ids or image.source in self.blocked_sources
+        return (
+            (own or (image.visibility is Visibility.PUBLIC and not blocked))
+            and self.status in (None, image.status)
+            and self.source in ("", image.source)
+            and image.uri.startswith(self.prefix)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePage:
+    """Images in the order of their ids. ``next`` is the id to go on after; None if there are no more."""
+
+    images: list[Image]
+    next: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
     """The fields of an indexed image that a result shows. Sizes are in pixels."""

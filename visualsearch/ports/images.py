@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain.images import Image, ImageMetadata, ImageSummary, NewImage, Status
+    from visualsearch.domain.images import (
+        Image,
+        ImageMetadata,
+        ImagePage,
+        ImageSelection,
+        ImageSummary,
+        NewImage,
+        Status,
+    )
 
 
 class ImageRepository(Protocol):
@@ -65,6 +73,14 @@ class ImageRepository(Protocol):
 
     async def after_id(self, image_id: int, limit: int) -> list[Image]:
         """Return the first ``limit`` indexed images with a higher id, ascending."""
+        ...
+
+    async def page(self, selection: ImageSelection, after: int, limit: int) -> ImagePage:
+        """Return up to ``limit`` of the selected images with a higher id, ascending.
+
+        One call looks at a limited number of images, so that it ends in time. A page can therefore be shorter than
+        ``limit``, or empty, although there are more.
+        """
         ...
 
     async def hashes(self, after: int, limit: int) -> list[tuple[int, int]]:

@@ -65,6 +65,10 @@ class ObjectStore(Protocol):
         """Return the uri of a picture's key; raises ``InvalidInput`` if no picture of the corpus may have the key."""
         ...
 
+    def uri_prefix(self, prefix: str) -> str:
+        """Return what the uris of all keys with this prefix begin with."""
+        ...
+
     def key(self, uri: str) -> str:
         """Return the key of a picture's uri; raises ``InvalidInput`` for any other uri, or another spelling of one."""
         ...

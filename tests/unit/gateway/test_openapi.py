@@ -53,6 +53,7 @@ def test_every_call_of_the_contract_is_there():
     assert {f"{method.upper()} {path}" for path, method in OPERATIONS} == {
         "POST /search",
         "POST /images",
+        "GET /images",
         "POST /click",
         "GET /images/{image_id}",
         "GET /images/{image_id}/content",

@@ -145,6 +145,10 @@ class S3ObjectStore(ObjectStore):
         return uri_of(self.bucket, key)
 
     @override
+    def uri_prefix(self, prefix: str) -> str:
+        return uri_prefix_of(self.bucket, prefix)
+
+    @override
     def key(self, uri: str) -> str:
         return key_of(self.bucket, uri)
 
@@ -171,6 +175,11 @@ def client_options(url: str, timeout_s: float, tls: ClientTLS | None) -> ClientC
 def uri_of(bucket: str, key: str) -> str:
     """Return the uri of a picture's key; raises ``InvalidInput`` if no picture of the corpus may have the key."""
     return f"s3://{bucket}/{quote(corpus_key(key, uploads=True))}"
+
+
+def uri_prefix_of(bucket: str, prefix: str) -> str:
+    """Return what the uris of all keys with this prefix begin with."""
+    return f"s3://{bucket}/{quote(prefix)}"
 
 
 def key_of(bucket: str, uri: str) -> str:

@@ -73,6 +73,8 @@ export const similar = (id, wish, signal) =>
 
 export const add = async (file) => call("/images", { method: "POST", body: form(file, {}) });
 export const image = (id, signal) => call(`/images/${id}`, { signal });
+/** A page of the corpus, in the order of ids. */
+export const images = (wanted) => call(`/images?${new URLSearchParams(wanted)}`);
 export const stats = () => call("/stats");
 
 /** Tell that a result was clicked. It outlives the page, and the person needn't hear of a failure. */

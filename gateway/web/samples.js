@@ -3,27 +3,25 @@
 import * as api from "./api.js";
 import { byId, element } from "./dom.js";
 
-const COUNT = 12;
-const ASKED = 18; // some ids belong to searches or to what was deleted
+const PLACES = 4;
+const EACH = 3;
 
 /** Fill the start view; where the corpus is empty or can't be asked, leave it as it is. */
 export async function showSamples() {
   try {
     const { images } = await api.stats();
-    const found = await Promise.all(spread(images?.indexed ?? 0).map((id) => api.image(id).catch(() => null)));
-    const usable = found.filter((one) => one?.status === "indexed").slice(0, COUNT);
-    byId("sample-list").replaceChildren(...usable.map(sample));
-    byId("samples").hidden = !usable.length;
+    const pages = await Promise.all(places(images?.indexed ?? 0).map((after) => api.images({ after, limit: EACH, status: "indexed" })));
+    const usable = new Map(pages.flatMap((page) => page.images).map((one) => [one.id, one]));
+    byId("sample-list").replaceChildren(...[...usable.values()].map(sample));
+    byId("samples").hidden = !usable.size;
   } catch {
     byId("samples").hidden = true;
   }
 }
 
-/** Ids spread over the corpus, each time others; the first pictures indexed have the smallest ids. */
-function spread(total) {
-  const step = Math.max(1, total / ASKED);
-  const ids = Array.from({ length: Math.min(ASKED, total) }, (_, index) => 1 + Math.floor((index + Math.random()) * step));
-  return [...new Set(ids)].sort(() => Math.random() - 0.5);
+/** Ids to begin at, spread over the corpus, each time others. The highest id is at least the number of pictures. */
+function places(total) {
+  return Array.from({ length: total ? PLACES : 0 }, (_, index) => Math.floor(((index + Math.random()) * total) / PLACES));
 }
 
 function sample({ id }) {

@@ -30,11 +30,10 @@ def test_tritons_check_fails_where_no_triton_answers(stack, where):
     assert run(sys.executable, "-I", INFER, address(stack.s3_url if where == "s3" else stack.url)).returncode
 
 
-@pytest.mark.parametrize("name", ["gateway", "indexer"])
-def test_our_own_checks_pass_on_running_processes(stack, name):
-    command = compose()["services"][name]["healthcheck"]["test"][1:]
+def test_the_indexers_check_passes_on_a_running_process(stack):
+    command = compose()["services"]["indexer"]["healthcheck"]["test"][1:]
     assert command.pop(0) == "python"
-    there = {"http://127.0.0.1:8080": stack.url, "/var/lib/visualsearch": str(stack.home)}
+    there = {"/var/lib/visualsearch": str(stack.home)}
     words = [re.sub("|".join(there), lambda found: there[found[0]], word) for word in command]
     checked = run(sys.executable, *words)
     assert not checked.returncode, checked.stderr

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from obstore.store import S3Store
 from compose.certificates import Certificates
 from compose.private_network import why_not
 from tests.conftest import ROOT, Stack
+from tests.deployment import compose
 from tests.eventually import eventually_sync
 from visualsearch.adapters.milvus.vectors import MilvusVectors
 from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
@@ -185,6 +187,15 @@ def test_the_gateway_shows_its_certificate(settings, clients, other):
             else:
                 with pytest.raises(grpc.RpcError):
                     ask(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+
+
+def test_the_containers_check_of_the_gateway_passes(settings):
+    command = compose()["services"]["gateway"]["healthcheck"]["test"]
+    there = {"https://127.0.0.1:8080": settings.url, "/run/tls/ca.crt": str(settings.tls_ca_file)}
+    code = re.sub("|".join(there), lambda found: there[found[0]], command[-1])
+    checked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert command[:3] == ["CMD", "python", "-c"]
+    assert not checked.returncode, checked.stderr
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.server_binaries import ROOT, envoy
 from tests.unit.serving import Serving, assert_problem
+from visualsearch.tls import ServerTLS
 
 CONFIG = ROOT / "compose" / "envoy" / "envoy.yaml"
 PROXY = yaml.safe_load((ROOT / "compose" / "docker-compose.yml").read_text())["services"]["proxy"]
@@ -41,6 +42,20 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
+def internal(tmp_path_factory):
+    """What compose/make-certificates makes."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def make_certificates(folder):
+    if not shutil.which("openssl"):
+        missing("openssl")
+    command = [ROOT / "compose" / "make-certificates"]
+    subprocess.run(command, env={**os.environ, "CERTIFICATES_DIR": str(folder)}, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """What compose/make-secrets makes for the name localhost."""
     if not shutil.which("openssl"):
@@ -53,9 +68,10 @@ def certificate(tmp_path_factory):
 class Front:
     """Envoy with compose's own configuration, its addresses and files replaced."""
 
-    def __init__(self, folder, secrets, gateway, gateway_grpc):
+    def __init__(self, folder, secrets, internal, gateway, gateway_grpc):
         self.http, self.https, self.admin = free_port(), free_port(), free_port()
         text = CONFIG.read_text().replace("/run/secrets", str(secrets)).replace("0.0.0.0", "127.0.0.1")
+        text = text.replace("/run/tls", str(internal / "proxy"))
         ports = {10080: self.http, 10443: self.https, 9901: self.admin, 8080: gateway, 8081: gateway_grpc}
         text = re.sub(r"port_value: (\d+)", lambda found: f"port_value: {ports[int(found[1])]}", text)
         self.config = folder / "envoy.yaml"
@@ -88,11 +104,13 @@ class Front:
 
 
 @contextlib.asynccontextmanager
-async def listening(serving, port, grpc_port):
+async def listening(serving, internal, port, grpc_port):
     """Serve a gateway over fakes on real ports, as its processes do; only Envoy is believed what it forwards."""
     config = uvicorn.Config(serving.app, "127.0.0.1", port, log_config=None, forwarded_allow_ips="127.0.0.1/32")
+    tls = ServerTLS(internal / "gateway" / "tls.crt", internal / "gateway" / "tls.key")
+    config.ssl_context_factory = lambda *_: tls.context()
     server = uvicorn.Server(config)
-    async with serving, serve(serving.gateway, f"127.0.0.1:{grpc_port}", 1):
+    async with serving, serve(serving.gateway, f"127.0.0.1:{grpc_port}", 1, tls):
         task = asyncio.create_task(server.serve())
         await eventually(lambda: server.started)
         try:
@@ -103,12 +121,15 @@ async def listening(serving, port, grpc_port):
 
 
 @pytest.fixture(scope="module")
-async def front(tmp_path_factory, certificate):
+async def front(tmp_path_factory, certificate, internal):
     if sys.platform != "linux":
         missing("Linux")
     serving = Serving(rate_limit=1000, rate_limit_loopback=True)
     ports = free_port(), free_port()
-    async with listening(serving, *ports), Front(tmp_path_factory.mktemp("front"), certificate, *ports) as front:
+    async with (
+        listening(serving, internal, *ports),
+        Front(tmp_path_factory.mktemp("front"), certificate, internal, *ports) as front,
+    ):
         front.serving = serving
         yield front
 
@@ -153,12 +174,12 @@ async def test_an_escaped_slash_cannot_get_around_a_rule(front):
     assert "visualsearch_" not in escaped.text + plain.text
 
 
-async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(tmp_path, certificate):
+async def test_a_caller_is_limited_by_its_own_address_whatever_it_claims(tmp_path, certificate, internal):
     ports = free_port(), free_port()
     serving = Serving(rate_limit=1, rate_limit_loopback=True)
     async with (
-        listening(serving, *ports),
-        Front(tmp_path, certificate, *ports) as front,
+        listening(serving, internal, *ports),
+        Front(tmp_path, certificate, internal, *ports) as front,
         front.client("127.0.0.2") as one,
         front.client("127.0.0.3") as other,
     ):
@@ -177,13 +198,37 @@ async def test_grpc_goes_through_the_same_port(front, certificate):
     assert len(vector.values) == 256
 
 
-async def test_a_gateway_that_is_down_gives_a_problem_document_and_is_used_once_it_is_up(tmp_path, certificate):
+async def test_a_gateway_that_is_down_gives_a_problem_document_and_is_used_once_it_is_up(
+    tmp_path, certificate, internal
+):
     ports = free_port(), free_port()
-    async with Front(tmp_path, certificate, *ports) as front, front.client() as client:
+    async with Front(tmp_path, certificate, internal, *ports) as front, front.client() as client:
         assert_problem(await client.get("/health"), 503)
 
         async def answers():
             return (await client.get("/health")).status_code == 200
 
-        async with listening(Serving(), *ports):
+        async with listening(Serving(), internal, *ports):
             assert await eventually(answers, FOUND_S, every_s=0.1)
+
+
+async def test_a_gateway_with_a_certificate_of_another_authority_is_not_used(tmp_path, certificate, internal):
+    ports = free_port(), free_port()
+    stranger = make_certificates(tmp_path / "stranger")
+    front = Front(tmp_path, certificate, internal, *ports)
+    async with listening(Serving(), stranger, *ports), front, front.client() as client:
+        assert_problem(await client.get("/health"), 503)
+
+
+async def test_a_gateway_without_tls_is_not_used(tmp_path, certificate, internal):
+    port = free_port()
+    server = await asyncio.start_server(speak_plain_http, "127.0.0.1", port)
+    front = Front(tmp_path, certificate, internal, port, free_port())
+    async with server, front, front.client() as client:
+        assert_problem(await client.get("/health"), 503)
+
+
+async def speak_plain_http(reader, writer):
+    await reader.read(1000)
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    writer.close()

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 import yaml
 from compose_spec import PyCompose
+from cryptography import x509
 
 from compose.probes import HEARTBEAT_S
 from compose.state import GRPC_OFFSET, SECRETS, USUAL_PORTS
@@ -15,6 +16,7 @@ from tests.deployment import COMPOSE, DIGEST, PREFIX, ROOT, SETTINGS, compose, i
 from visualsearch.adapters.valkey.event_stream import PROBE
 from visualsearch.domain.images import IMAGE_SIDE
 from visualsearch.settings import Settings
+from visualsearch.tls import ServerTLS
 
 SERVICES = compose()["services"]
 SECRET = re.compile(r"(PASSWORD|_KEY|TOKEN)(__FILE|_FILE)?$")
@@ -73,7 +75,7 @@ def test_the_file_contains_no_secret_and_make_secrets_writes_each_one(tmp_path):
     assert {f"visualsearch_{name.lower()}" for name in SECRETS} <= written
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            assert not SECRET.search(name) or value.startswith("/run/secrets/"), name
+            assert not SECRET.search(name) or value.startswith(("/run/secrets/", "/run/tls/")), name
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     make_secrets(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
@@ -134,11 +136,45 @@ def test_everything_waits_for_what_it_needs():
     assert SERVICES["proxy"]["depends_on"]["gateway"]["condition"] == "service_healthy"
 
 
-def test_every_mounted_file_exists():
+def make_certificates(folder):
+    command, path = [COMPOSE.parent / "make-certificates"], "/usr/local/bin:/usr/bin:/bin"
+    subprocess.run(command, env={"PATH": path, "CERTIFICATES_DIR": folder}, check=True)
+    return folder
+
+
+def test_certificates_name_their_service_and_are_made_again_when_they_are_due(tmp_path):
+    made = make_certificates(tmp_path)
+    authority = x509.load_pem_x509_certificate((made / "authority.crt").read_bytes())
+    assert made.stat().st_mode & 0o077 == 0
+    assert (made / "authority.key").stat().st_mode & 0o077 == 0
+    folders = [folder for folder in made.iterdir() if folder.is_dir()]
+    assert {"gateway", "indexer", "proxy"} <= {folder.name for folder in folders}
+    for folder in folders:
+        certificate = x509.load_pem_x509_certificate((folder / "tls.crt").read_bytes())
+        certificate.verify_directly_issued_by(authority)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [folder.name, "localhost"]
+        ServerTLS(folder / "tls.crt", folder / "tls.key", folder / "ca.crt").context()
+    before = {folder.name: (folder / "tls.crt").read_bytes() for folder in folders}
+    ended = ["-subj", "/CN=gateway", "-days", "1", "-key", made / "gateway" / "tls.key", "-out"]
+    subprocess.run(["openssl", "req", "-x509", *ended, made / "gateway" / "tls.crt"], check=True)
+    make_certificates(made)
+    changed = {folder.name for folder in folders if (folder / "tls.crt").read_bytes() != before[folder.name]}
+    assert changed == {"gateway"}
+    renewed = x509.load_pem_x509_certificate((made / "gateway" / "tls.crt").read_bytes())
+    renewed.verify_directly_issued_by(authority)
+
+
+def test_every_mounted_file_exists(tmp_path):
+    made = make_certificates(tmp_path)
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            if source.startswith("."):
+            if source.startswith("./certificates/"):
+                names = {file.name for file in (made / source.removeprefix("./certificates/")).iterdir()}
+                assert names == {"ca.crt", "tls.crt", "tls.key"}, source
+                assert volume.endswith(":/run/tls:ro"), volume
+            elif source.startswith("."):
                 assert (COMPOSE.parent / source).exists(), source
                 assert volume.endswith(":ro"), volume
             else:

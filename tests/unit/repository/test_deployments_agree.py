@@ -58,7 +58,18 @@ def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
     }
     assert set(theirs) - set(ours) == {"VISUALSEARCH_BLOCKED_SOURCES"}
     assert set(ours) <= set(theirs)
-    for key in ("TRITON_GRPC", "TRITON_URL", "VALKEY_URL", "S3_URL", "S3_BUCKET", "S3_CHANGES", "INDEXER_METRICS_PORT"):
+    assert {key for key in ours if "TLS" in key} == {key for key in theirs if "TLS" in key}
+    assert all(ours[key] == theirs[key] for key in ours if "TLS" in key)
+    for key in (
+        "URL",
+        "TRITON_GRPC",
+        "TRITON_URL",
+        "VALKEY_URL",
+        "S3_URL",
+        "S3_BUCKET",
+        "S3_CHANGES",
+        "INDEXER_METRICS_PORT",
+    ):
         assert ours[PREFIX + key] == theirs[PREFIX + key]
 
 
@@ -86,8 +97,8 @@ def test_servers_run_the_same_images_with_the_same_arguments(overlay):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_probes_are_those_of_the_local_stack(overlay):
     gateway = container(overlay, "gateway")
-    assert gateway["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
-    assert gateway["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+    assert gateway["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTPS"}
+    assert gateway["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http", "scheme": "HTTPS"}
     beat = container(overlay, "indexer")["livenessProbe"]["exec"]["command"][-1]
     assert beat == SERVICES["indexer"]["healthcheck"]["test"][-1]
     assert f"> {HEARTBEAT_S:g}" in beat

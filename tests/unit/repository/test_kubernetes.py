@@ -156,6 +156,7 @@ def test_every_reference_has_its_target(overlay):
     claims = {one["metadata"]["name"] for one in kinds(overlay, "PersistentVolumeClaim")}
     maps = {one["metadata"]["name"] for one in kinds(overlay, "ConfigMap")}
     secrets = {one["spec"]["target"]["name"] for one in kinds(overlay, "ExternalSecret")}
+    secrets |= {one["spec"]["secretName"] for one in kinds(overlay, "Certificate")}
     secrets |= {"postgres-app", "postgres-ca"}  # CloudNativePG makes them for the cluster of this name
     used = set()
     for workload, pod, container in containers(overlay):
@@ -277,7 +278,7 @@ def test_monitors_find_services_and_their_ports(overlay):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_routes_lead_to_the_gateway_with_a_certificate_for_their_names(overlay):
-    (certificate,) = kinds(overlay, "Certificate")
+    certificate = named(overlay, "Certificate", "gateway-tls")
     (front,) = kinds(overlay, "Gateway")
     listeners = {one["name"]: one for one in front["spec"]["listeners"]}
     assert listeners["https"]["tls"]["certificateRefs"][0]["name"] == certificate["spec"]["secretName"]
@@ -298,3 +299,28 @@ def test_production_has_graphics_cards_and_encrypts_between_pods():
     settings = kinds("production", "ConfigMap")[0]["data"]
     assert "sslmode=verify-full" in settings["VISUALSEARCH_POSTGRES_DSN"]
     assert settings["VISUALSEARCH_S3_URL"].startswith("https://")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_front_proxy_verifies_the_gateways_certificate(overlay):
+    policy = named(overlay, "BackendTLSPolicy", "gateway")["spec"]
+    certificate = named(overlay, "Certificate", "gateway")["spec"]
+    assert [one["name"] for one in policy["targetRefs"]] == ["gateway"]
+    assert policy["validation"]["hostname"] in certificate["dnsNames"]
+    assert [one["name"] for one in policy["validation"]["caCertificateRefs"]] == [certificate["secretName"]]
+    (container,) = pod_of(named(overlay, "Deployment", "gateway"))["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_the_settings_name_in_run_tls_is_there_in_every_pod_of_ours(overlay):
+    (settings,) = kinds(overlay, "ConfigMap")
+    files = {value for value in settings["data"].values() if value.startswith("/run/tls/")}
+    assert files == {f"/run/tls/{name}" for name in ("ca.crt", "tls.crt", "tls.key")}
+    issued = {one["spec"]["secretName"] for one in kinds(overlay, "Certificate")}
+    for workload, pod, container in containers(overlay):
+        if "envFrom" in container:
+            assert {"name": "tls", "mountPath": "/run/tls", "readOnly": True} in container["volumeMounts"]
+            (volume,) = [one for one in pod["volumes"] if one["name"] == "tls"]
+            assert volume["secret"]["secretName"] in issued, name(workload)

@@ -1,4 +1,4 @@
-"""Whose credentials a request carries: a key of the environment or of Postgres."""
+"""Whose credentials a request carries: a key of the environment or of Postgres, or a token."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.stored_keys import StoredKeys
+    from visualsearch.ports import TokenVerifier
     from visualsearch.settings import Settings
 
 ROLES = {
@@ -22,6 +23,10 @@ ROLES = {
     "admin": frozenset(Scope),
 }
 """The scopes of each role of ``VISUALSEARCH_API_KEYS``."""
+
+
+PERIODS = 2
+"""In a signed JSON Web Token, between header, payload and signature."""
 
 
 class EnvironmentKeys:
@@ -46,11 +51,15 @@ class Authenticator:
     """Finds out who makes a request.
 
     If keys are not ``required``, they are from when the first one is stored. Before that every caller is the operator.
+    Without ``tokens``, JSON Web Tokens are no credentials.
     """
 
-    def __init__(self, environment: EnvironmentKeys, stored: StoredKeys, required: bool) -> None:
+    def __init__(
+        self, environment: EnvironmentKeys, stored: StoredKeys, tokens: TokenVerifier | None, required: bool
+    ) -> None:
         self._environment = environment
         self._stored = stored
+        self._tokens = tokens
         self._required = required
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
@@ -60,12 +69,17 @@ class Authenticator:
         text = _offered(headers)
         if not text:
             raise Unauthenticated("This call needs an API key: send the header 'Authorization: Bearer KEY'.")
-        caller = self._environment.find(text)
-        if caller is None and id_of(text):
-            caller = await self._stored.find(text)
-        if caller is None:
-            raise Unauthenticated("This API key is not known, or it has ended. Ask the operator for one.")
-        return caller
+        if caller := self._environment.find(text) or await self._elsewhere(text):
+            return caller
+        raise Unauthenticated("This API key is not known, or it has ended. Ask the operator for one.")
+
+    async def _elsewhere(self, text: str) -> Caller | None:
+        if id_of(text):
+            return await self._stored.find(text)
+        if self._tokens is not None and text.count(".") == PERIODS:
+            identity = await self._tokens.verify(text)
+            return Caller(identity.owner, identity.scopes)
+        return None
 
     async def close(self) -> None:
         """Finish deferred writes."""
@@ -74,7 +88,7 @@ class Authenticator:
 
 def requires_keys(settings: Settings) -> bool:
     """Return whether the settings alone require keys. Raises ``ConfigurationError`` for malformed keys."""
-    return bool(EnvironmentKeys(settings.api_keys)) or settings.require_keys
+    return bool(EnvironmentKeys(settings.api_keys) or settings.jwt_issuer or settings.require_keys)
 
 
 def _offered(headers: Mapping[str, str]) -> str:

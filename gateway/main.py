@@ -145,7 +145,7 @@ def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, deadline_s: 
 
 def _access(settings: Settings, stores: Stores, processes: int, clock: Callable[[], float]) -> AccessControl:
     stored = StoredKeys(stores.api_keys, clock)
-    authenticator = Authenticator(EnvironmentKeys(settings.api_keys), stored, requires_keys(settings))
+    authenticator = Authenticator(EnvironmentKeys(settings.api_keys), stored, stores.tokens, requires_keys(settings))
     limit = rates(settings.rate_limit, stores.rates, processes)
     return AccessControl(authenticator, limit, settings.rate_limit_loopback)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,13 @@ from gateway.caller import Caller
 from visualsearch.domain.access import digest_of, id_of
 from visualsearch.domain.errors import Unavailable
 from visualsearch.observability.metrics import LATER_FAILURES
+from visualsearch.refreshed import Refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from visualsearch.domain.access import ActiveKeys, ApiKey
     from visualsearch.ports import ApiKeyRepository
-
-log = logging.getLogger(__name__)
 
 REFRESH_S = 2.0
 """Age at which the keys are refreshed in the background, while requests go on with those that are known."""
@@ -34,6 +33,12 @@ USE_S = 60.0
 """The last use of a key is written at most this often."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    active: ActiveKeys
+    by_id: dict[str, ApiKey]
+
+
 class StoredKeys:
     """Holds all valid keys in memory, and asks Postgres every few seconds whether they have changed.
 
@@ -44,22 +49,20 @@ class StoredKeys:
     def __init__(self, repository: ApiKeyRepository, clock: Callable[[], float] = time.monotonic) -> None:
         self._repository = repository
         self._clock = clock
-        self._known: ActiveKeys | None = None
-        self._keys: dict[str, ApiKey] = {}
-        self._known_at = self._failed_at = float("-inf")
-        self._refreshing: asyncio.Task[None] | None = None
+        self._held: Refreshed[_Held] = Refreshed(
+            self._fetch, refresh_s=REFRESH_S, max_age_s=MAX_AGE_S, retry_s=RETRY_S, clock=clock
+        )
         self._written_at: dict[str, float] = {}
         self._used: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
 
     async def any_made(self) -> bool:
         """Return whether there ever was a key."""
-        return (await self._current()).any_made
+        return (await self._current()).active.any_made
 
     async def find(self, text: str) -> Caller | None:
         """Return whose key a text is; None if it is no valid key."""
-        await self._current()
-        key = self._keys.get(id_of(text))
+        key = (await self._current()).by_id.get(id_of(text))
         if key is None or not hmac.compare_digest(key.digest, digest_of(text)):
             return None
         if key.state(datetime.now(UTC)) != "active":
@@ -69,45 +72,24 @@ class StoredKeys:
 
     async def close(self) -> None:
         """Finish writing when keys were used."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        await self._held.close()
         if self._writing is not None:
             await self._writing
 
-    async def _current(self) -> ActiveKeys:
-        now = self._clock()
-        age_s = now - self._known_at
-        if age_s >= REFRESH_S:
-            refresh = self._refresh()
-            # During an outage only some requests wait for Postgres.
-            if self._known is None or (age_s >= MAX_AGE_S and now - self._failed_at >= MAX_AGE_S):
-                await asyncio.shield(refresh)
-        if self._known is None or self._clock() - self._known_at >= OUTAGE_S:
+    async def _current(self) -> _Held:
+        held = await self._held.current()
+        if held is None or self._held.age_s >= OUTAGE_S:
             raise Unavailable("Postgres", "API keys cannot be checked")
-        return self._known
+        return held
 
-    def _refresh(self) -> asyncio.Task[None]:
-        """Return the refresh that all requests share; begin one unless the last has just failed."""
-        if self._refreshing is None or (
-            self._refreshing.done() and self._clock() - max(self._failed_at, self._known_at) >= RETRY_S
-        ):
-            self._refreshing = asyncio.create_task(self._fetch())
-        return self._refreshing
-
-    async def _fetch(self) -> None:
-        asked_at = self._clock()
-        try:
-            found = await self._repository.active(self._known.version if self._known else None)
-        except Exception as error:  # whatever it is, nobody gets in by it
-            if not isinstance(error, Unavailable):
-                log.exception("API keys cannot be read")
-            self._failed_at = self._clock()
-            return
-        if found is not None:
-            self._known = found
-            self._keys = {key.id: key for key in found.keys}
-            self._written_at = {one: at for one, at in self._written_at.items() if one in self._keys}
-        self._known_at, self._failed_at = asked_at, float("-inf")
+    async def _fetch(self, known: _Held | None) -> _Held:
+        found = await self._repository.active(known.active.version if known else None)
+        if found is None:
+            assert known is not None
+            return known
+        held = _Held(found, {key.id: key for key in found.keys})
+        self._written_at = {one: at for one, at in self._written_at.items() if one in held.by_id}
+        return held
 
     def _record_use(self, key_id: str) -> None:
         now = self._clock()

@@ -14,6 +14,8 @@ from visualsearch.adapters.malware.clamd import ClamdScanner
 from visualsearch.adapters.malware.command import CommandScanner
 from visualsearch.adapters.malware.lenient import LenientScanner
 from visualsearch.adapters.milvus.vectors import MilvusVectors
+from visualsearch.adapters.oidc.issuer_keys import IssuerKeys
+from visualsearch.adapters.oidc.token_verifier import OidcTokenVerifier
 from visualsearch.adapters.postgres.api_key_repository import PostgresApiKeys
 from visualsearch.adapters.postgres.audit_log import PostgresAuditLog
 from visualsearch.adapters.postgres.database import Database
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
         RecallRepository,
         ReleaseCounters,
         ReleaseRepository,
+        TokenVerifier,
         Vectors,
     )
     from visualsearch.settings import Settings
@@ -104,6 +107,8 @@ class Stores:
     counts: ReleaseCounters
     scanner: MalwareScanner | None = None
     """The virus scanner; None if pictures are not scanned."""
+    tokens: TokenVerifier | None = None
+    """Verifies tokens of the issuer; None if none is configured."""
     rates: ValkeyRequestRates | None = None
     """Request rate of each caller; None if rates are not limited."""
 
@@ -143,6 +148,7 @@ async def open_stores(
         models=_models(settings, timeout_s),
         counts=ValkeyReleaseCounters(*valkey),
         scanner=_scanner(settings),
+        tokens=_tokens(settings),
         rates=_rates(settings),
     )
     try:
@@ -159,6 +165,7 @@ async def open_stores(
             stores.models,
             stores.counts,
             stores.rates,
+            stores.tokens,
             stores.background_vectors,
         )
         await asyncio.gather(*(one.close() for one in everything if one is not None))
@@ -190,6 +197,19 @@ def _rates(settings: Settings) -> ValkeyRequestRates | None:
         return None
     password = settings.valkey_password.get_secret_value()
     return ValkeyRequestRates(settings.valkey_url, password, settings.rate_limit, settings.client_tls)
+
+
+def _tokens(settings: Settings) -> TokenVerifier | None:
+    if not settings.jwt_issuer:
+        return None
+    return OidcTokenVerifier(
+        IssuerKeys(settings.jwt_issuer, settings.jwt_jwks_url),
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        leeway_s=settings.jwt_leeway_s,
+        owner_claim=settings.jwt_owner_claim,
+        scope_claim=settings.jwt_scope_claim,
+    )
 
 
 def _scanner(settings: Settings) -> MalwareScanner | None:

@@ -7,11 +7,13 @@ named as its variable, in small letters: ``visualsearch_postgres_password``), an
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, ValidationError
+from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from visualsearch.domain.audit import SHORTEST_DAYS
@@ -129,6 +131,18 @@ class Settings(BaseSettings):
         description="Whether each call needs a key even if none is configured or made yet. Without any, the gateway "
         "serves everybody on this machine.",
     )
+    jwt_audience: str = Field("", description="The audience (aud) that tokens must be made for.")
+    jwt_issuer: str = Field(
+        "", description="Issuer (iss) whose JSON Web Tokens are accepted beside keys: an https address. Empty: none."
+    )
+    jwt_jwks_url: str = Field(
+        "", description="Address of the issuer's keys (JWKS). Empty: the issuer's discovery document names it."
+    )
+    jwt_leeway_s: float = Field(30, ge=0, le=300, description="How far the issuer's clock may differ, in s.")
+    jwt_owner_claim: str = Field("sub", min_length=1, description="The claim of a token that is its owner.")
+    jwt_scope_claim: str = Field(
+        "scope", min_length=1, description="The claim with a token's scopes: a text with spaces between, or a list."
+    )
     allow_anonymous: bool = Field(
         False, description="Whether a gateway without keys may bind an address that is not loopback."
     )
@@ -231,6 +245,20 @@ class Settings(BaseSettings):
         key = self.gateway_tls_key_file or self.gateway_tls_cert_file
         return ServerTLS(self.gateway_tls_cert_file, key, self.gateway_tls_client_ca_file)
 
+    @field_validator("jwt_issuer", "jwt_jwks_url")
+    @classmethod
+    def _check_private(cls, url: str) -> str:
+        if url and not _is_private(url):
+            raise ValueError("it must be an https address; http is for an issuer on this machine alone")
+        return url
+
+    @field_validator("jwt_issuer")
+    @classmethod
+    def _check_audience(cls, issuer: str, others: ValidationInfo) -> str:
+        if issuer and not others.data.get("jwt_audience"):
+            raise ValueError("VISUALSEARCH_JWT_AUDIENCE is needed too, so that tokens for other services are refused")
+        return issuer
+
     @classmethod
     def load(cls) -> Self:
         """Read settings from the environment and the state folder.
@@ -244,3 +272,17 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = "; ".join(f"VISUALSEARCH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(f"These settings do not fit: {wrong}.") from None
+
+
+def _is_private(url: str) -> bool:
+    """Return whether nobody on the way can read or change what an address answers."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not host or parts.username is not None or parts.query or parts.fragment:
+        return False
+    if parts.scheme == "https":
+        return True
+    try:
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -103,10 +104,15 @@ def test_metrics_of_every_process_are_the_sum_of_all_including_dead_ones(running
     assert answered(stack) - before == 10
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 @contextmanager
-def another_gateway(running, tmp_path, unused_tcp_port_factory, **settings):
+def another_gateway(running, tmp_path, **settings):
     """A gateway of two processes beside the stack's own, on its servers; yields its address."""
-    port, grpc_port = unused_tcp_port_factory(), unused_tcp_port_factory()
+    port, grpc_port = free_port(), free_port()
     settings |= {"gateway_port": port, "gateway_grpc_port": grpc_port, "gateway_workers": 2}
     env = running.env | {f"VISUALSEARCH_{name.upper()}": str(value) for name, value in settings.items()}
     env["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path / "metrics")
@@ -114,11 +120,9 @@ def another_gateway(running, tmp_path, unused_tcp_port_factory, **settings):
     try:
         wait_for(lambda: is_served(f"http://127.0.0.1:{port}"))
         yield f"http://127.0.0.1:{port}"
-        process.terminate()
-        assert process.wait(30) == 0
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # a parent that is killed leaves its processes behind
+        assert process.wait(30) == 0
 
 
 def is_served(url) -> bool:
@@ -137,14 +141,14 @@ LIMITED = {"rate_limit": 0.01, "rate_limit_loopback": True}
 """One call, and then none for longer than a test takes."""
 
 
-def test_a_rate_holds_over_all_processes(running, stack, tmp_path, unused_tcp_port_factory):
-    with another_gateway(running, tmp_path, unused_tcp_port_factory, **LIMITED, **database(stack, 8)) as url:
+def test_a_rate_holds_over_all_processes(running, stack, tmp_path):
+    with another_gateway(running, tmp_path, **LIMITED, **database(stack, 8)) as url:
         assert statuses(url, 20) == {404: 1, 429: 19}
 
 
-def test_while_valkey_is_down_each_process_enforces_its_part_of_the_rate(running, tmp_path, unused_tcp_port_factory):
-    away = {"valkey_url": f"redis://127.0.0.1:{unused_tcp_port_factory()}/0"}
-    with another_gateway(running, tmp_path, unused_tcp_port_factory, **LIMITED, **away) as url:
+def test_while_valkey_is_down_each_process_enforces_its_part_of_the_rate(running, tmp_path):
+    away = {"valkey_url": f"redis://127.0.0.1:{free_port()}/0"}
+    with another_gateway(running, tmp_path, **LIMITED, **away) as url:
         counted = statuses(url, 20)
         assert set(counted) == {404, 429}
         assert counted[404] <= 2

@@ -41,10 +41,11 @@ class Serving:
     """A gateway over fakes, and a client of it.
 
     Settings are given as the environment gives them. ``vectors`` and ``background_vectors`` replace the fakes.
-    ``scanner`` looks for malware.
+    ``scanner`` looks for malware,
+    ``tokens`` verifies tokens.
     """
 
-    def __init__(self, *, vectors=None, background_vectors=None, scanner=None, **settings):
+    def __init__(self, *, vectors=None, background_vectors=None, scanner=None, tokens=None, **settings):
         self.encoder = FakeEncoder(RELEASE.fingerprint)
         self.vectors = vectors or FakeVectors(RELEASE.collection)
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
@@ -83,6 +84,7 @@ class Serving:
             models=self.models,
             counts=self.counts,
             scanner=scanner,
+            tokens=tokens,
         )
         settings = {"recall_share": 0, "user_id_key": KEY} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool, clock=self.clock)

@@ -74,6 +74,14 @@ class KeyText:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token says its bearer is."""
+
+    owner: str
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
 class ActiveKeys:
     """All keys that are valid, at one moment.
 

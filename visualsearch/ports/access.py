@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
-    from visualsearch.domain.access import ActiveKeys, ApiKey, KeyText
+    from visualsearch.domain.access import ActiveKeys, ApiKey, Identity, KeyText
 
 
 class ApiKeyRepository(Protocol):
@@ -45,4 +45,19 @@ class ApiKeyRepository(Protocol):
 
     async def mark_used(self, key_ids: Iterable[str]) -> None:
         """Record that keys were used now, unless that was recorded within the last minute."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Verifies the tokens of one issuer."""
+
+    async def verify(self, token: str) -> Identity:
+        """Return whom a JSON Web Token is for.
+
+        Raises ``Unauthenticated`` if it is not valid, and ``Unavailable`` if that cannot be found out now.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...

@@ -28,7 +28,7 @@ KEYS = ", ".join([entry("ada", "read", "r"), entry("bob", "write", "w"), entry("
 
 def guarded(keys, rates=None, limit_loopback=False):
     return AccessControl(
-        Authenticator(EnvironmentKeys(keys), StoredKeys(FakeApiKeys()), bool(keys)), rates, limit_loopback
+        Authenticator(EnvironmentKeys(keys), StoredKeys(FakeApiKeys()), None, bool(keys)), rates, limit_loopback
     )
 
 

@@ -95,7 +95,7 @@ def indexer(plan: StackPlan) -> Service:
     port = plan.ports["indexer_metrics"]
     return Service(
         "indexer",
-        [sys.executable, "-m", "indexer.main"],
+        [sys.executable, "-m", "indexer"],
         functools.partial(probes.heartbeat, beat),
         {"metrics": f"http://{LOOPBACK}:{port}/metrics"},
         env=_environment(plan) | {"VISUALSEARCH_INDEXER_METRICS_PORT": str(port)},

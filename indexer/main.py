@@ -1,4 +1,4 @@
-"""The indexer's entry point: `python -m indexer.main`."""
+"""The indexer's composition root; `python -m indexer` runs it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import REGISTRY
@@ -128,4 +129,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Start anew as the package, whose main module is not imported again by the process for expensive pictures.
+    os.execv(sys.executable, [sys.executable, "-m", "indexer"])  # noqa: S606 - our own words

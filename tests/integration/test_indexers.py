@@ -20,7 +20,7 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def second(running):
     """One more indexer on the same stack."""
-    process = subprocess.Popen([sys.executable, "-m", "indexer.main"], env=running.env, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "indexer"], env=running.env, cwd=ROOT)
     yield process
     process.kill()
     process.wait()

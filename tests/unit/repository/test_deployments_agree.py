@@ -95,6 +95,15 @@ def test_servers_run_the_same_images_with_the_same_arguments(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_of_our_programs_runs_in_a_container_of_its_own(overlay):
+    """Without a command, a container runs the image's own, which is the gateway."""
+    assert 'CMD ["python", "-m", "gateway"]' in (ROOT / "Dockerfile").read_text()
+    assert "command" not in SERVICES["gateway"]
+    assert "command" not in container(overlay, "gateway")
+    assert SERVICES["indexer"]["command"] == container(overlay, "indexer")["command"] == ["python", "-m", "indexer"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_probes_are_those_of_the_local_stack(overlay):
     gateway = container(overlay, "gateway")
     assert gateway["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTPS"}

@@ -42,7 +42,7 @@ bench: setup-dev setup-bench ## Measure; writes the tables in benchmarks/results
 chaos: setup-dev ## Kill the servers one after the other under load
 	$(BIN)/pytest -m chaos tests/chaos
 
-fuzz: setup-dev ## Try hostile files for 20 minutes, then 2,000 of them on a separate stack; SEED=n for other files
+fuzz: setup-dev ## Try hostile files for 20 minutes, then 2,000 on a separate stack, on a quiet machine; SEED=n chooses
 	$(BIN)/python -m tests.fuzz.pictures --seconds 1200 --stack 2000 --seed $(or $(SEED),1)
 
 fuzz-api: setup-dev ## Fuzz the REST API of a separate stack for 20 minutes

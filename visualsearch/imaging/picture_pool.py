@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""Longest time for one expensive picture where a caller waits, counted from when the process takes it."""
+"""Longest time for one expensive picture, the wait for others included where the number of those is limited."""
 CPU_S = 7
 """CPU time of one expensive picture, twice what the highest cost that is accepted takes. Unlike the time on the clock,
 it does not depend on what else the machine does, so it tells a bad picture from a busy machine."""
@@ -76,7 +76,8 @@ class PicturePool:
         self.expensive += 1
         try:
             future = self._process.schedule(_within_cpu_time, args=(CPU_S, work, *values), timeout=self._timeout_s)
-            result: T = await asyncio.wrap_future(future)
+            async with asyncio.timeout(self._timeout_s if self._max_waiting is not None else None):
+                result: T = await asyncio.wrap_future(future)
             return result
         except TimeoutError:
             raise Overloaded("The machine is too busy to decode a picture of this size. Try again later.") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import orjson
 import psutil
+import stamina
 
 from tests.conftest import UP_TIMEOUT_S, Stack
 from tests.fuzz.pictures.corpus import HostileFile, hostile_file
@@ -23,6 +24,7 @@ from tests.fuzz.pictures.statuses import ACCEPTED
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.composition import bucket
+from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, Status
 from visualsearch.settings import Settings
 
@@ -105,7 +107,7 @@ async def _give(
             given.uploads[uploaded.json()["id"]] = number
         if len(file.data) <= MAX_UPLOAD_BYTES:
             key = f"{DIRECT}/{number}.jpg"
-            await objects.put(key, file.data)
+            await stamina.AsyncRetryingCaller(attempts=TRIES, timeout=None)(Unavailable, objects.put, key, file.data)
             given.objects[objects.uri(key)] = number, status in ACCEPTED
     await objects.close()
 

@@ -90,7 +90,7 @@ def lossless():
 
 @pytest.fixture
 def pool():
-    with PicturePool(2, picture_pool.WAITING) as pool:
+    with PicturePool(2, picture_pool.WAITING, timeout_s=60) as pool:  # however busy the machine is
         yield pool
 
 
@@ -206,6 +206,17 @@ async def test_expensive_pictures_wait_in_a_short_queue_and_cheap_ones_pass_them
     assert (await pool.run(decode, jpeg(1))).width == 320
     assert not any(task.done() for task in waiting[2:])
     await asyncio.gather(*waiting)
+
+
+async def test_whoever_waits_for_others_pictures_is_told_in_time_to_come_again():
+    with PicturePool(2, picture_pool.WAITING, timeout_s=2.0) as pool:
+        begun = time.monotonic()
+        waiting = [pool.run_apart(slow, b"") for _ in range(picture_pool.WAITING)]
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert time.monotonic() - begun < 8
+        assert {type(end) for end in ends} == {Overloaded}
+        # The process is started anew, which may take longer than 2 s.
+        assert await eventually(lambda: pool.run_apart(pid_of, b""), errors=(Overloaded,)) != os.getpid()
 
 
 async def test_any_number_waits_where_nobody_can_be_asked_to_come_again(monkeypatch):

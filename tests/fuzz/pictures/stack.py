@@ -67,7 +67,7 @@ async def try_stack(seed: int, numbers: Iterator[int], report: Report) -> None:
     """Give files to a stack of its own, and compare what its parts make of them."""
     async with running_stack() as stack:
         settings, given = stack.settings(), Given()
-        before = pids(stack)
+        before, files = pids(stack), temporary_files(stack)
         sampling = asyncio.create_task(_sample(stack, report))
         async with httpx.AsyncClient(base_url=settings.url, timeout=60) as client:
             await asyncio.gather(*(_give(client, settings, seed, numbers, report, given) for _ in range(CLIENTS)))
@@ -79,6 +79,8 @@ async def try_stack(seed: int, numbers: Iterator[int], report: Report) -> None:
         number = next(iter(given.uploads.values()), 0)
         if letters:
             report.fault(number, f"or another made {len(letters)} dead letters: {letters[0]}")
+        if left := temporary_files(stack) - files:
+            report.fault(number, f"or another left files: {sorted(left)[:5]}")
         for name, ids in before.items():
             if ids - pids(stack)[name]:
                 report.fault(number, f"or another ended a process of the {name}")
@@ -182,6 +184,12 @@ def pids(stack: Stack) -> dict[str, set[int]]:
     processes = orjson.loads((stack.home / "run" / "state.json").read_bytes())["processes"]
     gateway, indexer = (psutil.Process(processes[name]["pid"]) for name in ("gateway", "indexer"))
     return {"gateway": {gateway.pid, *(child.pid for child in gateway.children())}, "indexer": {indexer.pid}}
+
+
+def temporary_files(stack: Stack) -> set[str]:
+    """The files below the private /tmp of the gateway and the indexer."""
+    roots = [Path(f"/proc/{pid}/root/tmp") for ids in pids(stack).values() for pid in ids]
+    return {path.name for root in roots if not root.samefile("/tmp") for path in root.iterdir()}
 
 
 def memory(stack: Stack) -> dict[str, int]:

@@ -9,9 +9,11 @@ import pytest
 from tests.fakes.audit_log import FakeAuditLog
 from tests.fakes.image_repository import FakeImages
 from tests.fakes.release_repository import FakeReleases
+from tests.postgres import migrated_database
 from visualsearch.adapters.postgres.audit_log import PostgresAuditLog
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
+from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
 from visualsearch.audit import audited
 from visualsearch.domain.audit import Action, AuditEntry
 from visualsearch.domain.errors import NotFound
@@ -100,10 +102,40 @@ async def test_only_old_entries_are_deleted(stores, who):
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'bob'", "DELETE FROM audit_log"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_log SET actor = 'bob'", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+)
 async def test_the_database_refuses_to_change_or_delete_young_entries(database, statement):
     dsn, password = database
     with psycopg.connect(dsn, password=password, autocommit=True) as connection:
         connection.execute("INSERT INTO audit_log (id, actor) VALUES (gen_random_uuid(), 'ada')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
+
+
+@pytest.mark.stack
+async def test_a_restore_adds_the_entries_of_the_backup_to_those_that_are_there(stack, who):
+    """It emptied the log, and with it the traces of whatever was done before."""
+    with migrated_database(stack) as (dsn, password):
+        database = Database(dsn, password, 10.0)
+        audit_log, tables = PostgresAuditLog(database), PostgresTableCopy(dsn, password)
+        async with audited(audit_log, who, Action.CREATE_KEY, "before the backup"):
+            pass
+        async with tables.snapshot() as snapshot:
+            columns, sequences = await snapshot.tables(), await snapshot.sequences()
+            dumped = {name: [data async for data in snapshot.rows(name, names)] for name, names in columns.items()}
+        async with audited(audit_log, who, Action.RESTORE, "after it"):
+            for _ in range(2):
+                async with tables.restoring() as loader:
+                    await loader.clear(columns)
+                    for name, names in columns.items():
+                        await loader.load(name, names, streamed(dumped[name]))
+                    await loader.set_sequences(sequences)
+        entries = [("stores.restore", "after it", "done"), ("key.create", "before the backup", "done")]
+        assert texts(await audit_log.entries(actor=who)) == entries
+        await database.close()
+
+
+async def streamed(blocks):
+    for block in blocks:
+        yield block

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 NOT_COPIED = {"alembic_version", "api_keys", "api_key_changes"}
 """Tables that are neither dumped nor emptied. A dump with keys would bring back those that were revoked since."""
+APPENDED = {"audit_log": "number"}
+"""Tables that are dumped but never emptied, and the column that numbers their rows. A restore adds rows of
+ids that are not there."""
 COLUMNS = """SELECT relname, array_agg(attname::text ORDER BY attnum)
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
     AND attnum > 0 AND NOT attisdropped AND attgenerated = '' GROUP BY relname"""
 REFERENCES = """SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
     WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND conrelid <> confrelid"""
+CONTINUE = """SELECT setval(format('public.%%I', sequencename)::regclass, greatest(%s, last_value))
+    FROM pg_sequences WHERE schemaname = 'public' AND sequencename = %s"""
 SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL"
 
 
@@ -103,7 +108,10 @@ class Loader:
         self._connection = connection
 
     async def clear(self, tables: Mapping[str, Sequence[str]]) -> None:
-        """Empty every table; raise ``ConfigurationError`` if the schema lacks any of these columns."""
+        """Empty every table but those of ``APPENDED``.
+
+        Raises ``ConfigurationError`` if the schema lacks any of these columns.
+        """
         there = await _tables(self._connection)
         wrong = [name for name, columns in tables.items() if not set(columns) <= set(there.get(name, ()))]
         if wrong:
@@ -111,20 +119,40 @@ class Loader:
                 f"The schema lacks columns that the backup contains, of {', '.join(wrong)}: restore with the version "
                 "of visual-search that made the backup, then upgrade."
             )
-        names = sql.SQL(", ").join(map(sql.Identifier, there))
+        names = _names([name for name in there if name not in APPENDED])
         await self._connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
 
     async def load(self, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
         """Write a table's rows in the format of ``Snapshot.rows``."""
+        if table in APPENDED:
+            await self._append(table, columns, rows)
+        else:
+            await self._copy(table, columns, rows)
+
+    async def _copy(self, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
         statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             async for data in rows:
                 await copy.write(data)
 
+    async def _append(self, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:
+        """Add rows under new numbers, in their order."""
+        known, added, number = sql.Identifier(table), sql.Identifier(f"added_{table}"), APPENDED[table]
+        create = sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(added, known)
+        await self._connection.execute(create)
+        await self._copy(f"added_{table}", columns, rows)
+        kept = _names([name for name in columns if name != number])
+        await self._connection.execute(
+            sql.SQL(
+                "INSERT INTO {known} ({kept}) SELECT {kept} FROM {added} "
+                "WHERE id NOT IN (SELECT id FROM {known}) ORDER BY {number}"
+            ).format(known=known, kept=kept, added=added, number=sql.Identifier(number))
+        )
+
     async def set_sequences(self, sequences: Mapping[str, int]) -> None:
-        """Set each sequence to continue after this value."""
+        """Set each sequence to continue after this value, or after its own if that is greater."""
         for name, value in sequences.items():
-            await self._connection.execute("SELECT setval(%s::regclass, %s)", (f"public.{name}", value))
+            await self._connection.execute(CONTINUE, (value, name))
 
     async def leave_note(self, text: str) -> None:
         """Leave a note that ``PostgresTableCopy.note`` returns until ``clear_note``."""

@@ -43,5 +43,5 @@ def test_the_object_stores_check_writes_and_reads(stack):
     filer = stack.s3_changes.rsplit(":", 1)
     check = compose()["services"]["s3"]["healthcheck"]["test"][3].replace("$$", "$")
     here = check.replace("http://127.0.0.1:8888", f"http://127.0.0.1:{int(filer[1]) - 10_000}")
-    checked = run("sh", "-c", here.replace("http://127.0.0.1:8333", stack.s3_url))
+    checked = run("sh", "-c", here.replace("--cacert /run/tls/ca.crt https://127.0.0.1:8333", stack.s3_url))
     assert not checked.returncode, checked.stderr

@@ -101,12 +101,13 @@ def test_every_setting_exists():
 def test_addresses_are_services_with_the_ports_of_the_local_stack():
     ports = USUAL_PORTS
     addresses = {
-        "TRITON_GRPC": f"triton:{ports['triton_grpc']}",
+        "TRITON_GRPC": f"grpcs://triton:{ports['triton_grpc']}",
         "TRITON_URL": f"http://triton:{ports['triton_http']}",
-        "MILVUS_URI": f"http://milvus:{ports['milvus']}",
-        "POSTGRES_DSN": f"postgresql://visualsearch@postgres:{ports['postgres']}/visualsearch",
-        "VALKEY_URL": f"redis://valkey:{ports['valkey']}/0",
-        "S3_URL": f"http://s3:{ports['s3']}",
+        "MILVUS_URI": f"https://milvus:{ports['milvus']}",
+        "POSTGRES_DSN": f"postgresql://visualsearch@postgres:{ports['postgres']}/visualsearch"
+        "?sslmode=verify-full&sslrootcert=/run/tls/ca.crt",
+        "VALKEY_URL": f"rediss://valkey:{ports['valkey']}/0",
+        "S3_URL": f"https://s3:{ports['s3']}",
         "S3_CHANGES": f"s3:{ports['weed_filer'] + GRPC_OFFSET}",
         "S3_BUCKET": Settings.model_fields["s3_bucket"].default,
     }
@@ -118,6 +119,23 @@ def test_addresses_are_services_with_the_ports_of_the_local_stack():
     for kind in ("http", "grpc", "metrics"):
         assert f"--{kind}-port={ports[f'triton_{kind}']}" in triton
     assert f"--load-model={Settings.model_fields['model_name'].default}" in triton
+
+
+def test_the_servers_ask_for_a_certificate():
+    triton = " ".join(SERVICES["triton"]["command"])
+    assert "--grpc-use-ssl-mutual=true" in triton
+    assert "--grpc-root-cert=/run/tls/ca.crt" in triton
+    valkey = SERVICES["valkey"]["command"][-1]
+    assert "--port 0 --tls-port 6379 --tls-auth-clients yes --tls-ca-cert-file /run/tls/ca.crt" in valkey
+    assert SERVICES["milvus"]["environment"]["COMMON_SECURITY_TLSMODE"] == "2"
+    # Postgres cannot: libpq refuses a key that others can read, and each container reads its own as another user.
+    rules = (COMPOSE.parent / "postgres" / "pg_hba.conf").read_text()
+    allowed = [line.split() for line in rules.splitlines() if not line.startswith("#")]
+    assert {rule[0] for rule in allowed} == {"local", "hostssl"}
+    assert {rule[-1] for rule in allowed if rule[0] == "hostssl"} == {"scram-sha-256"}
+    security = tomllib.loads((COMPOSE.parent / "seaweedfs" / "security.toml").read_text())
+    assert security["grpc"].pop("ca") == "/run/tls/ca.crt"
+    assert set(security["grpc"]) == {"master", "volume", "filer", "s3", "client"}
 
 
 def test_the_probes_are_those_of_the_local_stack():

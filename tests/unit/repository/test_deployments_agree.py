@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -21,6 +22,11 @@ def kinds(overlay, *wanted):
     return [one for one in rendered(overlay) if one["kind"] in wanted]
 
 
+def the_settings(overlay):
+    (settings,) = [one for one in kinds(overlay, "ConfigMap") if one["metadata"]["name"].startswith("settings")]
+    return settings
+
+
 def container(overlay, workload):
     (one,) = [one for one in kinds(overlay, "Deployment", "StatefulSet") if one["metadata"]["name"] == workload]
     return one["spec"]["template"]["spec"]["containers"][0]
@@ -33,7 +39,7 @@ def words(command):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_setting_of_kubernetes_exists_and_names_the_usual_ports(overlay):
-    (settings,) = kinds(overlay, "ConfigMap")
+    settings = the_settings(overlay)
     assert {key for key in settings["data"] if key.startswith(PREFIX)} <= SETTINGS
     ports, data = USUAL_PORTS, settings["data"]
     assert data["VISUALSEARCH_TRITON_GRPC"].endswith(f":{ports['triton_grpc']}")
@@ -48,7 +54,7 @@ def test_every_setting_of_kubernetes_exists_and_names_the_usual_ports(overlay):
 
 
 def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
-    (settings,) = kinds("staging", "ConfigMap")
+    settings = the_settings("staging")
     ours = {key: value for key, value in settings["data"].items() if key.startswith(PREFIX)}
     theirs = {
         key: str(value)
@@ -65,12 +71,12 @@ def test_compose_and_kubernetes_give_the_same_settings_the_same_meaning():
         "TRITON_GRPC",
         "TRITON_URL",
         "VALKEY_URL",
-        "S3_URL",
         "S3_BUCKET",
         "S3_CHANGES",
         "INDEXER_METRICS_PORT",
     ):
         assert ours[PREFIX + key] == theirs[PREFIX + key]
+    assert urlsplit(ours[f"{PREFIX}S3_URL"]).netloc == urlsplit(theirs[f"{PREFIX}S3_URL"]).netloc
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -81,7 +87,8 @@ def test_servers_run_the_same_images_with_the_same_arguments(overlay):
         assert one["image"] == SERVICES[theirs]["image"]
         flags = {word for word in words(one["command"]) if word.startswith("-") and "=" in word}
         known = {word for word in words(SERVICES[theirs]["command"]) if word.startswith("-") and "=" in word}
-        allowed = ("--exit-timeout-secs", "--grpc-max-connection-age")
+        # The cluster's own S3 has no TLS of its own: Milvus and Postgres' backups use it too.
+        allowed = ("--exit-timeout-secs", "--grpc-max-connection-age", "-s3.cert.file", "-s3.key.file")
         assert {word for word in flags ^ known if not word.startswith(allowed)} == set()
     (milvus,) = kinds(overlay, "Milvus")
     assert milvus["spec"]["components"]["image"] == SERVICES["milvus"]["image"]
@@ -121,7 +128,11 @@ def test_the_probes_are_those_of_the_local_stack(overlay):
 
 
 def test_the_same_object_stores_health_is_asked():
-    assert container("staging", "s3")["livenessProbe"]["exec"]["command"] == SERVICES["s3"]["healthcheck"]["test"][1:]
+    check = [word.replace("--cacert /run/tls/ca.crt https:", "http:") for word in SERVICES["s3"]["healthcheck"]["test"]]
+    assert container("staging", "s3")["livenessProbe"]["exec"]["command"] == check[1:]
+    (security,) = [one for one in kinds("staging", "ConfigMap") if one["metadata"]["name"] == "seaweedfs-security"]
+    theirs = tomllib.loads((ROOT / "compose" / "seaweedfs" / "security.toml").read_text())
+    assert tomllib.loads(security["data"]["security.toml"]) == theirs
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -132,7 +143,9 @@ def test_indexers_scale_on_the_stream_that_they_read(overlay):
         assert trigger["metadata"]["consumerGroup"] == GROUP
         assert trigger["metadata"]["address"].endswith(f":{USUAL_PORTS['valkey']}")
     keys = {one["key"] for auth in kinds(overlay, "TriggerAuthentication") for one in auth["spec"]["secretTargetRef"]}
-    assert keys == {"visualsearch_valkey_password"}
+    assert keys == {"visualsearch_valkey_password", "ca.crt", "tls.crt", "tls.key"}
+    for trigger in indexer["spec"]["triggers"]:
+        assert trigger["metadata"]["enableTLS"] == "true"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

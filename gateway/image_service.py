@@ -9,6 +9,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from gateway.limits.caller_limits import current_account
+from gateway.limits.costs import BASE_MS, INDEX_MS, THUMBNAIL_MS
 from gateway.shared_work import SharedWork
 from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageSelection, NewImage, Status, Visibility
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.caller import Caller
     from gateway.search.decoder import Decoder
-    from visualsearch.domain.images import ImagePage
+    from visualsearch.domain.images import ImagePage, Quota
     from visualsearch.domain.search import Blocklist
     from visualsearch.image_deletion import ImageDeletion
     from visualsearch.ports import EventStream, ImageRepository, MalwareScanner, ObjectStore
@@ -49,6 +51,7 @@ class ImageService:
         deletion: ImageDeletion,
         scanner: MalwareScanner | None,
         blocklist: Blocklist,
+        quota: Quota,
         deadline_s: float,
     ) -> None:
         self._decoder = decoder
@@ -58,6 +61,7 @@ class ImageService:
         self._deletion = deletion
         self._scanner = scanner
         self._blocklist = blocklist
+        self.quota = quota
         self._rollbacks: set[asyncio.Task[None]] = set()
         self._deadline_s = deadline_s
         self._thumbnails = SharedWork(THUMBNAIL_BYTES)
@@ -65,21 +69,24 @@ class ImageService:
     async def accept(self, data: bytes, source: str, owner: str, visibility: Visibility) -> Image:
         """Accept a picture for indexing: register its row, store its object and publish its event.
 
-        Raises what ``Decoder.decode`` and ``MalwareScanner.scan`` raise, and ``Unavailable`` if a server is down;
-        then the changes are undone.
+        Raises what ``Decoder.decode`` and ``MalwareScanner.scan`` raise, ``QuotaExceeded``, and ``Unavailable`` if a
+        server is down; then the changes are undone.
         """
-        with tracing.span("decode"):
-            await self._decoder.decode(data)
+        account = current_account()
+        account.charge(INDEX_MS)  # the indexer's part
+        async with account.turn(BASE_MS, local=True):
+            with tracing.span("decode"):
+                await self._decoder.decode(data)
         if self._scanner is not None:
             await self._scanner.scan(data)
         kind = content_type(data)
         key = f"{UPLOADS}{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
         content_hash, etag = await self._decoder.run(_digests, data)
-        new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, etag)
+        new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, etag, len(data))
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
-                image = await self._image_repository.register(new)
+                image = await self._image_repository.register(new, self.quota)
                 await self._object_store.put(key, data, kind, ObjectMetadata(owner, visibility, source))
                 event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
                 await self._events.publish([event])
@@ -163,8 +170,9 @@ class ImageService:
         return await self._thumbnails.get((image.id, image.content_hash, size), lambda: self._shrunk(image, size)), JPEG
 
     async def _shrunk(self, image: Image, size: int) -> bytes:
-        data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
-        return await self._decoder.run(thumbnail, data, size)
+        async with current_account().turn(THUMBNAIL_MS, local=True):
+            data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
+            return await self._decoder.run(thumbnail, data, size)
 
     async def delete(self, image_id: int, caller: Caller, collections: Sequence[str]) -> None:
         """Remove an image from search, Postgres and the object store.

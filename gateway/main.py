@@ -20,7 +20,10 @@ from gateway.host_policy import host_policy
 from gateway.image_service import ImageService
 from gateway.interactions.interaction_recorder import InteractionRecorder
 from gateway.interactions.query_image_store import QueryImageStore
-from gateway.process.rate_limits import rates
+from gateway.limits.caller_limits import CallerLimits
+from gateway.limits.fair_queue import FairQueue
+from gateway.limits.work_budget import WorkBudget
+from gateway.process.rate_limits import LocalRateLimit, rates
 from gateway.process.worker_group import SHUTDOWN_S, cores
 from gateway.search.admission import Admission
 from gateway.search.decoder import Decoder
@@ -36,6 +39,7 @@ from gateway.statistics import StatisticsCollector
 from gateway.stored_keys import StoredKeys
 from visualsearch.composition import Stores, open_stores
 from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.images import Quota
 from visualsearch.domain.search import Blocklist
 from visualsearch.image_deletion import ImageDeletion
 from visualsearch.imaging.picture_pool import WAITING, PicturePool
@@ -67,8 +71,12 @@ def build(
     pool: PicturePool,
     worker_group: WorkerGroup | None = None,
     clock: Callable[[], float] = time.monotonic,
+    budget: WorkBudget | None = None,
 ) -> Gateway:
-    """Build the parts of one process; limits that hold for all processes are divided among the worker group."""
+    """Build the parts of one process; limits that hold for all processes are divided among the worker group.
+
+    ``budget`` is the one that the processes share.
+    """
     processes = worker_group.size if worker_group else 1
     deadline_s = settings.deadline_ms / 1000
     releases = ActiveReleases(stores.release_repository, clock)
@@ -91,7 +99,8 @@ def build(
         deadline_s=deadline_s,
     )
     blocklist = Blocklist(_ids(settings.blocked_ids), _names(settings.blocked_sources))
-    images = _images(stores, decoder, blocklist, deadline_s)
+    quota = Quota(settings.quota_images, settings.quota_bytes)
+    images = _images(stores, decoder, blocklist, quota, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
     return Gateway(
@@ -108,6 +117,8 @@ def build(
         search=search,
         images=images,
         access=_access(settings, stores, processes, clock),
+        limits=_limits(settings, budget or work_budget(settings, clock), most, processes),
+        notices=LocalRateLimit(settings.webhook_rate / processes, clock),
         host_policy=host_policy(settings, requires_keys(settings)),
         explainer=_explainer(stores, decoder, images, releases, deadline_s),
         interaction_repository=stores.interaction_repository,
@@ -129,7 +140,7 @@ def build(
     )
 
 
-def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, deadline_s: float) -> ImageService:
+def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, quota: Quota, deadline_s: float) -> ImageService:
     deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
     return ImageService(
         decoder,
@@ -139,6 +150,7 @@ def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, deadline_s: 
         deletion,
         stores.scanner,
         blocklist,
+        quota,
         deadline_s,
     )
 
@@ -148,6 +160,16 @@ def _access(settings: Settings, stores: Stores, processes: int, clock: Callable[
     authenticator = Authenticator(EnvironmentKeys(settings.api_keys), stored, stores.tokens, requires_keys(settings))
     limit = rates(settings.rate_limit, stores.rates, processes)
     return AccessControl(authenticator, limit, settings.rate_limit_loopback)
+
+
+def work_budget(settings: Settings, clock: Callable[[], float] = time.monotonic) -> WorkBudget:
+    """Return the budgets of callers, which processes share that are forked later."""
+    return WorkBudget(1000 * cores() * settings.caller_share, clock)
+
+
+def _limits(settings: Settings, budget: WorkBudget, most: int, processes: int) -> CallerLimits:
+    turns = FairQueue(most, lambda: budget.contended, alone=budget.alone)
+    return CallerLimits(budget, turns, max(1, settings.max_per_caller // processes))
 
 
 def _explainer(
@@ -210,6 +232,7 @@ def with_servers(
     settings: Settings, worker_group: WorkerGroup
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan that connects to the servers, and serves gRPC on a port that the worker group shares."""
+    budget = work_budget(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -220,7 +243,7 @@ def with_servers(
             PicturePool(threads, WAITING) as pool,
         ):
             async with open_stores(settings, connections=connections) as stores:
-                gateway = app.state.gateway = build(settings, stores, pool, worker_group)
+                gateway = app.state.gateway = build(settings, stores, pool, worker_group, budget=budget)
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S, settings.gateway_tls):
                     worker_group.join()

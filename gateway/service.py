@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.shared_work import PacedWork
 from visualsearch.domain.errors import NotFound, Unavailable, VisualSearchError
 from visualsearch.domain.interactions import Search, hashed_user
 from visualsearch.domain.search import Blocklist, Filter, SearchAnswer
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gateway.image_service import ImageService
     from gateway.interactions.interaction_recorder import InteractionRecorder
     from gateway.interactions.query_image_store import QueryImageStore
+    from gateway.limits.caller_limits import CallerLimits
+    from gateway.process.rate_limits import LocalRateLimit
     from gateway.process.worker_group import WorkerGroup
     from gateway.search.experiment_assignment import ExperimentAssigner
     from gateway.search.image_search import ImageSearch
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.5
+PROBE_S = 0.25
+"""Shortest time between two probes of the servers."""
 POLL_S = 0.1
 CLICK_CHECK_S = 0.7
 """Timeout of checking a click against Postgres. After it, the click is accepted unchecked."""
@@ -73,6 +78,9 @@ class Gateway:
     search: ImageSearch
     images: ImageService
     access: AccessControl
+    limits: CallerLimits
+    notices: LocalRateLimit
+    """Records a second of each sender of notifications."""
     host_policy: HostPolicy
     explainer: Explainer
     interaction_repository: InteractionRepository
@@ -91,7 +99,10 @@ class Gateway:
     user_id_key: str = ""
     recall: RecallMonitor | None = None
     recall_repository: RecallRepository | None = None
-    _probing: asyncio.Task[dict[str, str]] | None = None
+    probes: PacedWork[dict[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.probes = PacedWork(self._probe, PROBE_S)
 
     def filter_for(self, caller: Caller) -> Filter:
         """Return the filter for the images that a caller may see."""
@@ -170,9 +181,7 @@ class Gateway:
 
         All who ask at the same time share one run: probing costs the servers as little as one prober does.
         """
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probe())
-        return await asyncio.shield(self._probing)
+        return await self.probes.result()
 
     async def _probe(self) -> dict[str, str]:
         checks = (

@@ -1,14 +1,42 @@
-"""Results that many callers ask for: computed once, and kept while there is room."""
+"""Work that many callers ask for: done once for all of them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cachetools import LRUCache
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+
+T = TypeVar("T")
+
+
+class PacedWork(Generic[T]):
+    """Work that begins at most every ``interval_s`` seconds, however many ask for its result.
+
+    Callers wait for work that begins after they asked, or with them, so no result is older than their question.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[None, None, T]], interval_s: float) -> None:
+        self._work = work
+        self._interval_s = interval_s
+        self._begun = float("-inf")
+        self._next: asyncio.Task[T] | None = None
+
+    async def result(self) -> T:
+        """Return the result of the next run; raises what that raises."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._run())
+        # Shielded: others may wait for it when this caller leaves.
+        return await asyncio.shield(self._next)
+
+    async def _run(self) -> T:
+        await asyncio.sleep(max(0.0, self._begun + self._interval_s - time.monotonic()))
+        self._begun, self._next = time.monotonic(), None
+        return await self._work()
 
 
 class SharedWork:

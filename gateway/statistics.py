@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from gateway.interactions.interaction_recorder import InteractionRecorder
-    from visualsearch.domain.images import Status
+    from visualsearch.domain.images import Status, Usage
     from visualsearch.domain.indexing import StreamState
     from visualsearch.domain.recall import Recall
     from visualsearch.domain.release_state import Releases
@@ -59,6 +59,8 @@ class Statistics:
     differences: Mapping[tuple[str, str], int] | None = None
     """What the last reconciliation found, by release (empty for the object store) and kind."""
     interactions_waiting: int | None = None
+    usage: Usage | None = None
+    """What the owner who asks stores."""
     recall: Mapping[str, Recall] | None = None
     """Recall of the sampled queries of the last ten minutes, by release."""
     errors: Sequence[str]
@@ -79,8 +81,8 @@ class StatisticsCollector:
     interaction_recorder: InteractionRecorder
     recall_repository: RecallRepository | None
 
-    async def collect(self) -> Statistics:
-        """Count everything now; takes ``PART_S`` seconds at most."""
+    async def collect(self, owner: str = "") -> Statistics:
+        """Count everything now, and what an owner stores; takes ``PART_S`` seconds at most."""
         errors: list[str] = []
 
         async def collections() -> dict[str, int | None]:
@@ -102,6 +104,7 @@ class StatisticsCollector:
             differences = group.create_task(_part(errors, self.indexing_progress.differences()))
             waiting = group.create_task(_part(errors, self.interaction_recorder.waiting()))
             recall = group.create_task(_part(errors, self._recall()))
+            usage = group.create_task(_part(errors, self._usage(owner)))
         return Statistics(
             images=images.result(),
             stream=stream.result(),
@@ -114,16 +117,21 @@ class StatisticsCollector:
             differences=differences.result(),
             interactions_waiting=waiting.result(),
             recall=recall.result(),
+            usage=usage.result(),
             errors=errors,
         )
 
     async def collect_visible_to(self, owner: str) -> Statistics:
-        """Count the images that an owner may see, and find the live release; every other part is None."""
+        """Count the images that an owner may see and stores, and find the live release; other parts are None."""
         errors: list[str] = []
         async with asyncio.TaskGroup() as group:
             images = group.create_task(_part(errors, self.image_repository.counts(owner)))
             live = group.create_task(_part(errors, self.releases.live()))
-        return Statistics(images=images.result(), live=live.result(), errors=errors)
+            usage = group.create_task(_part(errors, self._usage(owner)))
+        return Statistics(images=images.result(), live=live.result(), usage=usage.result(), errors=errors)
+
+    async def _usage(self, owner: str) -> Usage | None:
+        return await self.image_repository.usage(owner) if owner else None
 
     async def _recall(self) -> Mapping[str, Recall]:
         return await self.recall_repository.since(RECALL_WINDOW_S) if self.recall_repository is not None else {}

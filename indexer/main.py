@@ -21,6 +21,7 @@ from indexer.releases.release_controller import ReleaseController
 from indexer.releases.release_gate import Gate, Limits
 from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
 from visualsearch.composition import open_stores
+from visualsearch.domain.images import Quota
 from visualsearch.domain.search import Priority
 from visualsearch.image_deletion import ImageDeletion
 from visualsearch.imaging.picture_pool import PicturePool
@@ -81,13 +82,14 @@ def _workers(settings: Settings, stores: Stores, pool: PicturePool, beat: Callab
     name = f"{socket.gethostname()}-{os.getpid()}"
     images, objects = stores.image_repository, stores.object_store
     releases = ActiveReleases(stores.release_repository)
+    quota = Quota(settings.quota_images, settings.quota_bytes)
     yield Worker(
         name,
         stores.events,
         images,
         stores.dead_letter_archive,
         releases,
-        Ingest(stores.encoder, stores.vectors, images, objects, pool, stores.scanner),
+        Ingest(stores.encoder, stores.vectors, images, objects, pool, stores.scanner, quota),
         batch=settings.index_batch,
         stale_after_s=settings.stale_after_s,
         max_deliveries=settings.max_deliveries,

@@ -157,6 +157,21 @@ class Settings(BaseSettings):
         0, ge=0, description="Requests a second that one caller may make; 0 is no limit. Loopback has none by default."
     )
     rate_limit_loopback: bool = Field(False, description="Whether callers on this machine are limited too.")
+    caller_share: float = Field(
+        0.5,
+        ge=0,
+        description="Share of this machine's cores that one caller's work may take while others call too, by what "
+        "requests cost; 0 is no limit. More than 1 makes sense where encoder and index run on other machines.",
+    )
+    max_per_caller: int = Field(
+        64, ge=1, description="Requests of one caller in progress, in all processes together, before it gets 429."
+    )
+    max_connections: int = Field(4096, ge=1, description="Open connections, in all processes together.")
+    max_connections_per_address: int = Field(
+        512, ge=1, description="Open connections of one address (IPv6: of its /64), in all processes together."
+    )
+    quota_images: int = Field(0, ge=0, description="Pictures that one owner of a key may store; 0 is no limit.")
+    quota_bytes: int = Field(0, ge=0, description="Bytes of pictures that one owner of a key may store; 0 is no limit.")
     blocked_sources: str = Field("", description="Comma-separated sources whose images are never shown.")
     blocked_ids: str = Field("", description="Comma-separated ids of images that are never shown.")
     min_result_side: int = Field(
@@ -203,6 +218,9 @@ class Settings(BaseSettings):
 
     bucket_sweep_s: float = Field(
         300, gt=0, description="How often the whole bucket is looked through for objects whose events never came."
+    )
+    webhook_rate: float = Field(
+        500, gt=0, description="Records a second that one sender may report to POST /events/s3, before it gets 429."
     )
     webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
 

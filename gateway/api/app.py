@@ -23,12 +23,16 @@ from gateway.api import (
     store_events,
 )
 from gateway.api.browser_security import HostGuard, SecurityHeaders
-from gateway.api.middleware import BodyLimit, RequestId, Shed
+from gateway.api.metrics_endpoint import scrape
+from gateway.api.middleware import BodyLimit, RequestId
+from gateway.shared_work import PacedWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+SCRAPE_S = 0.25
+"""Shortest time between two collections of the metrics."""
 DESCRIPTION = "Image-to-image search: give a picture, or a box inside one, and get the most similar pictures."
 
 
@@ -44,6 +48,7 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
         description=DESCRIPTION,
         lifespan=lifespan,
     )
+    app.state.scrapes = PacedWork(lambda: scrape(app.state.gateway), SCRAPE_S)
     problem_details.install(app)
     openapi_document.install(app)
     app.include_router(search.router)
@@ -60,7 +65,6 @@ def create_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] 
     app.mount("/static/docs", StaticFiles(directory=page.DOCS_FILES))
     app.mount("/static", StaticFiles(directory=page.WEB), name="static")
     app.add_middleware(BodyLimit)
-    app.add_middleware(Shed)
     app.add_middleware(HostGuard)
     app.add_middleware(RequestId)
     app.add_middleware(SecurityHeaders)

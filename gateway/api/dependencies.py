@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from typing_extensions import override
 
 from gateway.caller import Caller
 from gateway.service import Gateway
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from fastapi import Response
+
+    from gateway.limits.caller_limits import Account
 
 BEARER = HTTPBearer(
     auto_error=False, description="An API key. Required unless the operator runs the gateway without keys."
@@ -65,8 +68,23 @@ class GuardedRoute(APIRoute):
             return handle
 
         async def guarded(request: Request) -> Response:
-            access = gateway_of(request).access
-            request.state.caller = await access.admit(request.headers, scope, address_of(request))
-            return await handle(request)
+            gateway, address = gateway_of(request), address_of(request)
+            request.state.caller = caller = await gateway.access.admit(request.headers, scope, address)
+            with gateway.limits.request(caller.owner, address, request.client.port if request.client else 0) as account:
+                self.check(gateway, account)
+                length = request.headers.get("content-length", "")
+                account.charge_body(int(length) if length.isdecimal() else 0)
+                return await handle(request)
 
         return guarded
+
+    def check(self, gateway: Gateway, account: Account) -> None:
+        """Refuse a request for more than its caller's limits, before its body is read."""
+
+
+class SearchRoute(GuardedRoute):
+    """A route that refuses a search before its body is read if there are as many as can be answered in time."""
+
+    @override
+    def check(self, gateway: Gateway, account: Account) -> None:
+        gateway.search.admission.check(account.caller)

@@ -8,7 +8,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api import schemas
 from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
-from gateway.api.metrics_endpoint import scrape
 from gateway.api.problem_details import ProblemResponse, failures
 
 router = APIRouter(route_class=GuardedRoute)
@@ -40,14 +39,15 @@ async def stats(request: Request, caller: SearchCaller) -> schemas.Stats:
     """Return images by status, the lag of the stream, rows per collection, and the live release.
 
     A part that cannot be counted now is null, and ``errors`` gives the reason. An administrator's key gets all; any
-    other the number of images that it may see and the live release, and null for the rest.
+    other the number of images that it may see and the live release, and null for the rest. ``usage`` is what the key's
+    owner stores, and how much it may.
     """
     statistics = gateway_of(request).statistics
-    found = await (statistics.collect() if caller.is_admin else statistics.collect_visible_to(caller.owner))
-    return schemas.Stats.of(found)
+    collect = statistics.collect if caller.is_admin else statistics.collect_visible_to
+    return schemas.Stats.of(await collect(caller.owner), gateway_of(request).images.quota)
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
-    return Response(await scrape(gateway_of(request)), media_type=CONTENT_TYPE_LATEST)
+    return Response(await request.app.state.scrapes.result(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, metrics, load shedding, body limits, and a response to unexpected errors."""
+"""ASGI middleware: request ids, metrics, body limits, and a response to unexpected errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import re
 import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from gateway.api.problem_details import HINTS, ProblemResponse
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.observability import tracing
 from visualsearch.observability.log_format import request_id
-from visualsearch.observability.metrics import ERRORS, count_error, count_request
+from visualsearch.observability.metrics import ERRORS, count_request
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +24,6 @@ MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 1024 * 1024
 """Size of the largest picture, plus the form around it."""
 DRAIN_BYTES = 200 * 1024 * 1024
 """How much of a too large body is read and discarded, because a client that is cut off never sees the response."""
-SEARCH = "/search"
 UNTRACED = {"/health", "/ready", "/metrics"}
 """Probes and scrapers call these every few seconds."""
 SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -76,24 +74,6 @@ def _traced(scope: Scope, headers: dict[bytes, bytes], identity: str) -> Abstrac
         return nullcontext()
     parent = headers.get(b"traceparent", b"").decode("latin-1")
     return tracing.span(scope["method"], "server", parent, http__request__method=scope["method"], request_id=identity)
-
-
-class Shed:
-    """Refuses a search before its body is read if the process has as many as it can answer in time."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
-        if scope["type"] == "http" and scope["path"] == SEARCH and scope["method"] == "POST":
-            admission = scope["app"].state.gateway.search.admission
-            if admission.full:
-                error = admission.refuse()
-                count_error(error)
-                scope["route"] = SimpleNamespace(path=SEARCH)  # the router, which sets the route, is not reached
-                await ProblemResponse(503, str(error))(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class BodyLimit:

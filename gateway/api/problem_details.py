@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
+from gateway.process.limited_connection import pause_connection
 from visualsearch.domain import errors
 from visualsearch.observability.log_format import request_id
 from visualsearch.observability.metrics import count_error
@@ -25,6 +26,7 @@ STATIC_METHODS = ("GET", "HEAD")
 STATUSES: dict[type[errors.VisualSearchError], int] = {
     errors.UnsupportedImage: 415,
     errors.ImageTooLarge: 413,
+    errors.QuotaExceeded: 403,
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -45,7 +47,8 @@ HINTS = {
 
 MEANINGS = {
     401: "A valid API key is needed.",
-    403: "The API key may not do this, or the request names a host or comes from a site that is not trusted.",
+    403: "The API key may not do this, its owner stores as much as it may, or the request names a host or comes from a "
+    "site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",
     413: "The request is over 20 MB, or the picture over 50 megapixels.",
@@ -105,7 +108,11 @@ async def _known(request: Request, error: Exception) -> ProblemResponse:
     status = status_of(error)
     headers = {}
     if isinstance(error, errors.RateLimited):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        wait_s = max(1, round(error.retry_after_s))
+        headers["Retry-After"] = str(wait_s)
+        pause_connection(request.scope, wait_s)
+    if isinstance(error, errors.Overloaded):
+        pause_connection(request.scope, RETRY_AFTER_S)
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     count_error(error)

@@ -5,26 +5,30 @@ The format is described in the AWS S3 user guide, "Event message structure".
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.object_keys import corpus_key
 
 if TYPE_CHECKING:
     from visualsearch.ports import ObjectStore
 
-MAX_RECORDS = 1000
+MAX_RECORDS = 100
+"""AWS and MinIO send one record at a time."""
+LOOKUPS = 8
+"""Objects that one notice looks up at once."""
 KINDS = {"ObjectCreated": EventKind.CREATED, "ObjectRemoved": EventKind.DELETED}
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A parsed notification: events for the stream, and the refused records as (index, reason)."""
+    """A parsed notification: events for the stream, and the refused records, each with the index of its record."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[tuple[int, Event]] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -39,14 +43,41 @@ def read_notification(body: object, object_store: ObjectStore) -> Notification:
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InvalidInput('The body is no S3 notice: {"Records": [{"eventName": …, "s3": {…}}]} is expected.')
     if len(records) > MAX_RECORDS:
-        raise InvalidInput(f"The notice has {len(records)} records; {MAX_RECORDS} are the limit.")
+        raise InvalidInput(f"The notice has {len(records)} records; {MAX_RECORDS} are the limit. Send several.")
     notification = Notification()
     for number, record in enumerate(records):
         try:
-            notification.events.append(_event(record, object_store))
+            notification.events.append((number, _event(record, object_store)))
         except InvalidInput as error:
             notification.refused.append((number, str(error)))
     return notification
+
+
+async def without_missing(notification: Notification, object_store: ObjectStore) -> Notification:
+    """Refuse what says that an object was created which does not exist. Raises ``Unavailable``.
+
+    An indexer would make a dead letter of it, so anybody who may send notices could make any number.
+    """
+    looking = asyncio.Semaphore(LOOKUPS)
+
+    async def exists(event: Event) -> bool:
+        if event.kind is EventKind.DELETED:
+            return True
+        async with looking:
+            try:
+                await object_store.etag(object_store.key(event.uri))
+            except NotFound:
+                return False
+        return True
+
+    found = await asyncio.gather(*(exists(event) for _, event in notification.events))
+    there = [one for one, is_there in zip(notification.events, found, strict=True) if is_there]
+    missing = [
+        (number, "The bucket has no such object (any more).")
+        for (number, _), is_there in zip(notification.events, found, strict=True)
+        if not is_there
+    ]
+    return Notification(there, sorted(notification.refused + missing))
 
 
 def _event(record: dict[str, Any], object_store: ObjectStore) -> Event:

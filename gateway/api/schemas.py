@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.statistics import Statistics
+    from visualsearch.domain.images import Quota, Usage
     from visualsearch.domain.recall import Recall
     from visualsearch.domain.release_state import ReleaseRecord
     from visualsearch.releases.canary import ReleaseStats
@@ -257,12 +258,31 @@ class ShadowFacts(BaseModel):
     same_first: float | None
 
 
+class UsageFacts(BaseModel):
+    """Pictures that an owner stores, without rejected ones, and the bytes of their files; limits are null if none."""
+
+    images: int
+    bytes: int
+    images_limit: int | None
+    bytes_limit: int | None
+
+    @classmethod
+    def of(cls, usage: Usage, quota: Quota) -> UsageFacts:
+        """Return the response for what an owner stores and may store."""
+        return cls(
+            images=usage.images,
+            bytes=usage.bytes,
+            images_limit=quota.images or None,
+            bytes_limit=quota.bytes or None,
+        )
+
+
 class Stats(BaseModel):
     """Counts of the system. A part is null if its server does not answer, and ``errors`` gives the reason.
 
     A collection that is being created or dropped, or is not loaded, cannot be counted. Its count is null, with the
-    reason in ``errors``. Callers who are no administrators get the number of images that they may see and the live
-    release; everything else is null.
+    reason in ``errors``. Callers who are no administrators get the number of images that they may see, the live
+    release and what they store; everything else is null.
     """
 
     images: dict[str, int] | None
@@ -276,10 +296,11 @@ class Stats(BaseModel):
     releases: list[ReleaseState] | None = None
     canary: CanaryFacts | None = None
     shadow: ShadowFacts | None = None
+    usage: UsageFacts | None = None
     errors: list[str]
 
     @classmethod
-    def of(cls, found: Statistics) -> Stats:
+    def of(cls, found: Statistics, quota: Quota) -> Stats:
         """Return the response for what was counted."""
         return cls(
             images=None if found.images is None else _image_counts(found.images),
@@ -293,6 +314,7 @@ class Stats(BaseModel):
             releases=None if found.releases is None else [ReleaseState.of(one) for one in found.releases],
             canary=None if found.canary is None else CanaryFacts.of(found.canary),
             shadow=None if found.shadow is None else ShadowFacts(**asdict(found.shadow)),
+            usage=None if found.usage is None else UsageFacts.of(found.usage, quota),
             errors=list(found.errors),
         )
 

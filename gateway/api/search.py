@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
+from gateway.api.dependencies import SearchCaller, SearchRoute, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId
@@ -16,7 +16,7 @@ from gateway.search.options import SearchOptions
 from visualsearch.domain.search import DEFAULT_K, MAX_K, Consistency, NearDuplicates, SearchAnswer
 from visualsearch.imaging.preprocessing import parse_box
 
-router = APIRouter(route_class=GuardedRoute)
+router = APIRouter(route_class=SearchRoute)
 CONSISTENCY = (
     "`bounded` sees every picture that GET /images/{id} calls indexed; `strong` waits until all that the indexers have "
     "written is seen too."

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.grpc import visualsearch_pb2 as pb
 from gateway.grpc import visualsearch_pb2_grpc as pb_grpc
+from gateway.limits.caller_limits import current_account
 from gateway.search.options import SearchOptions
 from visualsearch.domain import errors
 from visualsearch.domain.access import Scope
@@ -59,8 +60,8 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.Vector:  # noqa: N802 - the contract's name
         """Embed a picture, or a box inside it."""
-        async with _counted(context, "Embed"):
-            await self._caller(context)
+        async with _counted(context, "Embed"), self._admitted(context):
+            current_account().charge_body(len(request.image_bytes))
             box = request.bbox if request.HasField("bbox") else None
             region = Box(box.x1, box.y1, box.x2, box.y2) if box else None
             embedding, release = await self._gateway.search.embed(request.image_bytes, region)
@@ -68,8 +69,7 @@ class Servicer(pb_grpc.VisualSearchServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.TopK:  # noqa: N802 - the contract's name
         """Find the images most similar to an embedding."""
-        async with _counted(context, "Search"):
-            caller = await self._caller(context)
+        async with _counted(context, "Search"), self._admitted(context) as caller:
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
@@ -93,6 +93,14 @@ class Servicer(pb_grpc.VisualSearchServicer):
                 f"The vector was made by release {name[:100]}, and {live.name} is live. Embed it again."
             ) from None
 
+    @asynccontextmanager
+    async def _admitted(self, context: Context) -> AsyncIterator[Caller]:
+        """Return the caller while its request is within its limits."""
+        caller = await self._caller(context)
+        address, port = _peer(context)
+        with self._gateway.limits.request(caller.owner, address, port):
+            yield caller
+
     async def _caller(self, context: Context) -> Caller:
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         if self._gateway.host_policy.same_origin and "origin" in headers:
@@ -101,9 +109,13 @@ class Servicer(pb_grpc.VisualSearchServicer):
             raise errors.Forbidden(
                 "This gateway was started without requiring keys, so it refuses calls from web pages."
             )
-        # For example ipv4:127.0.0.1:1234 or ipv6:%5B::1%5D:1234.
-        address = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
-        return await self._gateway.access.admit(headers, Scope.SEARCH, address)
+        return await self._gateway.access.admit(headers, Scope.SEARCH, _peer(context)[0])
+
+
+def _peer(context: Context) -> tuple[str, int]:
+    """Return address and port of a peer such as ipv4:127.0.0.1:1234 or ipv6:%5B::1%5D:1234; ("", 0) of any other."""
+    address, _, port = unquote(context.peer()).partition(":")[2].rpartition(":")
+    return address.strip("[]"), int(port) if port.isdecimal() else 0
 
 
 def _unit(values: Any) -> NDArray[np.float32]:  # noqa: ANN401 - a protobuf container

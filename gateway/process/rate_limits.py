@@ -35,13 +35,13 @@ class LocalRateLimit:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    async def take(self, who: str) -> float:
-        """Count one request of a caller."""
+    async def take(self, who: str, count: int = 1) -> float:
+        """Count one request of a caller, or one that stands for ``count``."""
         now, burst = self._clock(), max(1.0, self._rate)
         allowance, last = self._buckets.pop(who, (burst, now))
         allowance = min(burst, allowance + (now - last) * self._rate)
         refused = allowance < 1
-        self._buckets[who] = (allowance if refused else allowance - 1, now)
+        self._buckets[who] = (allowance if refused else allowance - count, now)
         if len(self._buckets) > CALLERS:
             self._buckets.popitem(last=False)
         return (1 - allowance) / self._rate if refused else 0.0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
+from gateway.limits.connections import Connections
 from gateway.process.limited_connection import LimitedConnection
 from gateway.process.worker_group import SHUTDOWN_S, WorkerGroup, cores
 from visualsearch.observability.metrics import configure_logging
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from visualsearch.settings import Settings
 
+PROXIES = "FORWARDED_ALLOW_IPS"
+"""Environment variable of the proxies that are trusted; uvicorn defines it."""
 HANGS_S = 30
 """A process whose event loop has been blocked for this long is killed."""
 MORE_S = 4
@@ -68,7 +73,6 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as in the base class
         "access_log": False,
-        "http": LimitedConnection,
         "timeout_graceful_shutdown": SHUTDOWN_S,
     }
 
@@ -102,6 +106,14 @@ class Workers(BaseApplication):
         self._create = create
         self._settings = settings
         self._worker_group = WorkerGroup(folder, settings.gateway_workers or cores())
+        processes = self._worker_group.size
+        connections = Connections(
+            max(1, settings.max_connections // processes),
+            max(1, settings.max_connections_per_address // processes),
+            os.environ.get(PROXIES, ""),
+        )
+        # gunicorn makes the workers, and takes their class by its name.
+        GatewayWorker.CONFIG_KWARGS["http"] = partial(LimitedConnection, connections=connections)
         configure_logging(settings.log_level, settings.log_format)
         super().__init__()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.limits.adaptive_limit import AdaptiveLimit
 from visualsearch.domain.errors import Overloaded, Unavailable
 
 if TYPE_CHECKING:
@@ -16,50 +17,47 @@ FEWEST = 4
 """Lowest limit. With fewer searches, the servers behind the gateway would sometimes be idle."""
 FIRST = 16
 """Initial limit: low enough for a slow machine to answer in time, and close to where it usually settles."""
-WINDOW_S = 0.1
-"""CoDel's interval: a burst that is processed within it does not count as a persistent queue."""
-BACK_OFF = 0.9
 
 
-@dataclass(slots=True)
 class Admission:
     """Limits concurrent searches to as many as are answered within ``target_s``, and to at most ``most``.
 
-    The signal is CoDel's (Nichols and Jacobson, Controlling Delay Active Queue Management, RFC 8289): if even the
-    fastest answer of a window took longer than the target, there is a queue that does not drain. The limit then falls
-    by a tenth. It grows by one after a window in which it was reached and the fastest answer was in time. The limit
-    thus adapts to the speed of the servers, and follows when they get slower.
+    Each caller's part of the limit is the same. When the limit is reached, a caller that holds less than its part is
+    admitted still, so that nobody is refused because of what another holds; the limit is exceeded by as much.
     """
 
-    most: int
-    target_s: float
-    limit: float = FIRST
-    active: int = 0
-    clock: Callable[[], float] = time.monotonic
-    _begin: float = 0.0
-    _quickest: float = float("inf")
-    _reached: bool = False
-
-    def __post_init__(self) -> None:
-        self.limit, self._begin = min(self.limit, self.most), self.clock()
+    def __init__(self, most: int, target_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._target_s = target_s
+        self._clock = clock
+        self._limit = AdaptiveLimit(FIRST, FEWEST, most, clock)
+        self._held: Counter[str] = Counter()
 
     @property
-    def full(self) -> bool:
-        """Whether another search would be refused."""
-        return self.active >= int(self.limit)
+    def limit(self) -> float:
+        """How many searches are admitted now."""
+        return self._limit.limit
 
-    def refuse(self) -> Overloaded:
-        """Return the error for a refused search, and remember that the limit was reached."""
-        self._reached = True
-        return Overloaded("More searches are in progress than can be answered in time. Try again shortly.")
+    @property
+    def active(self) -> int:
+        """How many searches are in progress."""
+        return self._held.total()
+
+    def check(self, caller: str = "") -> None:
+        """Raise ``Overloaded`` if another search of a caller would be refused, and remember that it was."""
+        if self.active >= int(self.limit) and self._held[caller] >= self._part(caller):
+            self._limit.reached()
+            raise Overloaded("More searches are in progress than can be answered in time. Try again shortly.")
+
+    def _part(self, caller: str) -> int:
+        others = sum(1 for one in self._held if one != caller)
+        return int(self.limit) // (others + 1)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, caller: str = "") -> Iterator[None]:
         """Admit one search while the block runs; raises ``Overloaded``."""
-        if self.full:
-            raise self.refuse()
-        self.active += 1
-        begin = self.clock()
+        self.check(caller)
+        self._held[caller] += 1
+        begin = self._clock()
         try:
             yield
             self._learn(begin)
@@ -67,15 +65,9 @@ class Admission:
             self._learn(begin)
             raise
         finally:
-            self.active -= 1
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
 
     def _learn(self, begin: float) -> None:
-        now = self.clock()
-        self._quickest = min(self._quickest, now - begin)
-        if now - self._begin < WINDOW_S:
-            return
-        if self._quickest > self.target_s:
-            self.limit = max(min(FEWEST, self.most), self.limit * BACK_OFF)
-        elif self._reached:
-            self.limit = min(self.most, self.limit + 1)
-        self._begin, self._quickest, self._reached = now, float("inf"), False
+        self._limit.learn(self._clock() - begin, self._target_s)

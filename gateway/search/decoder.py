@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from gateway.limits.caller_limits import current_account
 from visualsearch.domain.errors import Overloaded
 from visualsearch.imaging.preprocessing import decode
 
@@ -37,11 +38,14 @@ class Decoder:
         return await self.run(decode, data, box)
 
     async def run(self, work: Callable[..., T], *values: object) -> T:
-        """Run work on a picture's bytes; raises ``Overloaded`` if too many pictures are in progress."""
+        """Run work on a picture's bytes, and charge it to the caller.
+
+        Raises ``Overloaded`` if too many pictures are in progress.
+        """
         if self._in_hand >= self._max_waiting:
             raise Overloaded("Too many pictures wait to be decoded. Try again shortly.")
         self._in_hand += 1
         try:
-            return await self._pool.run(work, *values)
+            return await self._pool.run(work, *values, weigh=current_account().charge_picture)
         finally:
             self._in_hand -= 1

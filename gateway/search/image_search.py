@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.limits.caller_limits import current_account
+from gateway.limits.costs import EMBED_MS, nearest_ms
 from gateway.search.admission import Admission
 from gateway.search.options import SearchOptions
 from gateway.search.stage_timer import StageTimer
@@ -63,7 +65,7 @@ class ImageSearch:
 
         Raises what ``Decoder.decode`` raises, ``Overloaded``, ``Unavailable`` and ``FingerprintMismatch``.
         """
-        with self.admission.slot():
+        async with self._turn(EMBED_MS + nearest_ms(options.k)):
             watch = StageTimer()
             async with watch.stage("decode"):
                 decoded = await self._query_encoder.decode(data, box)
@@ -87,11 +89,10 @@ class ImageSearch:
         """Search with an image of the corpus. Raises what ``by_picture`` raises; ``NotFound`` if it is not indexed."""
         if image.status is not Status.INDEXED:
             raise NotFound(f"Image {image.id} is {image.status}, not indexed; GET /images/{image.id} tells more.")
-        with self.admission.slot():
-            async with self._deadline():
-                assignment = await self._experiments.assignment(options, image.id)
-                key = options.sticky_key(str(image.id).encode())
-                return await self._answered(key, assignment, partial(self._by_row, image, assignment))
+        async with self._turn(nearest_ms(options.k)), self._deadline():
+            assignment = await self._experiments.assignment(options, image.id)
+            key = options.sticky_key(str(image.id).encode())
+            return await self._answered(key, assignment, partial(self._by_row, image, assignment))
 
     async def _by_row(self, image: Image, assignment: ExperimentAssignment, release: Release) -> SearchAnswer:
         watch = StageTimer()
@@ -128,13 +129,12 @@ class ImageSearch:
         self, embedding: NDArray[np.float32], release: Release, options: SearchOptions
     ) -> list[Result]:
         """Search with an embedding of this release's encoder: float32 [256] of unit length."""
-        with self.admission.slot():
-            async with self._deadline():
-                return await self._retriever.best(embedding, release, options, StageTimer())
+        async with self._turn(nearest_ms(options.k)), self._deadline():
+            return await self._retriever.best(embedding, release, options, StageTimer())
 
     async def embed(self, data: bytes, box: Box | None) -> tuple[NDArray[np.float32], Release]:
         """Embed a picture, or a box inside it, with the live release: float32 [256]."""
-        with self.admission.slot():
+        async with self._turn(EMBED_MS):
             decoded = await self._query_encoder.decode(data, box)
             async with self._deadline():
                 release = await self._release_router.live()
@@ -152,6 +152,14 @@ class ImageSearch:
         return SearchAnswer(
             query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, assignment.variants
         )
+
+    @asynccontextmanager
+    async def _turn(self, cost_ms: float) -> AsyncIterator[None]:
+        """Admit a search and wait for its caller's turn; raises ``Overloaded``."""
+        account = current_account()
+        with self.admission.slot(account.caller):
+            async with account.turn(cost_ms):
+                yield
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

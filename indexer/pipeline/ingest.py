@@ -15,10 +15,12 @@ from visualsearch.domain.errors import InvalidInput, NotFound, Overloaded, Unava
 from visualsearch.domain.images import (
     MAX_UPLOAD_BYTES,
     UNIT_NORM_TOLERANCE,
+    UNLIMITED,
     Image,
     ImageMetadata,
     NewImage,
     Prepared,
+    Quota,
     Status,
     Visibility,
     stack_pixels,
@@ -58,6 +60,8 @@ class Ready:
     prepared: Prepared
     content_hash: bytes
     etag: str
+    size: int
+    """Bytes of the file."""
 
 
 class Ingest:
@@ -71,6 +75,7 @@ class Ingest:
         object_store: ObjectStore,
         pool: PicturePool,
         scanner: MalwareScanner | None = None,
+        quota: Quota = UNLIMITED,
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
@@ -79,6 +84,7 @@ class Ingest:
         self._deletion = ImageDeletion(image_repository, vectors, object_store)
         self._pool = pool
         self._scanner = scanner
+        self._quota = quota
         self._encoding = asyncio.Semaphore(ENCODING)
 
     async def batch(self, events: Sequence[Event], releases: Sequence[Release]) -> list[Outcome]:
@@ -131,7 +137,7 @@ class Ingest:
         except (NotFound, InvalidInput) as error:
             log.warning("image %d is skipped: %s", image.id, error)
             return None
-        return Ready(image, prepared, hashlib.sha256(stored.data).digest(), stored.etag)
+        return Ready(image, prepared, hashlib.sha256(stored.data).digest(), stored.etag, len(stored.data))
 
     async def healthy(self, releases: Sequence[Release]) -> bool:
         """Return whether every server works, so that a remaining failure must be the event's own fault."""
@@ -168,7 +174,7 @@ class Ingest:
         try:
             stored = await self._object_store.fetch(key, MAX_UPLOAD_BYTES)
             etag = stored.etag
-            image = image or await self._register(event.uri, key, stored.metadata)
+            image = image or await self._register(event.uri, key, stored.metadata, self._quota, len(stored.data))
             content_hash = hashlib.sha256(stored.data).digest()
             if image.status is Status.INDEXED and image.content_hash == content_hash:
                 if image.etag != etag:
@@ -177,28 +183,31 @@ class Ingest:
             if self._scanner is not None:
                 await self._scanner.scan(stored.data)
             prepared = await self._pool.run(prepare, stored.data)
-            return Ready(image, prepared, content_hash, etag)
+            return Ready(image, prepared, content_hash, etag, len(stored.data))
         except NotFound as error:
             return await self._missing(event, image, releases, str(error))
         except InvalidInput as error:
-            image = image or await self._register(event.uri, key, await self._object_store.metadata(key))
+            image = image or await self._register(event.uri, key, await self._object_store.metadata(key), UNLIMITED)
             return await self._reject(image, releases, str(error), etag)
 
-    async def _register(self, uri: str, key: str, metadata: ObjectMetadata | None) -> Image:
-        """Register an object without a row. Its metadata says who may see it; its top folder is its source.
+    async def _register(
+        self, uri: str, key: str, metadata: ObjectMetadata | None, quota: Quota, size: int = 0
+    ) -> Image:
+        """Register an object of ``size`` bytes that has no row; raises ``QuotaExceeded``.
 
-        Without metadata, an object that was put into the bucket directly is public. An upload is private then and
-        belongs to nobody, because its row is lost and might have said so.
+        Its metadata says who may see it; its top folder is its source. Without metadata, an object that was put into
+        the bucket directly is public. An upload is private then and belongs to nobody, because its row is lost and
+        might have said so.
         """
         folder, _, _ = key.rpartition("/")
         source = folder.split("/")[0]
         if metadata is not None:
-            new = NewImage(uri, metadata.source or source, metadata.owner, metadata.visibility)
+            new = NewImage(uri, metadata.source or source, metadata.owner, metadata.visibility, bytes=size)
         elif is_upload(key):
-            new = NewImage(uri, source, visibility=Visibility.PRIVATE)
+            new = NewImage(uri, source, visibility=Visibility.PRIVATE, bytes=size)
         else:
-            new = NewImage(uri, source)
-        return await self._image_repository.register(new)
+            new = NewImage(uri, source, bytes=size)
+        return await self._image_repository.register(new, quota)
 
     async def _withdraw(self, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
         """Reject an event whose object is no picture of the corpus; remove the image that an earlier version made."""
@@ -326,4 +335,6 @@ def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:
 
 def _described(one: Ready) -> ImageMetadata:
     prepared = one.prepared
-    return ImageMetadata(one.image.id, prepared.width, prepared.height, prepared.phash, one.content_hash, one.etag)
+    return ImageMetadata(
+        one.image.id, prepared.width, prepared.height, prepared.phash, one.content_hash, one.etag, one.size
+    )

@@ -18,14 +18,16 @@ from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLette
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
-from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from visualsearch.domain.images import (
     ImageMetadata,
     ImagePage,
     ImageSelection,
     ImageSummary,
     NewImage,
+    Quota,
     Status,
+    Usage,
     Visibility,
 )
 from visualsearch.domain.indexing import DeadLetter, Event, EventKind
@@ -42,7 +44,7 @@ async def image_repository(request):
         return
     dsn, password = request.getfixturevalue("database")
     with psycopg.connect(dsn, password=password, autocommit=True) as server:
-        tables = "images, deletions, dead_letters, not_duplicates, releases, positions, differences"
+        tables = "images, owner_usage, deletions, dead_letters, not_duplicates, releases, positions, differences"
         server.execute(f"TRUNCATE {tables} CASCADE")
     postgres = PostgresImages(Database(dsn, password, 5.0))
     yield postgres
@@ -432,3 +434,48 @@ async def test_new_counts_of_differences_replace_the_previous_ones(progress):
     assert await progress.differences() == {("v1", "other"): 3, ("v2", "other"): 4}
     await progress.record_differences({})
     assert await progress.differences() == {}
+
+
+def owned(number, owner="ann", size=100):
+    return NewImage(f"s3://images/{owner}-{number}.jpg", owner=owner, bytes=size)
+
+
+async def test_what_an_owner_stores_is_counted_and_given_back(image_repository):
+    first, second = [await image_repository.register(owned(number)) for number in range(2)]
+    await image_repository.register(owned(0, "bob", 7))
+    await image_repository.register(NewImage("s3://images/free.jpg", bytes=1000))
+    assert await image_repository.usage("ann") == Usage(2, 200)
+    assert await image_repository.usage("bob") == Usage(1, 7)
+    assert await image_repository.usage("nobody") == await image_repository.usage("") == Usage()
+    await image_repository.register(owned(0))
+    assert await image_repository.usage("ann") == Usage(2, 200), "a repetition is no second image"
+    await image_repository.describe([ImageMetadata(first.id, 10, 10, 1, ONE, bytes=150)])
+    assert await image_repository.usage("ann") == Usage(2, 250)
+    await image_repository.mark_rejected(first.id, "broken")
+    assert await image_repository.usage("ann") == Usage(1, 100)
+    await image_repository.mark_pending([first.id])
+    assert await image_repository.usage("ann") == Usage(2, 250)
+    await image_repository.delete(first.id)
+    await image_repository.delete(second.id)
+    assert await image_repository.usage("ann") == Usage()
+
+
+@pytest.mark.parametrize("quota", [Quota(images=3), Quota(bytes=300), Quota(images=3, bytes=300)])
+async def test_no_owner_gets_beyond_its_quota_even_by_many_uploads_at_once(image_repository, quota):
+    results = await asyncio.gather(
+        *(image_repository.register(owned(number), quota) for number in range(10)), return_exceptions=True
+    )
+    refused = [one for one in results if isinstance(one, QuotaExceeded)]
+    assert len(refused) == 7
+    assert "Delete some" in str(refused[0])
+    assert await image_repository.usage("ann") == Usage(3, 300)
+    assert len(await image_repository.after_uri("", 100)) == 3
+    await image_repository.register(owned(0, "bob"), quota)
+    accepted = next(one for one in results if not isinstance(one, QuotaExceeded))
+    await image_repository.delete(accepted.id)
+    await image_repository.register(owned(99), quota)
+
+
+async def test_what_belongs_to_nobody_has_no_quota(image_repository):
+    for number in range(3):
+        await image_repository.register(owned(number, owner=""), Quota(images=1))

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
-from visualsearch.domain.images import Image, ImagePage, Status, Visibility
+from visualsearch.domain.images import UNLIMITED, Image, ImagePage, Status, Usage, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage
+    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage, Quota
 
 
 class FakeImages:
@@ -24,6 +24,7 @@ class FakeImages:
         self.scanned = 20_000
         self.images: dict[int, Image] = {}
         self.promised_at: dict[int, datetime] = {}
+        self.sizes: dict[int, int] = {}
         self.phashes: dict[int, int] = {}
         self.indexed_in: dict[int, str] = {}
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
@@ -41,7 +42,11 @@ class FakeImages:
     async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
         return [await self.register(one) for one in new]
 
-    async def register(self, new: NewImage) -> Image:
+    async def register(self, new: NewImage, quota: Quota = UNLIMITED) -> Image:
+        if new.owner:
+            held = await self.usage(new.owner)
+            is_new = await self.by_uri(new.uri) is None
+            quota.check(Usage(held.images + is_new, held.bytes + new.bytes))
         old = await self.by_uri(new.uri)
         if old is None:
             image = Image(
@@ -63,6 +68,7 @@ class FakeImages:
             status = Status.INDEXED if kept else Status.PENDING
             image = replace(old, status=status, reason=None, etag=new.etag or old.etag)
         self.images[image.id] = image
+        self.sizes[image.id] = new.bytes or self.sizes.get(image.id, 0)
         self.promised_at[image.id] = datetime.now(UTC)
         return image
 
@@ -96,6 +102,7 @@ class FakeImages:
                     etag=one.etag,
                 )
                 self.phashes[one.image_id] = one.phash
+                self.sizes[one.image_id] = one.bytes or self.sizes[one.image_id]
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
         self._up()
@@ -182,6 +189,13 @@ class FakeImages:
         late = sorted((image for image in pending if self.promised_at[image.id] < before), key=lambda i: i.created_at)
         self.promised_at |= {image.id: now for image in late[:limit]}
         return late[:limit]
+
+    async def usage(self, owner: str) -> Usage:
+        self._up()
+        if not owner:
+            return Usage()
+        held = [i for i, one in self.images.items() if one.owner == owner and one.status is not Status.REJECTED]
+        return Usage(len(held), sum(self.sizes[image_id] for image_id in held))
 
     async def counts(self, visible_to: str | None = None) -> dict[Status, int]:
         self._up()

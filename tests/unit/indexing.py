@@ -75,6 +75,12 @@ class Indexing:
         """Scan what is indexed from now on."""
         self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, self.pool, scanner)
 
+    def limit_to(self, quota):
+        """Let owners store so much from now on."""
+        self.ingest = Ingest(
+            self.encoder, self.vectors, self.image_repository, self.object_store, self.pool, quota=quota
+        )
+
     async def upload(self, key, data):
         """Register and store a picture as the gateway does; return its event."""
         image = await self.image_repository.register(NewImage(self.object_store.uri(key), source="web", owner="ada"))

@@ -35,6 +35,10 @@ class InvalidBox(InvalidInput):
     """The box is malformed, empty or not inside the picture."""
 
 
+class QuotaExceeded(InvalidInput):
+    """The owner stores as many pictures or bytes as it may."""
+
+
 class NotFound(VisualSearchError):
     """Nothing has that id, name or key."""
 

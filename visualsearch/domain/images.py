@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visualsearch.domain.errors import QuotaExceeded
 
 EMBEDDING_DIM = 256
 UNIT_NORM_TOLERANCE = 1e-3
@@ -91,10 +94,12 @@ class NewImage:
     source: str = ""
     owner: str = ""
     visibility: Visibility = Visibility.PUBLIC
-    content_hash: bytes | None = None
+    content_hash: builtins.bytes | None = None
     """SHA-256 of the file, 32 bytes."""
     etag: str = ""
     """Entity tag that the object will have; empty if unknown."""
+    bytes: int = 0
+    """Size of the file; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +174,46 @@ class ImageMetadata:
     width: int
     height: int
     phash: int
-    content_hash: bytes
+    content_hash: builtins.bytes
     etag: str = ""
+    bytes: int = 0
+    """Size of the file; 0 if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an owner stores: pictures that are not rejected, and the bytes of their files."""
+
+    images: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many pictures, and bytes of files, an owner may store; 0 is no limit."""
+
+    images: int = 0
+    bytes: int = 0
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing is limited."""
+        return not self.images and not self.bytes
+
+    def check(self, usage: Usage) -> None:
+        """Raise ``QuotaExceeded`` if an owner stores more than it may."""
+        if self.images and usage.images > self.images:
+            raise QuotaExceeded(
+                f"You may store {self.images:,} pictures, and this would be one more. Delete some first."
+            )
+        if self.bytes and usage.bytes > self.bytes:
+            raise QuotaExceeded(
+                f"You may store {self.bytes:,} bytes, and with this picture it would be {usage.bytes:,}. Delete some "
+                "pictures first."
+            )
+
+
+UNLIMITED = Quota()
 
 
 def stack_pixels(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import multiprocessing
 import resource
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -54,14 +55,17 @@ class PicturePool:
         self._process: ProcessPool | None = None
         self.expensive = 0
 
-    async def run(self, work: Callable[..., T], *values: object) -> T:
+    async def run(self, work: Callable[..., T], *values: object, weigh: Callable[[int], None] | None = None) -> T:
         """Return ``work(*values)``, where ``work`` is a function of ``preprocessing``.
 
+        ``weigh`` is called in the thread with each picture's ``decoding_cost``, before it is decoded.
         Raises what it raises; ``BrokenImage`` if the picture takes too much CPU time or ends its process;
         ``Overloaded`` if too many expensive pictures wait, or the machine is too busy to decode this one in time.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, cheaply, work, *values)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(cheaply, work, *values, weigh=weigh)
+            )
         except TooExpensiveHere:
             return await self.run_apart(work, *values)
 

@@ -139,13 +139,16 @@ def thumbnail(data: bytes, size: int) -> bytes:
         return out.getvalue()
 
 
-def cheaply(work: Callable[..., T], *values: object) -> T:
-    """Run a function of this module in this thread; raises ``TooExpensiveHere`` if the picture is expensive."""
-    _here.cheap_only = True
+def cheaply(work: Callable[..., T], *values: object, weigh: Callable[[int], None] | None = None) -> T:
+    """Run a function of this module in this thread; raises ``TooExpensiveHere`` if the picture is expensive.
+
+    ``weigh`` is called with the ``decoding_cost`` of each picture, before it is decoded.
+    """
+    _here.cheap_only, _here.weigh = True, weigh
     try:
         return work(*values)
     finally:
-        _here.cheap_only = False
+        _here.cheap_only, _here.weigh = False, None
 
 
 def fingerprint(model: bytes) -> str:
@@ -193,7 +196,10 @@ def _open(data: bytes) -> Image.Image:
     # Phones store JPEGs with an extra preview frame (MPO); the first frame is the picture.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BrokenImage("The picture is animated; send a single frame.")
-    if decoding_cost(image, passes) > CHEAP and getattr(_here, "cheap_only", False):
+    cost = decoding_cost(image, passes)
+    if (weigh := getattr(_here, "weigh", None)) is not None:
+        weigh(cost)
+    if cost > CHEAP and getattr(_here, "cheap_only", False):
         raise TooExpensiveHere
     if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
         image.verify()

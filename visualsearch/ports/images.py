@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from visualsearch.domain.images import UNLIMITED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -14,17 +16,20 @@ if TYPE_CHECKING:
         ImageSelection,
         ImageSummary,
         NewImage,
+        Quota,
         Status,
+        Usage,
     )
 
 
 class ImageRepository(Protocol):
     """Metadata of images and releases."""
 
-    async def register(self, new: NewImage) -> Image:
+    async def register(self, new: NewImage, quota: Quota = UNLIMITED) -> Image:
         """Write a pending row, or return the uri's existing row (reset to pending if its content differs).
 
-        A uri keeps its id for ever. If ``new`` has an entity tag, the row takes it over.
+        A uri keeps its id for ever. If ``new`` has an entity tag, the row takes it over. Raises ``QuotaExceeded``, and
+        writes nothing, if its owner would store more than ``quota``, also if others register for it at the same time.
         """
         ...
 
@@ -117,6 +122,10 @@ class ImageRepository(Protocol):
 
     async def waiting(self, older_than_s: float, limit: int) -> list[Image]:
         """List images that have been pending for longer than this, oldest first."""
+        ...
+
+    async def usage(self, owner: str) -> Usage:
+        """Return what an owner stores."""
         ...
 
     async def counts(self, visible_to: str | None = None) -> dict[Status, int]:

@@ -7,8 +7,9 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from gateway.limits.adaptive_limit import BACK_OFF, WINDOW_S
 from gateway.search import decoder
-from gateway.search.admission import BACK_OFF, FEWEST, FIRST, WINDOW_S, Admission
+from gateway.search.admission import FEWEST, FIRST, Admission
 from tests.clock import StillClock
 from tests.eventually import eventually
 from tests.pictures import jpeg

@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import time
+from functools import partial
 
 import pytest
 import uvicorn
 
+from gateway.limits.connections import Connections
 from gateway.process import limited_connection
-from gateway.process.limited_connection import HEAD_BYTES, LimitedConnection
+from gateway.process.limited_connection import HEAD_BYTES, LimitedConnection, pause_connection
 
+MOST = 4
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 
 
 async def application(scope, receive, send):
     if scope["type"] != "http":
         return
+    if scope["path"] == "/refused":
+        pause_connection(scope, 0.3)
     size, more = 0, True
     while more:
         message = await receive()
@@ -30,7 +36,9 @@ async def connect(monkeypatch):
     monkeypatch.setattr(limited_connection, "HEAD_S", 0.2)
     monkeypatch.setattr(limited_connection, "BODY_CHECK_S", 0.2)
     monkeypatch.setattr(limited_connection, "BODY_BYTES", 1000)
-    config = uvicorn.Config(application, port=0, http=LimitedConnection, log_config=None, lifespan="off")
+    monkeypatch.setattr(limited_connection, "PROBE_PAUSE_S", 0.3)
+    http = partial(LimitedConnection, connections=Connections(MOST, MOST - 1))
+    config = uvicorn.Config(application, port=0, http=http, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
@@ -97,3 +105,47 @@ async def test_a_body_that_trickles_is_refused(connect):
         writer.write(b"x")
         await asyncio.sleep(0.02)
     assert (await all_of(reader)).startswith(b"HTTP/1.1 408")
+
+
+async def timed(reader, writer, path, **headers):
+    """Ask for a path; return the seconds until the answer."""
+    begin = time.perf_counter()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n".encode())
+    await reader.readuntil(b"ok")
+    return time.perf_counter() - begin
+
+
+@pytest.mark.parametrize("path", ["/refused", "/ready", "/metrics"])
+async def test_after_a_refusal_or_a_probe_the_connection_waits_before_its_next_request(connect, path):
+    one, other = await connect(), await connect()
+    await timed(*one, path)
+    assert await timed(*other, "/") < 0.2, "another connection does not wait"
+    assert await timed(*one, "/") > 0.1
+    assert await timed(*one, "/") < 0.2, "once"
+
+
+async def test_a_connection_that_carries_the_requests_of_others_does_not_wait(connect):
+    reader, writer = await connect()
+    await timed(reader, writer, "/refused", **{"x-forwarded-for": "192.0.2.1"})
+    assert await timed(reader, writer, "/", **{"x-forwarded-for": "192.0.2.2"}) < 0.2
+
+
+async def test_requests_that_were_sent_ahead_are_not_answered_after_a_refusal(connect):
+    reader, writer = await connect()
+    writer.write(GET.replace(b"/ ", b"/refused ") + b"\r\n" + GET + b"\r\n" + GET + b"\r\n")
+    assert (await all_of(reader)).count(b"HTTP/1.1 200") == 1
+
+
+async def test_one_address_gets_so_many_connections_and_no_more(connect):
+    held = [await connect() for _ in range(MOST - 1)]
+    for reader, writer in held:
+        await timed(reader, writer, "/")
+    reader, _ = await connect()
+    answer = await all_of(reader)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in answer
+    assert b"connections here, which is the limit" in answer
+    held[0][1].close()
+    await asyncio.sleep(0.05)
+    assert await timed(*(await connect()), "/") < 1

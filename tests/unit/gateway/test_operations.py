@@ -27,6 +27,11 @@ def record(key, name="s3:ObjectCreated:Put", bucket="images", **thing):
     return {"eventName": name, "s3": {"bucket": {"name": bucket}, "object": {"key": key, **thing}}}
 
 
+async def put(serving, *keys):
+    for key in keys:
+        await serving.object_store.put(key, b"a picture")
+
+
 async def tell(serving, body, headers=SHOWN):
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     return await serving.client.post("/events/s3", content=content, headers=headers)
@@ -37,6 +42,7 @@ def told(serving):
 
 
 async def test_notifications_of_aws_and_minio_become_events_with_decoded_keys_and_tags(serving):
+    await put(serving, "my folder/ü%.jpg", "c.jpg")
     body = {
         "EventName": "s3:ObjectCreated:Put",
         "Records": [
@@ -81,6 +87,7 @@ async def test_notifications_of_aws_and_minio_become_events_with_decoded_keys_an
     ],
 )
 async def test_an_irrelevant_record_is_refused_with_a_reason_without_affecting_others(serving, bad, reason):
+    await put(serving, "a.jpg")
     answer = await tell(serving, {"Records": [record("a.jpg"), bad]})
     assert answer.status_code == 202
     assert answer.json()["accepted"] == len(told(serving)) == 1
@@ -92,7 +99,7 @@ async def test_an_irrelevant_record_is_refused_with_a_reason_without_affecting_o
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no json", b"[]", b"7", b'{"Records": 7}', b'{"Records": [7]}', orjson.dumps({"Records": [{}] * 1001})],
+    [b"", b"no json", b"[]", b"7", b'{"Records": 7}', b'{"Records": [7]}', orjson.dumps({"Records": [{}] * 101})],
 )
 async def test_a_malformed_notification_is_refused(serving, body):
     assert_problem(await tell(serving, body), 422)
@@ -125,8 +132,37 @@ async def test_a_key_that_may_write_may_send_notifications():
 
 
 async def test_while_the_stream_is_down_the_store_is_asked_to_retry(serving):
+    await put(serving, "a.jpg")
     serving.events.down = True
     assert_problem(await tell(serving, {"Records": [record("a.jpg")]}), 503)
+
+
+async def test_while_the_object_store_is_down_the_store_is_asked_to_retry(serving):
+    serving.object_store.down = True
+    assert_problem(await tell(serving, {"Records": [record("a.jpg")]}), 503)
+    assert (await tell(serving, {"Records": [record("a.jpg", "s3:ObjectRemoved:Delete")]})).status_code == 202
+
+
+async def test_objects_that_do_not_exist_make_no_events_and_so_no_dead_letters(serving):
+    await put(serving, "there.jpg")
+    records = [*(record(f"never/{number}.jpg") for number in range(99)), record("there.jpg")]
+    answer = await tell(serving, {"Records": records})
+    assert answer.json()["accepted"] == 1
+    assert [refused["record"] for refused in answer.json()["refused"]] == list(range(99))
+    assert "no such object" in answer.json()["refused"][0]["reason"]
+    assert [event.uri for event in told(serving)] == [serving.object_store.uri("there.jpg")]
+
+
+async def test_a_sender_of_too_many_records_has_to_wait_and_another_has_not():
+    async with Serving(webhook_token=TOKEN, webhook_rate=50, api_keys=KEYS) as serving:
+        await put(serving, "a.jpg")
+        many = {"Records": [record("a.jpg")] * 100}
+        assert (await tell(serving, many)).json()["accepted"] == 100
+        assert_problem(refused := await tell(serving, many), 429)
+        assert int(refused.headers["retry-after"]) == 1
+        assert (await tell(serving, many, {"authorization": "Bearer w"})).status_code == 202
+        serving.clock.advance(1.1)
+        assert (await tell(serving, many)).status_code == 202
 
 
 @pytest.fixture

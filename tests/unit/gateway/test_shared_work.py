@@ -1,10 +1,11 @@
 """What many ask for at the same time is computed once."""
 
 import asyncio
+import time
 
 import pytest
 
-from gateway.shared_work import SharedWork
+from gateway.shared_work import PacedWork, SharedWork
 from tests.pictures import jpeg
 from tests.unit.serving import Serving
 from visualsearch.domain.errors import Unavailable
@@ -83,3 +84,45 @@ async def test_a_thumbnail_shows_what_an_object_holds_now_while_its_content_is_u
             await serving.object_store.put(key, data)
             thumbnails.append((await serving.client.get(f"/images/{image.id}/content?size=64")).content)
         assert thumbnails == [preprocessing.thumbnail(data, 64) for data in (jpeg(1), jpeg(2))]
+
+
+async def test_paced_work_is_done_once_for_all_who_ask_and_not_too_often():
+    runs = []
+
+    async def work():
+        runs.append(time.monotonic())
+        await asyncio.sleep(0)
+        return len(runs)
+
+    paced = PacedWork(work, 0.1)
+    assert await asyncio.gather(*(paced.result() for _ in range(20))) == [1] * 20
+    assert await asyncio.gather(*(paced.result() for _ in range(20))) == [2] * 20
+    assert runs[1] - runs[0] >= 0.09
+
+
+async def test_no_result_of_paced_work_is_older_than_the_question():
+    begun, going, runs = asyncio.Event(), asyncio.Event(), []
+
+    async def work():
+        runs.append(1)
+        begun.set()
+        await going.wait()
+
+    paced = PacedWork(work, 0)
+    first = asyncio.create_task(paced.result())
+    await begun.wait()
+    late = asyncio.create_task(paced.result())
+    await asyncio.sleep(0)
+    going.set()
+    await asyncio.gather(first, late)
+    assert len(runs) == 2
+
+
+async def test_a_failure_of_paced_work_is_everybodys_and_is_forgotten():
+    async def work():
+        raise Unavailable("Triton")
+
+    paced = PacedWork(work, 0)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await paced.result()

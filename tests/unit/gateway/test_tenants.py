@@ -162,3 +162,25 @@ async def test_a_private_image_without_an_owner_is_for_administrators_alone(serv
     for path in ("", "/content", "/similar"):
         got = {who: (await serving.client.get(f"/images/{image}{path}", headers=by(who))).status_code for who in ROLES}
         assert got == {"ada": 404, "bob": 404, "carl": 404, "root": 200}
+
+
+async def test_an_owner_stores_no_more_than_its_quota_and_sees_what_it_stores():
+    async with Serving(api_keys=KEYS, quota_images=2) as serving:
+        first, *_ = [await serving.upload(jpeg(number), by("ada")) for number in range(2)]
+        size = len(jpeg(0)) + len(jpeg(1))
+        usage = {"images": 2, "bytes": size, "images_limit": 2, "bytes_limit": None}
+        assert (await serving.client.get("/stats", headers=by("ada"))).json()["usage"] == usage
+        assert_problem(refused := await serving.upload(jpeg(2), by("ada")), 403)
+        assert "You may store 2 pictures" in refused.json()["detail"]
+        assert len(serving.object_store.objects) == 2
+        assert (await serving.upload(jpeg(2), by("bob"))).status_code == 202
+        deleted = await serving.client.delete(first.headers["location"], headers=by("ada"))
+        assert deleted.status_code == 204
+        assert (await serving.upload(jpeg(2), by("ada"))).status_code == 202
+        assert (await serving.client.get("/stats", headers=by("root"))).json()["usage"]["images"] == 0
+
+
+async def test_a_picture_that_is_over_the_quota_in_bytes_is_refused():
+    async with Serving(api_keys=KEYS, quota_bytes=len(jpeg(0)) + 10) as serving:
+        assert (await serving.upload(jpeg(0), by("ada"))).status_code == 202
+        assert_problem(await serving.upload(jpeg(1), by("ada")), 403)

@@ -12,7 +12,7 @@ from indexer.pipeline import ingest
 from tests.pictures import jpeg
 from tests.unit.indexing import RELEASE
 from visualsearch.domain.errors import Overloaded
-from visualsearch.domain.images import MAX_UPLOAD_BYTES, NewImage, Status, Visibility
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, NewImage, Quota, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, Indexed, ObjectMetadata, Rejected, Retry
 from visualsearch.domain.search import VectorRow
 from visualsearch.imaging import preprocessing
@@ -366,3 +366,16 @@ async def test_an_event_changes_neither_the_owner_nor_the_visibility_of_an_image
     (row,) = world.vectors.written.values()
     for one in (world.image_repository.images[image.id], row):
         assert (one.owner, one.visibility) == ("ada", Visibility.PRIVATE)
+
+
+async def test_an_object_beyond_its_owners_quota_is_rejected_with_the_reason(world):
+    world.limit_to(Quota(images=2))
+    for number in range(4):
+        await world.object_store.put(
+            f"put/{number}.jpg", jpeg(number), metadata=ObjectMetadata("eve", Visibility.PUBLIC)
+        )
+    outcomes = await world.index(*(world.bare(f"put/{number}.jpg") for number in range(4)))
+    rejected = [one for one in outcomes if isinstance(one, Rejected)]
+    assert len(rejected) == 2
+    assert "You may store 2 pictures" in rejected[0].reason
+    assert (await world.image_repository.usage("eve")).images == 2

@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from visualsearch.domain.errors import NotFound
-from visualsearch.domain.images import Image, ImagePage, Status, Visibility
+from visualsearch.domain.images import UNLIMITED, Image, ImagePage, Status, Usage, Visibility
 from visualsearch.ports import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from visualsearch.adapters.postgres.database import Database
-    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage
+    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage, Quota
 
 
 COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
 SCANNED = 20_000
 """Rows that one page of a listing looks at. They take about 20 ms."""
+USAGE = "SELECT images, bytes FROM owner_usage WHERE owner = %s"
+REGISTER = f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash, etag, bytes)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])
+    ON CONFLICT (uri) DO UPDATE SET
+      etag = COALESCE(NULLIF(excluded.etag, ''), old.etag),
+      bytes = COALESCE(NULLIF(excluded.bytes, 0), old.bytes),
+      promised_at = now(),
+      status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
+               THEN 'indexed' ELSE 'pending' END,
+      reason = NULL
+    RETURNING {COLUMNS}"""  # noqa: S608
 
 
 class PostgresImages(ImageRepository):
@@ -29,33 +40,27 @@ class PostgresImages(ImageRepository):
         self.database = database
 
     @override
-    async def register(self, new: NewImage) -> Image:
-        return (await self.register_all([new]))[0]
+    async def register(self, new: NewImage, quota: Quota = UNLIMITED) -> Image:
+        if not new.owner or quota.is_unlimited:
+            return (await self.register_all([new]))[0]
+        async with self.database.connection() as connection, connection.transaction():
+            cursor = await connection.execute(REGISTER, _columns([new]))
+            row = await cursor.fetchone()
+            # The trigger has locked the owner's row until the end of the transaction.
+            cursor = await connection.execute(USAGE, [new.owner])
+            quota.check(_to_usage(await cursor.fetchone()))
+        return to_image(row)  # type: ignore[arg-type]
 
     @override
     async def register_all(self, new: Sequence[NewImage]) -> list[Image]:
-        columns = [
-            [one.uri for one in new],
-            [one.source for one in new],
-            [one.owner for one in new],
-            [one.visibility for one in new],
-            [one.content_hash for one in new],
-            [one.etag for one in new],
-        ]
-        rows = await self.database.rows(
-            f"""INSERT INTO images AS old (uri, source, owner, visibility, content_hash, etag)
-            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
-            ON CONFLICT (uri) DO UPDATE SET
-              etag = COALESCE(NULLIF(excluded.etag, ''), old.etag),
-              promised_at = now(),
-              status = CASE WHEN old.status = 'indexed' AND old.content_hash = excluded.content_hash
-                       THEN 'indexed' ELSE 'pending' END,
-              reason = NULL
-            RETURNING {COLUMNS}""",  # noqa: S608
-            *columns,
-        )
+        rows = await self.database.rows(REGISTER, *_columns(new))
         images = {row["uri"]: to_image(row) for row in rows}
         return [images[one.uri] for one in new]
+
+    @override
+    async def usage(self, owner: str) -> Usage:
+        rows = await self.database.rows(USAGE, owner)
+        return _to_usage(rows[0] if rows else None)
 
     @override
     async def get(self, image_id: int) -> Image:
@@ -87,14 +92,17 @@ class PostgresImages(ImageRepository):
             [one.height for one in described],
             [one.content_hash for one in described],
             [one.etag for one in described],
+            [one.bytes for one in described],
             [one.phash.to_bytes(8, "big") for one in described],
         ]
         await self.database.rows(
             """WITH new AS (
-              SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bytea[])
-                AS new (id, width, height, content_hash, etag, phash)
+              SELECT * FROM
+                unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bigint[], %s::bytea[])
+                AS new (id, width, height, content_hash, etag, bytes, phash)
             ), there AS (
-              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash, etag = new.etag
+              UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash,
+                etag = new.etag, bytes = COALESCE(NULLIF(new.bytes, 0), images.bytes)
               FROM new WHERE images.id = new.id RETURNING images.id, new.phash
             )
             INSERT INTO image_hash (image_id, phash) SELECT id, phash FROM there
@@ -265,3 +273,19 @@ class PostgresImages(ImageRepository):
 def to_image(row: dict[str, Any]) -> Image:
     """Convert columns to an image."""
     return Image(**{**row, "status": Status(row["status"]), "visibility": Visibility(row["visibility"])})
+
+
+def _columns(new: Sequence[NewImage]) -> list[list[Any]]:
+    return [
+        [one.uri for one in new],
+        [one.source for one in new],
+        [one.owner for one in new],
+        [one.visibility for one in new],
+        [one.content_hash for one in new],
+        [one.etag for one in new],
+        [one.bytes for one in new],
+    ]
+
+
+def _to_usage(row: dict[str, Any] | None) -> Usage:
+    return Usage(**row) if row else Usage()

@@ -18,8 +18,10 @@ from visualsearch.domain.errors import ConfigurationError, Unavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-NOT_COPIED = {"alembic_version", "api_keys", "api_key_changes"}
-"""Tables that are neither dumped nor emptied. A dump with keys would bring back those that were revoked since."""
+COUNTS = "owner_usage"
+NOT_COPIED = {"alembic_version", "api_keys", "api_key_changes", COUNTS}
+"""Tables that are neither dumped nor emptied. A dump with keys would bring back those that were revoked since. Triggers
+count anew in the last one, which is emptied with the images."""
 APPENDED = {"audit_log": "number"}
 """Tables that are dumped but never emptied, and the column that numbers their rows. A restore adds rows of
 ids that are not there."""
@@ -119,7 +121,7 @@ class Loader:
                 f"The schema lacks columns that the backup contains, of {', '.join(wrong)}: restore with the version "
                 "of visual-search that made the backup, then upgrade."
             )
-        names = _names([name for name in there if name not in APPENDED])
+        names = _names([*(name for name in there if name not in APPENDED), COUNTS])
         await self._connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
 
     async def load(self, table: str, columns: Sequence[str], rows: AsyncIterator[bytes]) -> None:

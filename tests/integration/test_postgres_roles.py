@@ -9,7 +9,8 @@ import pytest
 
 from compose import probes, servers
 from compose.server_binaries import ensure
-from compose.servers import StackPlan, postgres
+from compose.servers import postgres
+from compose.stack_plan import StackPlan
 from compose.state import Ports
 from tests.conftest import ROOT
 from tests.eventually import eventually_sync

@@ -161,7 +161,8 @@ def remove_shared_memory(prefix: str) -> None:
 def remove_weed_sockets(home: Path) -> None:
     """Remove the sockets that a stack's SeaweedFS left behind. They would block the ports for other users."""
     numbers: dict[str, int] = json.loads((home / "ports.json").read_text())
-    for name in WITH_GRPC:
+    # A version before may have left the file, with fewer names.
+    for name in WITH_GRPC & numbers.keys():
         for left in [*weed_sockets(numbers[name]), *weed_sockets(numbers[name] + GRPC_OFFSET)]:
             if left.lstat().st_uid == os.geteuid():
                 left.unlink(missing_ok=True)

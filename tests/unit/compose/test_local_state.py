@@ -8,7 +8,7 @@ import threading
 import psutil
 import pytest
 
-from compose.state import GRPC_OFFSET, SECRETS, USUAL_PORTS, Ports, credentials, locked, process_of
+from compose.state import GRPC_OFFSET, SECRETS, USUAL_PORTS, Ports, credentials, locked, process_of, remove_weed_sockets
 
 
 @pytest.fixture
@@ -108,3 +108,8 @@ def test_a_second_process_waits_until_the_first_releases_the_lock(tmp_path):
         order.append("first")
     waiting.join()
     assert order == ["first", "second"]
+
+
+def test_a_stack_of_a_version_with_fewer_ports_can_be_stopped(tmp_path):
+    (tmp_path / "ports.json").write_text('{"s3": 8333}')
+    remove_weed_sockets(tmp_path)

@@ -5,11 +5,13 @@ from collections import Counter
 
 import httpx
 import orjson
+import psutil
 import psycopg
 import pytest
 
 from tests.conftest import Stack
 from tests.integration.test_workers import another_gateway
+from tests.pictures import jpeg
 from tests.postgres import migrated_database
 
 pytestmark = pytest.mark.stack
@@ -30,10 +32,15 @@ def keys(running, stack):
 
 
 @pytest.fixture(scope="module")
-def url(keys, tmp_path_factory):
-    """A gateway that requires keys, on that database."""
-    folder = tmp_path_factory.mktemp("gateway")
-    with another_gateway(keys, folder, require_keys=True) as url:
+def log(tmp_path_factory):
+    """What the gateway writes to."""
+    return tmp_path_factory.mktemp("gateway") / "gateway.log"
+
+
+@pytest.fixture(scope="module")
+def url(keys, log):
+    """A gateway that requires keys and logs all that it can, on that database."""
+    with log.open("wb") as file, another_gateway(keys, log.parent, file, require_keys=True, log_level="DEBUG") as url:
         yield url
 
 
@@ -127,3 +134,32 @@ def test_the_audit_log_tells_who_made_and_who_ended_a_key(keys):
     assert mine == [("key.revoke", "done"), ("key.create", "done")]
     assert all("@" in one["actor"] for one in told)
     assert key["key"] not in keys.command("audit", "--json").stdout
+
+
+def test_a_key_that_is_used_shows_in_no_answer_log_metric_argument_or_audit_entry(keys, url, log):
+    made = done(keys, "create", "carol", "--scope", "search", "--scope", "ingest")
+    key, secret = made["key"], made["key"].rpartition("_")[2]
+    wait_until(url, key, 404)
+    picture = {"image": ("x.jpg", jpeg(1))}
+    calls = [  # what is accepted would belong to another database than that of the stack's indexer
+        ("POST", "/images", {"files": {"image": b"no picture"}}, 415),
+        ("POST", "/search", {"files": picture, "data": {"k": "0"}}, 422),
+        ("POST", "/search", {"files": picture}, 503),
+        ("GET", "/dead-letters", {}, 200),
+        ("GET", "/releases", {}, 403),
+        ("GET", "/nowhere", {}, 404),
+        ("PUT", "/images/1", {}, 405),
+        ("DELETE", "/images/1", {}, 503),
+    ]
+    texts = []
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}) as client:
+        for method, path, values, status in calls:
+            answer = client.request(method, path, **values)
+            assert answer.status_code == status, answer.text
+            texts.append(f"{answer.text} {answer.headers}")
+        texts.append(client.get("/metrics").text)
+    told, log_text = keys.command("audit", "--json").stdout, log.read_text()
+    assert "carol" in told
+    assert log_text
+    arguments = " ".join(word for process in psutil.process_iter() for word in process.cmdline())
+    assert not [number for number, text in enumerate([*texts, told, log_text, arguments]) if secret in text]

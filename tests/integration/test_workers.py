@@ -110,13 +110,13 @@ def free_port():
 
 
 @contextmanager
-def another_gateway(running, tmp_path, **settings):
-    """A gateway of two processes beside the stack's own, on its servers; yields its address."""
+def another_gateway(running, tmp_path, log=None, **settings):
+    """A gateway of two processes beside the stack's own, on its servers, that writes to ``log``; yields its address."""
     port, grpc_port = free_port(), free_port()
     settings |= {"gateway_port": port, "gateway_grpc_port": grpc_port, "gateway_workers": 2}
     env = running.env | {f"VISUALSEARCH_{name.upper()}": str(value) for name, value in settings.items()}
     env["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path / "metrics")
-    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=env, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=env, cwd=ROOT, stdout=log, stderr=log)
     try:
         wait_for(lambda: is_served(f"http://127.0.0.1:{port}"))
         yield f"http://127.0.0.1:{port}"

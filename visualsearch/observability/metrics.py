@@ -132,11 +132,12 @@ def configure_logging(level: str, style: str) -> None:
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if as_text else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # These log at length what the adapters raise as an error anyway.
+    # These log at length what the adapters raise as an error anyway; PIL, each of a picture's 65,535 tags at DEBUG.
     for chatty, quiet in {
         "pymilvus": logging.CRITICAL,
         "httpx": logging.WARNING,
         "psycopg.pool": logging.ERROR,
         "opentelemetry": logging.ERROR,
+        "PIL": logging.WARNING,
     }.items():
         logging.getLogger(chatty).setLevel(quiet)

@@ -69,3 +69,14 @@ def test_exif_behind_the_pixels_turns_a_png():
 def test_a_profile_whose_pieces_are_missing_is_ignored():
     data = crafted_jpegs.profile_pieces(3, b"piece", told=9)
     assert decode(data).pixels.tolist() == decode(jpeg(1)).pixels.tolist()
+
+
+def test_damaged_exif_fills_no_log_not_even_where_everything_is_logged():
+    words = (
+        "from tests.fuzz.pictures.crafted_jpegs import exif_bomb; "
+        "from visualsearch.imaging.preprocessing import decode; "
+        "from visualsearch.observability.metrics import configure_logging; "
+        "configure_logging('DEBUG', 'json'); decode(exif_bomb(60_000))"
+    )
+    run = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")

@@ -1,7 +1,9 @@
-"""When a stack's certificates end, and renewing them now: the functions behind `visualsearch certificates`."""
+"""Renewing a stack's certificates: in time, by its supervisor, and now, by `visualsearch certificates`."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +16,21 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
+DUE_EVERY_S = 3600.0
+"""How often certificates are checked for whether they are due."""
 RENEW_S, LOOK_EVERY_S = 10.0, 0.1
+
+
+async def keep_renewed(certificates: Certificates) -> None:
+    """Renew certificates when they are due, until cancelled. Whoever uses one finds the new one by itself."""
+    while True:
+        await asyncio.sleep(DUE_EVERY_S)
+        try:
+            certificates.ensure()
+        except (OSError, ValueError):  # tried again in an hour; the alarm on certificates tells if it keeps failing
+            log.exception("the certificates cannot be renewed")
 
 
 def ends(home: Path) -> dict[str, datetime]:

@@ -24,6 +24,7 @@ import psutil
 from compose import apps, milvus_server, probes, server_binaries, servers
 from compose.launch import LISTENERS
 from compose.process_tree import kill_tree
+from compose.renewal import keep_renewed
 from compose.stack_plan import StackPlan
 from compose.state import Ports, credentials, remove_shared_memory, write_private
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compose.servers import Service
-
-log = logging.getLogger(__name__)
 
 READY_EVERY_S, ALIVE_EVERY_S = 0.2, 4.0
 PROBE_TIMEOUT_S = 6.0
@@ -44,8 +43,6 @@ DOUBTS = 2
 """Consecutive failures after which a process no longer counts as ready. A single failure may be transient."""
 TEXT = 300
 """Maximum characters of an error in the state file."""
-CERTIFICATES_EVERY_S = 3600.0
-"""How often certificates are checked for whether they are due."""
 LOG_BYTES = 10 * 2**20
 
 
@@ -238,7 +235,7 @@ class Supervisor:
         tasks = [asyncio.create_task(self._processes[name].keep()) for name in self._stores]
         if self._plan.tls:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._plan.certificates.renew)
-            tasks.append(asyncio.create_task(self._keep_certificates()))
+            tasks.append(asyncio.create_task(keep_renewed(self._plan.certificates)))
         begin = asyncio.create_task(self._begin_apps(tasks))
         await stop.wait()
         self._phase = "stopping"
@@ -253,15 +250,6 @@ class Supervisor:
         remove_shared_memory(self._plan.shm_prefix)
         self._phase = "stopped"
         self.write()
-
-    async def _keep_certificates(self) -> None:
-        """Renew certificates before they end. Whoever uses one finds the new one by itself."""
-        while True:
-            await asyncio.sleep(CERTIFICATES_EVERY_S)
-            try:
-                self._plan.certificates.ensure()
-            except (OSError, ValueError):
-                log.exception("the certificates cannot be renewed")
 
     async def _begin_apps(self, tasks: list[asyncio.Task[None]]) -> None:
         for name in self._stores:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from visualsearch.domain.audit import SHORTEST_DAYS
@@ -47,13 +47,13 @@ class Settings(BaseSettings):
     url: str = Field("http://127.0.0.1:8080", description="The gateway that the client commands talk to.")
     api_key: SecretStr = Field(SecretStr(""), description="The key that the client commands show a guarded gateway.")
 
-    tls_ca_file: FilePath | None = Field(
+    tls_ca_file: Path | None = Field(
         None, description="PEM file of the authority that the servers' certificates must come from, where TLS is used."
     )
-    tls_cert_file: FilePath | None = Field(
+    tls_cert_file: Path | None = Field(
         None, description="PEM file of the certificate that we show servers; none when not set."
     )
-    tls_key_file: FilePath | None = Field(None, description="PEM file of that certificate's key.")
+    tls_key_file: Path | None = Field(None, description="PEM file of that certificate's key.")
 
     encoder: Literal["triton", "onnx"] = Field("triton", description="Triton, or ONNX Runtime in process.")
     triton_grpc: str = Field(
@@ -102,11 +102,11 @@ class Settings(BaseSettings):
         (),
         description="Open sockets, as descriptors, that the gateway serves HTTP on in place of its port: [5].",
     )
-    gateway_tls_cert_file: FilePath | None = Field(
+    gateway_tls_cert_file: Path | None = Field(
         None, description="PEM file of the gateway's certificate. With it, HTTP and gRPC are served by TLS alone."
     )
-    gateway_tls_key_file: FilePath | None = Field(None, description="PEM file of that certificate's key.")
-    gateway_tls_client_ca_file: FilePath | None = Field(
+    gateway_tls_key_file: Path | None = Field(None, description="PEM file of that certificate's key.")
+    gateway_tls_client_ca_file: Path | None = Field(
         None,
         description=(
             "PEM file of an authority. With it, every caller of the gateway must show a certificate of that authority, "
@@ -242,17 +242,22 @@ class Settings(BaseSettings):
 
     @property
     def client_tls(self) -> ClientTLS | None:
-        """Return what clients of TLS servers trust and show; None if no authority is set."""
+        """Return what clients of TLS servers trust and show; None if no authority is set.
+
+        Raises ``ConfigurationError`` if a file does not exist.
+        """
         if self.tls_ca_file is None:
             return None
+        self._require_files("tls_ca_file", "tls_cert_file", "tls_key_file")
         return ClientTLS(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
 
     @property
     def gateway_tls(self) -> ServerTLS | None:
         """Return what the gateway shows its callers; None if it serves plain text.
 
-        Raises ``ConfigurationError`` if callers would have to show a certificate without TLS.
+        Raises ``ConfigurationError`` if a file does not exist, or callers would have to show a certificate without TLS.
         """
+        self._require_files("gateway_tls_cert_file", "gateway_tls_key_file", "gateway_tls_client_ca_file")
         if self.gateway_tls_cert_file is None:
             if self.gateway_tls_client_ca_file:
                 raise ConfigurationError(
@@ -276,6 +281,16 @@ class Settings(BaseSettings):
         if issuer and not others.data.get("jwt_audience"):
             raise ValueError("VISUALSEARCH_JWT_AUDIENCE is needed too, so that tokens for other services are refused")
         return issuer
+
+    def _require_files(self, *names: str) -> None:
+        """Raise ``ConfigurationError`` if a setting names a file that does not exist.
+
+        Not when settings are loaded: `up` makes the files of a local stack.
+        """
+        for name in names:
+            file = getattr(self, name)
+            if file is not None and not file.is_file():
+                raise ConfigurationError(f"VISUALSEARCH_{name.upper()} is {str(file)!r}, and there is no such file.")
 
     @classmethod
     def load(cls) -> Self:

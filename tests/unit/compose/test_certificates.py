@@ -1,5 +1,6 @@
 """The certificates of a stack: whom they name, who may read them, and when they are renewed."""
 
+import asyncio
 import ipaddress
 import stat
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from compose import renewal
 from compose.certificates import LEAVES, LIFE, Certificates
+from tests.eventually import eventually
 
 NAMES = [leaf.name for leaf in LEAVES]
 
@@ -100,3 +103,22 @@ def test_no_certificate_outlives_its_authority(certificates, clock):
     clock.now = end - timedelta(days=3)
     certificates.ensure()
     assert {certificates.validity(name)[1] for name in NAMES} == {end}
+
+
+async def test_the_supervisor_renews_what_is_due_and_tries_again_when_it_cannot(
+    certificates, clock, monkeypatch, caplog
+):
+    monkeypatch.setattr(renewal, "DUE_EVERY_S", 0.01)
+    before = certificates.file("gateway").read_bytes()
+    key = certificates.folder / "ca.key"
+    away = key.rename(key.with_suffix(".away"))
+    renewing = asyncio.create_task(renewal.keep_renewed(certificates))
+    clock.now += LIFE * 2 / 3
+    assert await eventually(lambda: "cannot be renewed" in caplog.text)
+    assert certificates.file("gateway").read_bytes() == before
+    away.rename(key)
+    assert await eventually(lambda: certificates.file("client").read_bytes() and not certificates.is_due("client"))
+    assert certificates.file("gateway").read_bytes() != before
+    renewing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await renewing

@@ -5,8 +5,10 @@ import json
 import os
 
 import pytest
+import yaml
 
-from compose import private_network, runner, server_binaries
+from compose import private_network, prometheus_config, renewal, runner, server_binaries
+from compose.certificates import Certificates
 from visualsearch.domain.errors import ConfigurationError
 
 
@@ -80,3 +82,31 @@ def test_where_servers_cannot_be_private_the_option_is_required(tmp_path, monkey
 def test_only_servers_that_are_known_can_be_published(tmp_path):
     with pytest.raises(ConfigurationError, match="etcd: only triton, milvus, seaweedfs, metrics"):
         runner.up(tmp_path, runner.Options(publish=["etcd"]), detach=True)
+
+
+def test_tls_wants_a_network_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_binaries, "check_platform", lambda _: None)
+    with pytest.raises(ConfigurationError, match="--accept-open-servers"):
+        runner.up(tmp_path, runner.Options(tls=True, accept_open_servers=True), detach=True)
+
+
+def test_certificates_are_shown_and_renewed_only_where_there_are_some(tmp_path):
+    with pytest.raises(ConfigurationError, match="up --tls"):
+        renewal.ends(tmp_path)
+    with pytest.raises(ConfigurationError, match="up --tls"):
+        renewal.renew(tmp_path)
+    certificates = Certificates(tmp_path / "tls")
+    certificates.ensure()
+    assert set(renewal.ends(tmp_path)) == {"ca", "servers", "gateway", "client"}
+
+
+def test_prometheus_scrapes_a_stack_with_tls_by_tls(tmp_path):
+    at = {"metrics": "https://127.0.0.1:8080/metrics", "created": 1.0, "ready": True, "health": "ok", "restarts": 0}
+    write_state(tmp_path, gateway={"pid": None, **at})
+    plain = yaml.safe_load(prometheus_config.local_config(tmp_path))["scrape_configs"]
+    assert not [job for job in plain if "tls_config" in job]
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    (tmp_path / "run" / "state.json").write_text(json.dumps(state | {"tls": True}))
+    (job,) = yaml.safe_load(prometheus_config.local_config(tmp_path))["scrape_configs"]
+    assert job["scheme"] == "https"
+    assert job["tls_config"]["ca_file"] == str(tmp_path / "tls" / "ca.pem")

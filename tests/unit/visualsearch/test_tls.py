@@ -125,11 +125,12 @@ def test_milvus_is_shown_a_certificate_if_there_is_one(certificates):
     assert "secure" not in client_options("http://milvus:19530", "root", "", 1.0, ours)
 
 
-def test_a_file_that_does_not_exist_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("VISUALSEARCH_HOME", str(tmp_path))
-    monkeypatch.setenv("VISUALSEARCH_TLS_CA_FILE", "/nowhere/ca.pem")
+def test_a_file_that_does_not_exist_is_named_when_it_is_needed(tmp_path):
+    wrong = Settings(_env_file=None, tls_ca_file=tmp_path / "ca.pem", gateway_tls_cert_file=tmp_path / "cert.pem")
     with pytest.raises(ConfigurationError, match="VISUALSEARCH_TLS_CA_FILE"):
-        Settings.load()
+        wrong.client_tls  # noqa: B018
+    with pytest.raises(ConfigurationError, match="VISUALSEARCH_GATEWAY_TLS_CERT_FILE"):
+        wrong.gateway_tls  # noqa: B018
 
 
 def test_callers_cannot_be_asked_for_a_certificate_without_tls(certificates):

@@ -31,8 +31,9 @@ from visualsearch.settings import Settings
 CLIENTS = 4
 TOO_LONG_S = 10.0
 SETTLES_S = 120.0
+LATER = {429, 503}
 TRIES = 30
-"""How often a request is sent that gets 503 because too many wait."""
+"""How often a request is sent that is told to come again."""
 REFUSED = {413, 415, 422}
 SAMPLE_S = 0.5
 LEAKED_MB = 300
@@ -119,7 +120,7 @@ async def _post(client: httpx.AsyncClient, path: str, file: HostileFile) -> tupl
     for _ in range(TRIES):
         begun = time.monotonic()
         answer = await client.post(path, files={"image": ("x", file.data)}, data={"k": 3} if path == "/search" else {})
-        if answer.status_code != 503:
+        if answer.status_code not in LATER:
             break
         await asyncio.sleep(float(answer.headers["retry-after"]))
     return answer, time.monotonic() - begun

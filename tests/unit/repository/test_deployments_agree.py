@@ -9,6 +9,7 @@ import yaml
 
 from cli.main import app
 from compose import kubernetes_alerts
+from compose.apps import FEW_ARENAS
 from compose.probes import HEARTBEAT_S
 from compose.state import GRPC_OFFSET, USUAL_PORTS
 from tests.deployment import OVERLAYS, PREFIX, ROOT, SETTINGS, compose, rendered
@@ -108,6 +109,12 @@ def test_each_of_our_programs_runs_in_a_container_of_its_own(overlay):
     assert "command" not in SERVICES["gateway"]
     assert "command" not in container(overlay, "gateway")
     assert SERVICES["indexer"]["command"] == container(overlay, "indexer")["command"] == ["python", "-m", "indexer"]
+
+
+def test_the_image_keeps_as_few_heaps_as_the_local_stack():
+    (name, number), *others = FEW_ARENAS.items()
+    assert not others
+    assert f"    {name}={number} \\\n" in (ROOT / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -61,6 +61,8 @@ CONNECTIONS, ALL_CONNECTIONS = 8, 64
 """Postgres connections of one process, and of all together. Postgres allows 100, and the indexers need some of them."""
 CANARY_SHARE = 0.5
 """Part of a search's deadline after which a canary that has not answered is replaced by the live release."""
+FEWEST_THREADS = 2
+"""Decoding threads of a process, so that a small picture need not wait for a large one of another caller."""
 YOUNG = 10_000
 """Allocations between garbage collections. A search creates and frees thousands of objects, which form no cycles."""
 
@@ -236,7 +238,7 @@ def with_servers(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threads = settings.decode_threads or max(1, cores() // worker_group.size)
+        threads = settings.decode_threads or max(FEWEST_THREADS, cores() // worker_group.size)
         connections = max(1, min(CONNECTIONS, ALL_CONNECTIONS // worker_group.size))
         with (
             tracing.exported(settings.otlp_endpoint, "gateway", settings.trace_ratio),

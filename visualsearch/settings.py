@@ -117,7 +117,9 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         1800, ge=100, le=2400, description="Longest time a request waits for the servers behind it, in ms."
     )
-    decode_threads: int = Field(0, ge=0, description="Threads that decode in each process; 0: one per core together.")
+    decode_threads: int = Field(
+        0, ge=0, description="Threads that decode in each process; 0: one per core together, and two at least."
+    )
     max_waiting: int = Field(
         128, ge=1, description="Searches in progress, in all processes together, before the excess gets 503."
     )

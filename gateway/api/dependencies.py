@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from typing_extensions import override
 
 from gateway.caller import Caller
+from gateway.process.limited_connection import CHARGED
 from gateway.service import Gateway
 from visualsearch.domain.access import Scope
 
@@ -71,6 +72,7 @@ class GuardedRoute(APIRoute):
             gateway, address = gateway_of(request), address_of(request)
             request.state.caller = caller = await gateway.access.admit(request.headers, scope, address)
             with gateway.limits.request(caller.owner, address, request.client.port if request.client else 0) as account:
+                request.scope[CHARGED] = True
                 self.check(gateway, account)
                 length = request.headers.get("content-length", "")
                 account.charge_body(int(length) if length.isdecimal() else 0)

@@ -26,6 +26,11 @@ LONGEST_PAUSE_S = 5.0
 """Longest time for which a connection whose request was refused is not read."""
 PROBE_PAUSE_S = 0.5
 """How long a connection is not read after a probe. Who probes does so every few seconds."""
+UNCHARGED_A_SECOND = 20.0
+"""Requests of one connection that no caller is charged for (pages, static files, unknown addresses), in bursts of as
+many; after that it is not read for a moment after each."""
+CHARGED = "visualsearch.charged"
+"""Name in an ASGI scope of whether the request is charged to a caller, whose limits then hold."""
 PAUSE = "visualsearch.pause"
 """Name in an ASGI scope of a function: do not read the connection for so many seconds after the answer."""
 
@@ -46,6 +51,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._all = connections
         self._counted = False
         self._pause_s = 0.0
+        self._uncharged, self._uncharged_at = 0.0, 0.0
         self._resuming: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -108,6 +114,8 @@ class LimitedConnection(HttpToolsProtocol):
         pause_s, self._pause_s = self._pause_s, 0.0
         if self.cycle.scope["path"] in PROBES:
             pause_s = max(pause_s, PROBE_PAUSE_S)
+        elif not self.cycle.scope.get(CHARGED):
+            pause_s = max(pause_s, self._count_uncharged())
         # A connection of a proxy carries the requests of others too.
         if not pause_s or self.cycle.scope["client"] != self.client:
             super().on_response_complete()
@@ -117,6 +125,13 @@ class LimitedConnection(HttpToolsProtocol):
             super().on_response_complete()
             if not self.transport.is_closing():
                 self._stop_reading(min(pause_s, LONGEST_PAUSE_S))
+
+    def _count_uncharged(self) -> float:
+        """Count a request that nobody is charged for; return how long the next one must wait."""
+        now = self.loop.time()
+        self._uncharged = max(0.0, self._uncharged - (now - self._uncharged_at) * UNCHARGED_A_SECOND) + 1
+        self._uncharged_at = now
+        return 0.0 if self._uncharged <= UNCHARGED_A_SECOND else 1 / UNCHARGED_A_SECOND
 
     def _pause_after(self, seconds: float) -> None:
         self._pause_s = seconds

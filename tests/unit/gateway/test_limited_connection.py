@@ -10,7 +10,13 @@ import uvicorn
 
 from gateway.limits.connections import Connections
 from gateway.process import limited_connection
-from gateway.process.limited_connection import HEAD_BYTES, LimitedConnection, pause_connection
+from gateway.process.limited_connection import (
+    CHARGED,
+    HEAD_BYTES,
+    UNCHARGED_A_SECOND,
+    LimitedConnection,
+    pause_connection,
+)
 
 MOST = 4
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
@@ -19,6 +25,8 @@ GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 async def application(scope, receive, send):
     if scope["type"] != "http":
         return
+    if scope["path"] == "/charged":
+        scope[CHARGED] = True
     if scope["path"] == "/refused":
         pause_connection(scope, 0.3)
     size, more = 0, True
@@ -149,3 +157,15 @@ async def test_one_address_gets_so_many_connections_and_no_more(connect):
     held[0][1].close()
     await asyncio.sleep(0.05)
     assert await timed(*(await connect()), "/") < 1
+
+
+@pytest.mark.parametrize(("path", "slowed"), [("/", True), ("/charged", False)])
+async def test_requests_that_nobody_is_charged_for_are_slowed_down_after_a_burst(connect, path, slowed):
+    connection = await connect()
+    count = int(UNCHARGED_A_SECOND)
+    for _ in range(count):
+        await timed(*connection, path)
+    begin = time.perf_counter()
+    for _ in range(count):
+        await timed(*connection, path)
+    assert (time.perf_counter() - begin > 0.5) is slowed

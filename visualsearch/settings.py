@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     )
     rate_limit_loopback: bool = Field(False, description="Whether callers on this machine are limited too.")
     caller_share: float = Field(
-        0.5,
+        0.25,
         ge=0,
         description="Share of this machine's cores that one caller's work may take while others call too, by what "
         "requests cost; 0 is no limit. More than 1 makes sense where encoder and index run on other machines.",

@@ -9,6 +9,7 @@ from gateway.process.rate_limits import LocalRateLimit
 from visualsearch.domain.errors import Forbidden, RateLimited, Unauthenticated
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from gateway.caller import Caller
@@ -56,6 +57,10 @@ class AccessControl:
         wait_s = await self._rates.take(f"owner {caller.owner}" if caller.owner else address)
         if wait_s:
             raise RateLimited(f"You exceed your request rate: try again in {wait_s:.1f} s.", wait_s)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep what is known of credentials fresh until stopped."""
+        await self._authenticator.run(stop)
 
     async def close(self) -> None:
         """Finish deferred writes."""

@@ -11,6 +11,7 @@ from visualsearch.domain.access import Scope, id_of
 from visualsearch.domain.errors import ConfigurationError, Unauthenticated
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from gateway.stored_keys import StoredKeys
@@ -80,6 +81,10 @@ class Authenticator:
             identity = await self._tokens.verify(text)
             return Caller(identity.owner, identity.scopes)
         return None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep what is known of credentials fresh until stopped."""
+        await self._stored.run(stop)
 
     async def close(self) -> None:
         """Finish deferred writes."""

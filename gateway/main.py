@@ -249,10 +249,13 @@ def with_servers(
                 address = f"{settings.gateway_host}:{settings.gateway_grpc_port}"
                 async with serve(gateway, address, SHUTDOWN_S, settings.gateway_tls):
                     worker_group.join()
-                    watching = asyncio.create_task(gateway.canary_monitor.run(asyncio.Event()))
+                    stop = asyncio.Event()
+                    jobs = gateway.canary_monitor.run(stop), gateway.access.run(stop)
+                    running = [asyncio.create_task(job) for job in jobs]
                     _leave_alone_what_stays()
                     yield
-                    watching.cancel()
+                    for task in running:
+                        task.cancel()
                     worker_group.leave()
                 await gateway.drain()
 

@@ -13,6 +13,7 @@ from gateway.caller import Caller
 from visualsearch.domain.access import digest_of, id_of
 from visualsearch.domain.errors import Unavailable
 from visualsearch.observability.metrics import LATER_FAILURES
+from visualsearch.periodic_job import PeriodicJob
 from visualsearch.refreshed import Refreshed
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class _Held:
 class StoredKeys:
     """Holds all valid keys in memory, and asks Postgres every few seconds whether they have changed.
 
-    So guessing keys costs no query, and the memory does not depend on what callers send. Without requests nothing is
-    asked. Methods raise ``Unavailable`` if Postgres has not answered for ``OUTAGE_S``, or not yet.
+    So guessing keys costs no query, and the memory does not depend on what callers send. While ``run`` runs, no request
+    waits for Postgres, not even one that comes after a pause and finds it down. Methods raise ``Unavailable`` if
+    Postgres has not answered for ``OUTAGE_S``, or not yet.
     """
 
     def __init__(self, repository: ApiKeyRepository, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,6 +57,10 @@ class StoredKeys:
         self._written_at: dict[str, float] = {}
         self._used: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the keys fresh until stopped."""
+        await PeriodicJob(name="refreshing API keys", work=self._held.current, every_s=REFRESH_S).run(stop)
 
     async def any_made(self) -> bool:
         """Return whether there ever was a key."""

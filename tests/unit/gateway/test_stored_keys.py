@@ -264,3 +264,25 @@ async def test_a_use_that_cannot_be_written_hinders_nobody(stored, api_keys):
     api_keys.down = True
     assert await stored.find(text)
     await stored.close()
+
+
+async def test_no_request_waits_for_a_server_that_went_down_during_a_pause(api_keys, clock, monkeypatch):
+    monkeypatch.setattr("gateway.stored_keys.REFRESH_S", 0.01)
+    stored, stop = StoredKeys(api_keys, clock), asyncio.Event()
+    text, _ = await make(api_keys)
+    running = asyncio.create_task(stored.run(stop))
+    await eventually(lambda: api_keys.asked)
+    clock.advance(MAX_AGE_S - 1)
+    before = api_keys.asked
+    await eventually(lambda: api_keys.asked > before)  # although nobody calls
+
+    async def hang(_known):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(api_keys, "active", hang)
+    clock.advance(MAX_AGE_S - 1)
+    async with asyncio.timeout(5):
+        assert (await stored.find(text)).owner == "ada"
+    stop.set()
+    await running
+    await stored.close()

@@ -24,7 +24,8 @@ down: ## Stop every process; keep the data
 	@if [ -x $(VS) ]; then $(VS) down; fi
 
 test: setup-dev setup-train lint ## Run every test; most of them against the real servers
-	$(BIN)/pytest
+	$(BIN)/pytest tests/unit -n 2 --dist worksteal
+	$(BIN)/pytest --ignore tests/unit
 	VISUALSEARCH_REQUIRE_TORCH=1 $(TRAIN)/bin/python -m pytest -m torch
 
 test-unit: setup-dev ## The tests that need no server: under a minute on two quiet cores

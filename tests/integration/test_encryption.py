@@ -211,7 +211,7 @@ def fronted(encrypted, tmp_path, unused_tcp_port_factory):
     }
     with subprocess.Popen([sys.executable, "-m", "gateway"], env=env, cwd=ROOT) as process:
         yield f"https://127.0.0.1:{port}"
-        process.kill()
+        process.terminate()  # a parent that is killed leaves its processes behind
 
 
 def test_a_gateway_can_ask_its_callers_for_a_certificate(fronted, clients):

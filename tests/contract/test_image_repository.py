@@ -479,3 +479,4 @@ async def test_no_owner_gets_beyond_its_quota_even_by_many_uploads_at_once(image
 async def test_what_belongs_to_nobody_has_no_quota(image_repository):
     for number in range(3):
         await image_repository.register(owned(number, owner=""), Quota(images=1))
+    assert len(await image_repository.after_uri("", 100)) == 3

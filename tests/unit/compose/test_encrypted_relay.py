@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 
 import psycopg
 import pytest
 
 from compose.certificates import Certificates
-from compose.relay import GSS_REQUEST, POSTGRES, S3, SSL_REQUEST, VALKEY, Route, forward
+from compose.relay import GSS_REQUEST, POSTGRES, S3, SSL_REQUEST, VALKEY
 from tests.eventually import eventually
+from tests.unit.compose.relays import relays
 from visualsearch.tls import ClientTLS
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -30,24 +30,9 @@ def certificates(tmp_path):
 
 @pytest.fixture
 async def relayed(certificates):
-    """Serve ``handler`` behind a relay that ends TLS; returns the relay's port."""
-    running = []
-
-    async def one(protocol, handler):
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
-        listener = socket.create_server(("127.0.0.1", 0))
-        routes = [Route(listener, *server.sockets[0].getsockname(), protocol)]
-        running.extend([server, asyncio.create_task(forward(routes, certificates))])
-        return listener.getsockname()[1]
-
-    yield one
-    for each in running:
-        if isinstance(each, asyncio.Task):
-            each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await each
-        else:
-            each.close()
+    """Serve a handler behind a relay that ends TLS; returns the relay's port."""
+    async with relays(certificates) as relayed:
+        yield relayed
 
 
 async def upper(reader, writer):
@@ -85,7 +70,7 @@ KINDS = [(VALKEY, b""), (POSTGRES, SSL_REQUEST)]
 
 @pytest.mark.parametrize(("protocol", "preamble"), KINDS)
 async def test_a_client_of_the_same_authority_is_answered(relayed, certificates, protocol, preamble):
-    said, _ = await answer(await relayed(protocol, upper), certificates.client.context(), preamble)
+    said, _ = await answer(await relayed(upper, protocol), certificates.client.context(), preamble)
     assert said == b"QUESTION"
 
 
@@ -93,7 +78,7 @@ async def test_a_client_of_the_same_authority_is_answered(relayed, certificates,
 async def test_a_client_without_a_certificate_or_of_another_authority_is_refused(
     relayed, certificates, tmp_path, protocol, preamble
 ):
-    port = await relayed(protocol, upper)
+    port = await relayed(upper, protocol)
     other = Certificates(tmp_path / "other")
     other.ensure()
     assert await refused(port, ClientTLS(certificates.ca).context(), preamble)
@@ -106,7 +91,7 @@ async def test_a_client_without_a_certificate_or_of_another_authority_is_refused
 
 
 async def test_plain_text_is_refused(relayed):
-    port = await relayed(VALKEY, upper)
+    port = await relayed(upper, VALKEY)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PING\r\n" * 10)
     with contextlib.suppress(ConnectionError):
@@ -115,13 +100,13 @@ async def test_plain_text_is_refused(relayed):
 
 
 async def test_a_postgres_client_without_tls_learns_what_to_do(relayed):
-    port = await relayed(POSTGRES, upper)
+    port = await relayed(upper, POSTGRES)
     with pytest.raises(psycopg.OperationalError, match="sslmode=verify-full"):
         await psycopg.AsyncConnection.connect(f"postgresql://me@127.0.0.1:{port}/db?sslmode=disable&gssencmode=disable")
 
 
 async def test_a_postgres_client_may_ask_for_kerberos_first(relayed, certificates):
-    port = await relayed(POSTGRES, upper)
+    port = await relayed(upper, POSTGRES)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GSS_REQUEST)
     assert await reader.readexactly(1) == b"N"
@@ -134,7 +119,7 @@ async def test_a_postgres_client_may_ask_for_kerberos_first(relayed, certificate
 
 
 async def test_nothing_can_be_put_in_front_of_what_is_encrypted(relayed):
-    port = await relayed(POSTGRES, upper)
+    port = await relayed(upper, POSTGRES)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(SSL_REQUEST + b"injected")
     with contextlib.suppress(ConnectionError):
@@ -143,12 +128,12 @@ async def test_nothing_can_be_put_in_front_of_what_is_encrypted(relayed):
 
 
 async def test_the_object_store_needs_no_client_certificate(relayed, certificates):
-    said, _ = await answer(await relayed(S3, upper), ClientTLS(certificates.ca).context())
+    said, _ = await answer(await relayed(upper, S3), ClientTLS(certificates.ca).context())
     assert said == b"QUESTION"
 
 
 async def test_a_renewed_certificate_is_shown_while_open_connections_go_on(relayed, certificates):
-    port = await relayed(VALKEY, upper)
+    port = await relayed(upper, VALKEY)
     context = certificates.client.context()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     _, before = await answer(port, context)
@@ -174,7 +159,7 @@ async def test_a_slow_reader_gets_everything_although_the_server_has_ended(relay
         await writer.drain()
         writer.close()
 
-    port = await relayed(VALKEY, serve)
+    port = await relayed(serve, VALKEY)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=certificates.client.context(), limit=1024)
     received = b""
     await asyncio.sleep(0.3)

@@ -113,3 +113,4 @@ def test_a_second_process_waits_until_the_first_releases_the_lock(tmp_path):
 def test_a_stack_of_a_version_with_fewer_ports_can_be_stopped(tmp_path):
     (tmp_path / "ports.json").write_text('{"s3": 8333}')
     remove_weed_sockets(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["ports.json"]

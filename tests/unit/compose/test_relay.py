@@ -7,28 +7,14 @@ import socket
 import pytest
 
 from compose.relay import Route, forward
+from tests.unit.compose.relays import relays
 
 
 @pytest.fixture
 async def relayed():
-    """Serve ``handler`` behind a relay; returns the relay's port."""
-    running = []
-
-    async def one(handler):
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
-        running.append(server)
-        listener = socket.create_server(("127.0.0.1", 0))
-        running.append(asyncio.create_task(forward([Route(listener, *server.sockets[0].getsockname())])))
-        return listener.getsockname()[1]
-
-    yield one
-    for each in running:
-        if isinstance(each, asyncio.Task):
-            each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await each
-        else:
-            each.close()
+    """Serve a handler behind a relay; returns the relay's port."""
+    async with relays() as relayed:
+        yield relayed
 
 
 @pytest.mark.parametrize("size", [10_000, 6_000_000, 10_240_000])

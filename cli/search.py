@@ -10,7 +10,7 @@ import typer
 from cli.console import err, out, print_json
 from cli.tables import results_table, write_sheet
 from visualsearch.client import connect
-from visualsearch.imaging.preprocessing import parse_box
+from visualsearch.imaging.boxes import parse_box
 
 
 def search(

@@ -16,7 +16,8 @@ from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageSelection, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import UPLOADS
-from visualsearch.imaging.preprocessing import content_type, thumbnail
+from visualsearch.imaging.formats.table import content_type
+from visualsearch.imaging.preprocessing import thumbnail
 from visualsearch.observability import tracing
 
 if TYPE_CHECKING:

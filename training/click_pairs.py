@@ -28,7 +28,7 @@ from rich.progress import track
 from visualsearch.adapters.s3.object_store import client_options
 from visualsearch.domain.errors import Unavailable, VisualSearchError
 from visualsearch.domain.query_images import PREFIX, Part, part_named
-from visualsearch.imaging.preprocessing import content_type
+from visualsearch.imaging.formats.table import content_type
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 
 from training import augment
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
-from visualsearch.imaging.preprocessing import decode, parse_box
+from visualsearch.imaging.boxes import parse_box
+from visualsearch.imaging.preprocessing import decode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId
 from gateway.search.options import SearchOptions
 from visualsearch.domain.search import DEFAULT_K, MAX_K, Consistency, NearDuplicates, SearchAnswer
-from visualsearch.imaging.preprocessing import parse_box
+from visualsearch.imaging.boxes import parse_box
 
 router = APIRouter(route_class=SearchRoute)
 CONSISTENCY = (

@@ -12,7 +12,7 @@ from gateway.explanation.similarity_heatmap import SimilarityHeatmap, agreement,
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.images import IMAGE_SIDE, MAX_UPLOAD_BYTES, Box, Decoded, Status
 from visualsearch.domain.query_images import PACK_BYTES, part_named
-from visualsearch.imaging.preprocessing import parse_box
+from visualsearch.imaging.boxes import parse_box
 
 if TYPE_CHECKING:
     from gateway.caller import Caller

@@ -6,7 +6,6 @@ for each scan, and a file may have thousands of scans of ten bytes.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import BrokenImage, VisualSearchError
@@ -24,58 +23,10 @@ pixel and 24 ns. A screenshot in 4K (8.3 megapixels) is cheap still."""
 BUFFERED = 2
 """The least passes of a progressive JPEG, all of whose coefficients are kept: 6 bytes for a pixel."""
 INTERLACED = 2
-MAX_PARTS = 50_000
-"""Segments of a JPEG or chunks of a PNG. Reading that many takes some 50 ms; 20 MB of PNG in usual chunks has 2,500."""
-MAX_EXIF_PARTS = 64
-"""Segments of EXIF in a JPEG; a sound file has one. Pillow copies all earlier ones for each."""
-MAX_COMPRESSED = 50
-"""Compressed texts and profiles in a PNG. Pillow unpacks up to 1 MB of each, which takes some 2 ms."""
-START_OF_SCAN = 0xDA
-END_OF_IMAGE = 0xD9
-WITHOUT_LENGTH = {0xFF, 0x01, 0xD8}
-"""Fill bytes and the markers that no segment follows."""
-_EXIF = b"Exif\0\0"
-_COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
-# In compressed data 0xFF is followed by 0x00, or is a restart marker, D0 to D7.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
-_PNG_SIGNATURE_BYTES = 8
-_PNG_CHUNK_BYTES = 12
-"""Length, type and checksum."""
 
 
 class TooExpensiveHere(VisualSearchError):
     """The picture must be decoded where it can be interrupted."""
-
-
-def scans(data: bytes) -> int:
-    """Count the scans of a JPEG file's first picture.
-
-    Raises ``BrokenImage`` over ``MAX_PARTS`` segments, or ``MAX_EXIF_PARTS`` of EXIF.
-    """
-    count = position = parts = exif = 0
-    while found := _MARKER.search(data, position):
-        parts = _one_more(parts)
-        marker, position = data[found.end() - 1], found.end()
-        if marker == END_OF_IMAGE:
-            break
-        if marker == 0xFF:
-            position -= 1
-        elif marker not in WITHOUT_LENGTH:
-            if data.startswith(_EXIF, position + 2):
-                exif = _one_more(exif, MAX_EXIF_PARTS, "segments of EXIF")
-            position += max(2, int.from_bytes(data[position : position + 2], "big"))
-        count += marker == START_OF_SCAN
-    return count
-
-
-def check_chunks(data: bytes) -> None:
-    """Raise ``BrokenImage`` over ``MAX_PARTS`` chunks of a PNG file, or ``MAX_COMPRESSED`` compressed texts."""
-    position, parts, compressed = _PNG_SIGNATURE_BYTES, 0, 0
-    while position < len(data):
-        parts = _one_more(parts)
-        if data[position + 4 : position + 8] in _COMPRESSED:
-            compressed = _one_more(compressed, MAX_COMPRESSED, "compressed texts and profiles")
-        position += _PNG_CHUNK_BYTES + int.from_bytes(data[position : position + 4], "big")
 
 
 def decoding_cost(image: Image.Image, scans: int = 1) -> int:
@@ -94,9 +45,3 @@ def decoding_cost(image: Image.Image, scans: int = 1) -> int:
             "Save it as a baseline JPEG, or shrink it."
         )
     return cost
-
-
-def _one_more(parts: int, most: int = MAX_PARTS, what: str = "segments") -> int:
-    if parts >= most:
-        raise BrokenImage(f"The file has more than {most:,} {what}, which no camera or program writes; save it anew.")
-    return parts + 1

@@ -15,7 +15,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from visualsearch.domain.errors import BrokenImage, Overloaded, VisualSearchError
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
-from visualsearch.imaging.preprocessing import cheaply
+from visualsearch.imaging.opening import cheaply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,10 @@ from tests.fuzz.pictures.statuses import ACCEPTED
 from visualsearch.domain.errors import Overloaded, VisualSearchError
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
+from visualsearch.imaging.formats.table import content_type
+from visualsearch.imaging.opening import cheaply
 from visualsearch.imaging.picture_pool import PicturePool
-from visualsearch.imaging.preprocessing import cheaply, content_type, decode, dimensions, prepare, thumbnail
+from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
 
 PATIENCE = 10
 """How often a picture is tried that a busy machine does not decode in time."""

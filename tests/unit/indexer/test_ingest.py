@@ -15,7 +15,7 @@ from visualsearch.domain.errors import Overloaded
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, NewImage, Quota, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, Indexed, ObjectMetadata, Rejected, Retry
 from visualsearch.domain.search import VectorRow
-from visualsearch.imaging import preprocessing
+from visualsearch.imaging import opening
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
 from visualsearch.imaging.picture_pool import WAITING
 
@@ -301,7 +301,7 @@ async def test_a_picture_that_ends_its_decoder_is_rejected_at_once_with_a_reason
 
 
 async def test_a_batch_of_expensive_pictures_is_indexed_whole(world, monkeypatch):
-    monkeypatch.setattr(preprocessing, "CHEAP", 0)
+    monkeypatch.setattr(opening, "CHEAP", 0)
     outcomes = await world.index(*[await world.upload(f"{i}", jpeg(i)) for i in range(2 * WAITING)])
     assert [type(outcome) for outcome in outcomes] == [Indexed] * 2 * WAITING
 

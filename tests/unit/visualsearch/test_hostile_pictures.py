@@ -12,7 +12,8 @@ from tests.fuzz.pictures.formats import Part, chunks, png_of, segment
 from tests.fuzz.rest import ROOT
 from tests.pictures import encoded, jpeg, noise
 from visualsearch.domain.errors import BrokenImage
-from visualsearch.imaging.decoding_cost import MAX_COMPRESSED, MAX_EXIF_PARTS
+from visualsearch.imaging.formats.jpeg import MAX_EXIF_PARTS
+from visualsearch.imaging.formats.png import MAX_COMPRESSED
 from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
 
 QUICK = ("--files=600", "--seed=16", "--quick")

@@ -16,7 +16,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 from tests.pictures import encoded, jpeg, noise
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidBox, UnsupportedImage, VisualSearchError
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Box
-from visualsearch.imaging.preprocessing import content_type, dimensions, fingerprint, parse_box, prepare, thumbnail
+from visualsearch.imaging.boxes import parse_box
+from visualsearch.imaging.formats.table import content_type
+from visualsearch.imaging.preprocessing import dimensions, fingerprint, prepare, thumbnail
 
 ORIENTATION = 0x0112
 KINDS = ["JPEG", "PNG", "WEBP"]

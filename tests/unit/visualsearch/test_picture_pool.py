@@ -16,10 +16,12 @@ from tests.eventually import eventually
 from tests.fuzz.pictures.formats import riff, riff_chunk
 from tests.pictures import jpeg
 from visualsearch.domain.errors import BrokenImage, Overloaded
-from visualsearch.imaging import decoding_cost, picture_pool, preprocessing
+from visualsearch.imaging import opening, picture_pool
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
+from visualsearch.imaging.formats import jpeg as jpeg_format
+from visualsearch.imaging.opening import cheaply
 from visualsearch.imaging.picture_pool import PicturePool
-from visualsearch.imaging.preprocessing import cheaply, decode, dimensions, prepare, thumbnail
+from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
 
 HUGE = 7000
 
@@ -114,7 +116,7 @@ async def test_a_sequential_jpeg_with_hundreds_of_scans_is_refused_as_a_progress
 def test_what_is_before_or_after_the_picture_in_its_file_is_no_scan(unusual):
     data = jpeg(1)
     comment = b"\xff\xfe" + (len(unusual) + 2).to_bytes(2, "big") + unusual
-    assert decoding_cost.scans(data[:2] + comment + data[2:] + unusual) == 1
+    assert jpeg_format.scans(data[:2] + comment + data[2:] + unusual) == 1
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ async def test_whoever_waits_for_others_pictures_is_told_in_time_to_come_again()
 
 
 async def test_any_number_waits_where_nobody_can_be_asked_to_come_again(monkeypatch):
-    monkeypatch.setattr(preprocessing, "CHEAP", 0)
+    monkeypatch.setattr(opening, "CHEAP", 0)
     with PicturePool(2) as pool:
         decoded = await asyncio.gather(*(pool.run(decode, jpeg(1)) for _ in range(3 * picture_pool.WAITING)))
     assert {one.width for one in decoded} == {320}

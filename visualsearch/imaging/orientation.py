@@ -1,0 +1,57 @@
+"""The upright picture: which way a picture must be turned, and the region of a box in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from visualsearch.domain.images import Box
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = {5, 6, 7, 8}
+"""EXIF orientations that swap width and height."""
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of a picture, 1 to 8; 1 if it has none or a damaged one."""
+    if image.format == "PNG":  # its EXIF may follow its pixels, whose damage must not be taken for that of the EXIF
+        image.load()
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF does not make a picture unusable
+        return 1
+    return turn if turn in _UPRIGHT else 1
+
+
+def upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
+    """Return width and height of a picture after it is turned."""
+    return (image.height, image.width) if turn in _LYING else image.size
+
+
+def upright_region(image: Image.Image, turn: int, box: Box, side: int) -> Image.Image:
+    """Decode a picture and return the boxed region, upright.
+
+    Decodes a JPEG at 1/2, 1/4 or 1/8 of its size if both sides of the region keep at least ``side`` pixels.
+    """
+    before = image.size
+    keep = side / min(box.width, box.height)
+    image.draft(None, (int(image.width * keep) + 1, int(image.height * keep) + 1))
+    scale_x, scale_y = image.width / before[0], image.height / before[1]
+    if turn in _LYING:
+        scale_x, scale_y = scale_y, scale_x
+    if turn in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[turn])
+    left, top = round(box.x1 * scale_x), round(box.y1 * scale_y)
+    right, bottom = round(box.x2 * scale_x), round(box.y2 * scale_y)
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))

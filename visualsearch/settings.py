@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(4096, ge=1, description="Open connections, in all processes together.")
     max_connections_per_address: int = Field(
-        512, ge=1, description="Open connections of one address (IPv6: of its /64), in all processes together."
+        2048, ge=1, description="Open connections of one address (IPv6: of its /64), in all processes together."
     )
     quota_images: int = Field(0, ge=0, description="Pictures that one owner of a key may store; 0 is no limit.")
     quota_bytes: int = Field(0, ge=0, description="Bytes of pictures that one owner of a key may store; 0 is no limit.")

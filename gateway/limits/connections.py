@@ -12,11 +12,11 @@ from gateway.limits.caller_limits import network_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NEW_A_SECOND = 50.0
-"""New connections of one network that one process serves at once; later ones wait."""
+WASTED_A_SECOND = 50.0
+"""Connections of one network that end without a request that was admitted, before new ones must wait."""
 LATER_S = 1.0
 NETWORKS = 10_000
-"""Networks whose new connections are counted; the one seen least recently is forgotten first."""
+"""Networks whose wasted connections are counted; the one seen least recently is forgotten first."""
 
 
 class Connections:
@@ -24,6 +24,10 @@ class Connections:
 
     ``proxies`` are the addresses whose connections carry the requests of many, as uvicorn's ``forwarded_allow_ips``
     names them. Only those of other machines are exempt from the limits of one network.
+
+    Whoever is refused, leaves and connects anew would not notice that the refused connection is paused. So
+    connections that end without having carried an admitted request are counted, and where a network has too many of
+    them, its new connections wait.
     """
 
     def __init__(
@@ -34,7 +38,7 @@ class Connections:
         self._proxies = _networks(proxies)
         self._clock = clock
         self._open: Counter[str] = Counter()
-        self._new: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._wasted: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def enter(self, address: str) -> str:
         """Count a new connection. Return ``""``, or why it is refused and what to do; then it is not counted."""
@@ -48,24 +52,26 @@ class Connections:
         self._open[network] += 1
         return ""
 
-    def leave(self, address: str) -> None:
-        """Count a connection no longer."""
+    def leave(self, address: str, *, wasted: bool) -> None:
+        """Count a connection no longer. It was ``wasted`` if no request of it was admitted."""
         network = network_of(address)
         self._open[network] -= 1
         if not self._open[network]:
             del self._open[network]
+        if wasted and not self._is_proxy(address):
+            self._wasted[network] = (self._left(network) - 1, self._clock())
+            self._wasted.move_to_end(network)
+            if len(self._wasted) > NETWORKS:
+                self._wasted.popitem(last=False)
 
     def delay_s(self, address: str) -> float:
-        """Return how long a new connection must wait because its network opens so many."""
-        if self._is_proxy(address):
-            return 0.0
-        now, network = self._clock(), network_of(address)
-        left, last = self._new.pop(network, (NEW_A_SECOND, now))
-        left = min(NEW_A_SECOND, left + (now - last) * NEW_A_SECOND)
-        self._new[network] = (max(0.0, left - 1), now)
-        if len(self._new) > NETWORKS:
-            self._new.popitem(last=False)
-        return 0.0 if left >= 1 else LATER_S
+        """Return how long a new connection must wait because its network wastes so many."""
+        return LATER_S if self._left(network_of(address)) < 1 else 0.0
+
+    def _left(self, network: str) -> float:
+        """Return how many connections a network may waste at once."""
+        left, last = self._wasted.get(network, (WASTED_A_SECOND, 0.0))
+        return max(0.0, min(WASTED_A_SECOND, left + (self._clock() - last) * WASTED_A_SECOND))
 
     def _is_proxy(self, address: str) -> bool:
         try:

@@ -50,6 +50,7 @@ class LimitedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._all = connections
         self._counted = False
+        self._wasted = True
         self._pause_s = 0.0
         self._uncharged, self._uncharged_at = 0.0, 0.0
         self._resuming: asyncio.TimerHandle | None = None
@@ -77,7 +78,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._resuming is not None:
             self._resuming.cancel()
         if self._counted and self._all is not None and self.client is not None:
-            self._all.leave(self.client[0])
+            self._all.leave(self.client[0], wasted=self._wasted)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -112,6 +113,8 @@ class LimitedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or stop reading for a while."""
         pause_s, self._pause_s = self._pause_s, 0.0
+        if self.cycle.scope.get(CHARGED) and not pause_s:
+            self._wasted = False
         if self.cycle.scope["path"] in PROBES:
             pause_s = max(pause_s, PROBE_PAUSE_S)
         elif not self.cycle.scope.get(CHARGED):

@@ -7,7 +7,7 @@ import multiprocessing
 import pytest
 
 from gateway.limits.caller_limits import CallerLimits, current_account, is_loopback, network_of
-from gateway.limits.connections import LATER_S, NEW_A_SECOND, Connections
+from gateway.limits.connections import LATER_S, WASTED_A_SECOND, Connections
 from gateway.limits.fair_queue import FairQueue
 from gateway.limits.work_budget import ACTIVE_S, BURST_S, WorkBudget
 from tests.clock import StillClock
@@ -168,7 +168,7 @@ def test_connections_are_limited_in_all_and_by_network():
     assert connections.enter("192.0.2.1") == ""
     assert connections.enter("192.0.2.1") == ""
     assert "which is the limit" in connections.enter("192.0.2.1")
-    connections.leave("192.0.2.1")
+    connections.leave("192.0.2.1", wasted=False)
     assert connections.enter("192.0.2.1") == ""
     assert connections.enter("192.0.2.2") == ""
     assert connections.enter("192.0.2.3") == ""
@@ -182,13 +182,26 @@ def test_a_proxy_may_have_more_connections_than_a_caller():
     assert connections.enter("127.0.0.1")
 
 
-def test_a_network_that_opens_connections_without_end_is_served_later(clock):
+def connect_and_leave(connections, address, *, wasted):
+    assert connections.enter(address) == ""
+    delay = connections.delay_s(address)
+    connections.leave(address, wasted=wasted)
+    return delay
+
+
+def test_a_network_whose_connections_bring_nothing_is_served_later(clock):
     connections = Connections(1000, 1000, clock=clock)
-    delays = [connections.delay_s("192.0.2.1") for _ in range(int(NEW_A_SECOND) + 1)]
-    assert delays == [0.0] * int(NEW_A_SECOND) + [LATER_S]
+    count = int(WASTED_A_SECOND)
+    delays = [connect_and_leave(connections, "192.0.2.1", wasted=True) for _ in range(count + 1)]
+    assert delays == [0.0] * count + [LATER_S]
     assert connections.delay_s("192.0.2.2") == 0
     clock.advance(1)
     assert connections.delay_s("192.0.2.1") == 0
+
+
+def test_many_new_connections_of_a_network_that_each_bring_a_request_do_not_wait(clock):
+    connections = Connections(1000, 1000, clock=clock)
+    assert not any(connect_and_leave(connections, "192.0.2.1", wasted=False) for _ in range(500))
 
 
 KEYS = ",".join(f"{owner}:read:{hashlib.sha256(owner.encode()).hexdigest()}" for owner in ("ann", "bob"))

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import uvicorn
 
+from gateway.limits import connections
 from gateway.limits.connections import Connections
 from gateway.process import limited_connection
 from gateway.process.limited_connection import (
@@ -169,3 +170,15 @@ async def test_requests_that_nobody_is_charged_for_are_slowed_down_after_a_burst
     for _ in range(count):
         await timed(*connection, path)
     assert (time.perf_counter() - begin > 0.5) is slowed
+
+
+@pytest.mark.parametrize(("path", "waits"), [("/charged", False), ("/refused", True)])
+async def test_who_leaves_after_a_refusal_and_comes_again_at_once_waits_too(connect, monkeypatch, path, waits):
+    monkeypatch.setattr(connections, "WASTED_A_SECOND", 1.0)
+    monkeypatch.setattr(connections, "LATER_S", 0.15)  # below the time for headers
+    for _ in range(2):
+        reader, writer = await connect()
+        await timed(reader, writer, path)
+        writer.close()
+        await asyncio.sleep(0.35)  # a connection that is not read is not seen to close
+    assert (await timed(*(await connect()), "/charged") > 0.1) is waits

@@ -111,6 +111,8 @@ async def reconcile_with_counts(stores: Stores, console: Console, *, repair: boo
 def _print(report: ReconciliationReport, console: Console, *, repair: bool) -> None:
     vectors = ", ".join(f"{number} vectors of {name}" for name, number in report.vectors.items()) or "no vectors"
     console.print(f"{report.objects} objects, {report.rows} rows, {vectors}.", highlight=False)
+    if report.unusable_keys:
+        console.print(f"{report.unusable_keys}.", highlight=False, markup=False)
     if report.agrees:
         console.print("They agree.")
         return

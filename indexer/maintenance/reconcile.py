@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from indexer.maintenance.external_sort import sorted_lines
-from indexer.sources.change_feed_consumer import corpus_uri
+from indexer.sources.corpus_keys import CorpusKeys
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import Image, Status
 from visualsearch.domain.indexing import Event, EventKind
@@ -62,6 +62,8 @@ class ReconciliationReport:
     vectors: dict[str, int] = field(default_factory=dict)
     counts: Counter[tuple[str, Kind]] = field(default_factory=Counter)
     examples: dict[tuple[str, Kind], list[str]] = field(default_factory=dict)
+    unusable_keys: str = ""
+    """The objects that cannot be pictures because of their keys; empty if there are none. They are no difference."""
 
     def add(self, differences: Sequence[StoreDifference]) -> None:
         """Add differences."""
@@ -166,11 +168,13 @@ class Reconcile:
                 row = await anext(rows, None)
 
     async def _object_lines(self) -> AsyncIterator[list[str]]:
+        keys = CorpusKeys(self._object_store)
         async for page in self._object_store.walk():
-            lines = [f"{uri}\t{one.etag}" for one in page if (uri := corpus_uri(self._object_store, one.key))]
+            lines = [f"{uri}\t{one.etag}" for one in page if (uri := keys.uri(one.key))]
             self._report.objects += len(lines)
             self._on_progress("objects", self._report.objects)
             yield lines
+        self._report.unusable_keys = str(keys) if keys.unusable else ""
 
     async def _rows(self) -> AsyncIterator[Image]:
         last = ""

@@ -15,7 +15,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from indexer.maintenance.backup_archive import Archive, Manifest, Places, from_pax
-from indexer.sources.change_feed_consumer import corpus_uri
+from indexer.sources.corpus_keys import CorpusKeys
 from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.domain.indexing import ObjectMetadata
 
@@ -123,7 +123,7 @@ class Restore:
 
     async def _metadata(self, entry: tarfile.TarInfo) -> ObjectMetadata | None:
         """Return who may see an object: what its row says, else what was stored with it."""
-        uri = corpus_uri(self._places.object_store, entry.name)
+        uri = CorpusKeys(self._places.object_store).uri(entry.name)
         row = await self._places.image_repository.by_uri(uri) if uri else None
         return ObjectMetadata(row.owner, row.visibility, row.source) if row else from_pax(entry.pax_headers)
 

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.query_images import PREFIX
 from visualsearch.periodic_job import Lease, PeriodicJob
 
@@ -66,6 +67,14 @@ class Retention:
         async for page in self._object_store.walk(PREFIX):
             old = [one.key for one in page if one.last_modified < before]
             for begin in range(0, len(old), DELETED_AT_ONCE):
-                await asyncio.gather(*map(self._object_store.delete, old[begin : begin + DELETED_AT_ONCE]))
-            deleted += len(old)
+                results = await asyncio.gather(*map(self._delete, old[begin : begin + DELETED_AT_ONCE]))
+                deleted += sum(results)
         return deleted
+
+    async def _delete(self, key: str) -> bool:
+        """Delete an object; return False if its key is none of ours, so that another program must have stored it."""
+        try:
+            await self._object_store.delete(key)
+        except InvalidInput:
+            return False
+        return True

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from indexer.sources.corpus_keys import CorpusKeys
 from visualsearch.domain.errors import InvalidInput
 from visualsearch.domain.indexing import Event, EventKind
 from visualsearch.domain.object_keys import is_reserved
@@ -125,16 +126,19 @@ class BucketSweep:
     async def sweep(self) -> int:
         """Publish an event for every object without a row or with another entity tag than its row; return how many."""
         found = 0
+        keys = CorpusKeys(self._object_store)
         async for page in self._object_store.walk():
-            events = await self._unknown(page)
+            events = await self._unknown(page, keys)
             await self._events.publish(events)
             found += len(events)
         if found:
             log.info("%d unknown objects were found in the bucket and are published", found)
+        if keys.unusable:
+            log.warning("%s", keys)
         return found
 
-    async def _unknown(self, page: Sequence[ObjectInfo]) -> list[Event]:
-        etags = {uri: one.etag for one in page if (uri := corpus_uri(self._object_store, one.key))}
+    async def _unknown(self, page: Sequence[ObjectInfo], keys: CorpusKeys) -> list[Event]:
+        etags = {uri: one.etag for one in page if (uri := keys.uri(one.key))}
         known = await self._image_repository.by_uris(list(etags))
         return [
             Event(EventKind.CREATED, uri, etag=etag)
@@ -142,11 +146,3 @@ class BucketSweep:
             # A row without an entity tag predates entity tags, or describes an unreadable object.
             if uri not in known or known[uri].etag not in {"", etag}
         ]
-
-
-def corpus_uri(object_store: ObjectStore, key: str) -> str:
-    """Return the uri of an object of the corpus; empty for reserved prefixes and invalid keys."""
-    try:
-        return object_store.uri(key)
-    except InvalidInput:
-        return ""

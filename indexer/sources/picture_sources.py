@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
-from visualsearch.domain.object_keys import is_reserved, is_upload
+from visualsearch.domain.object_keys import is_folder, is_reserved, is_upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -118,7 +118,8 @@ class Bucket:
     async def pages(self) -> AsyncIterator[list[Item]]:
         """Yield every object under the prefix; in the corpus' own bucket, without reserved keys and uploads."""
         async for page in self._object_store.walk(self._prefix):
-            wanted = [one for one in page if not (self.in_place and _is_ours(one.key))]
+            files = [one for one in page if not is_folder(one.key)]
+            wanted = [one for one in files if not (self.in_place and _is_ours(one.key))]
             yield [self._item(one.key, one.size, one.etag) for one in wanted]
 
     def _item(self, key: str, size: int, etag: str) -> Item:

@@ -6,11 +6,14 @@ Every key from outside passes here: notices, the change log, `visualsearch index
 from __future__ import annotations
 
 import unicodedata
+from urllib.parse import quote
 
 from visualsearch.domain.errors import InvalidInput
 
 MAX_KEY_BYTES = 1024
 """S3's limit of a key."""
+MAX_QUOTED_BYTES = 2500
+"""Limit of a key as it stands in a uri, where a byte that is not ASCII takes three. Postgres indexes up to 2,704."""
 UPLOADS = "uploads/"
 """Prefix of the objects that the gateway stores. Only their row or their metadata says who may see them."""
 RESERVED_PREFIXES = ("queries/", ".")
@@ -35,6 +38,11 @@ def is_reserved(key: str) -> bool:
     return _folded(key).startswith(RESERVED_PREFIXES)
 
 
+def is_folder(key: str) -> bool:
+    """Return whether a key is that of a folder: consoles and mounted buckets store empty objects in their name."""
+    return key.endswith("/")
+
+
 def is_upload(key: str) -> bool:
     """Return whether a key, in any spelling, is one of an upload by the gateway."""
     return _folded(key).startswith(UPLOADS)
@@ -47,7 +55,9 @@ def corpus_key(key: str, *, uploads: bool) -> str:
     or that would store an object must leave them out.
     """
     if len(key.encode(errors="replace")) > MAX_KEY_BYTES:
-        raise InvalidInput(f"The key has more than {MAX_KEY_BYTES} bytes.")
+        raise InvalidInput(f"The key has more than {MAX_KEY_BYTES} bytes: give it a shorter name.")
+    if len(quote(key, errors="replace")) > MAX_QUOTED_BYTES:
+        raise InvalidInput(f"The key has more than {MAX_QUOTED_BYTES} bytes in a uri: give it a shorter name.")
     if is_reserved(key):
         raise InvalidInput(f"The key {key[:80]!r} is reserved: pictures lie elsewhere.")
     if is_upload(key) and not (uploads and key.startswith(UPLOADS)):

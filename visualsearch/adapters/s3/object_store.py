@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -14,9 +14,11 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from typing_extensions import override
 
+from visualsearch.adapters.s3.listing import BucketListing
 from visualsearch.adapters.s3.metadata import from_attributes, to_attributes
+from visualsearch.adapters.s3.signature import SignatureV4
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
-from visualsearch.domain.indexing import ObjectInfo, ObjectMetadata, StoredObject
+from visualsearch.domain.indexing import ObjectMetadata, StoredObject
 from visualsearch.domain.object_keys import canonical_key, corpus_key
 from visualsearch.ports import ObjectStore
 
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig
 
+    from visualsearch.domain.indexing import ObjectInfo
     from visualsearch.tls import ClientTLS
 
 PROBE_KEY = ".visualsearch/probe"
-PAGE = 1000
 
 
 class S3ObjectStore(ObjectStore):
@@ -61,6 +63,8 @@ class S3ObjectStore(ObjectStore):
             client_options=client_options(url, timeout_s, tls),
             retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=timeout_s)},
         )
+        signature = SignatureV4(access_key, secret_key, region)
+        self._listing = BucketListing(f"{url.rstrip('/')}/{bucket}", signature, timeout_s, self._trusted)
 
     @override
     async def ensure_bucket(self) -> None:
@@ -124,13 +128,13 @@ class S3ObjectStore(ObjectStore):
 
     @override
     async def walk(self, prefix: str = "", after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        stream = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=PAGE)
-        while True:
-            async with self._deadline():
-                page = await anext(stream, None)
-            if page is None:
-                return
-            yield [ObjectInfo(m["path"], m["size"], (m["e_tag"] or "").strip('"'), m["last_modified"]) for m in page]
+        async with aclosing(self._listing.pages(prefix, after)) as pages:
+            while True:
+                async with self._deadline():
+                    page = await anext(pages, None)
+                if page is None:
+                    return
+                yield page
 
     @override
     async def check(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,7 +93,7 @@ class Ingest:
         Of several events of one uri only the last is processed, because only the current object matters. Vectors are
         written to every release. The first release is the live one, which decides whether an image counts as indexed.
         """
-        last = {event.uri: event for event in events}
+        last = _last_by_uri(events)
         try:
             known = await self._image_repository.by_uris(list(last))
         except Unavailable as error:
@@ -153,11 +153,13 @@ class Ingest:
         except InvalidInput as error:
             return await self._withdraw(image, releases, str(error))
         try:
-            if image is None and (event.kind is EventKind.DELETED or event.image_id is not None):
-                return Indexed(event.image_id or 0)  # deleted meanwhile
+            if image is None and event.image_id is not None:
+                return Indexed(event.image_id)  # deleted meanwhile
             if image is not None and _tells_nothing_new(event, image):
                 return Indexed(image.id)
             if image is None and await self._image_repository.is_being_deleted(event.uri):
+                if event.kind is EventKind.DELETED:
+                    return Indexed(0)  # as the event says
                 return Retry("the image that had this uri before is being deleted")
             return await self._load(event, key, image, releases)
         except InvalidInput as error:
@@ -221,7 +223,8 @@ class Ingest:
     async def _missing(self, event: Event, image: Image | None, releases: Sequence[Release], reason: str) -> Outcome:
         """Handle an event without an object: remove the image if it was indexed or deleted, otherwise reject it."""
         if image is None:
-            return Indexed(0) if await self._image_repository.is_deleted(event.uri) else Rejected(reason)
+            expected = event.kind is EventKind.DELETED or await self._image_repository.is_deleted(event.uri)
+            return Indexed(0) if expected else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
         await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
@@ -312,6 +315,19 @@ class Ingest:
             uri: Retry("it changed meanwhile") if one.image.id in there else Indexed(one.image.id)
             for uri, one in written.items()
         }
+
+
+def _last_by_uri(events: Sequence[Event]) -> dict[str, Event]:
+    """Return the last event of each uri, without its entity tag if another one contradicts it.
+
+    Stores may report in the wrong order. A deletion must not be dropped for an older event that comes after it.
+    """
+    last: dict[str, Event] = {}
+    for event in events:
+        before = last.get(event.uri, event)
+        contradicts = (before.kind, before.etag) != (event.kind, event.etag)
+        last[event.uri] = replace(event, etag="") if contradicts else event
+    return last
 
 
 def _tells_nothing_new(event: Event, image: Image) -> bool:

@@ -42,13 +42,17 @@ class AccessControl:
         try:
             caller = await self._authenticator.authenticate(headers)
         except Unauthenticated:
-            if wait_s := await self._failures.take(address):
-                raise RateLimited(f"Too many wrong keys: try again in {wait_s:.1f} s.", wait_s) from None
+            await self.count_failure(address)
             raise
         if not caller.may(needs):
             raise Forbidden(f"These credentials do not permit that: the call needs the scope {needs}.")
         await self.limit(caller, address)
         return caller
+
+    async def count_failure(self, address: str) -> None:
+        """Count a call without valid credentials; raises ``RateLimited`` if an address makes too many."""
+        if wait_s := await self._failures.take(address):
+            raise RateLimited(f"Too many wrong keys: try again in {wait_s:.1f} s.", wait_s) from None
 
     async def limit(self, caller: Caller, address: str) -> None:
         """Count one request against the limit of the key's owner, or of the address; raises ``RateLimited``."""

@@ -135,6 +135,7 @@ def build(
         blocklist=blocklist,
         min_side=settings.min_result_side,
         webhook_token=settings.webhook_token.get_secret_value(),
+        topics=stores.topics,
         worker_group=worker_group,
         user_id_key=settings.user_id_key.get_secret_value(),
         recall=recall,

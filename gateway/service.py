@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         RecallRepository,
         ReleaseCounters,
         ReleaseRepository,
+        TopicVerifier,
         Vectors,
     )
     from visualsearch.releases.active_releases import ActiveReleases
@@ -95,6 +96,7 @@ class Gateway:
     blocklist: Blocklist
     min_side: int = 0
     webhook_token: str = ""
+    topics: TopicVerifier | None = None
     worker_group: WorkerGroup | None = None
     user_id_key: str = ""
     recall: RecallMonitor | None = None

@@ -30,6 +30,7 @@ from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
 from visualsearch.adapters.s3.object_store import S3ObjectStore
 from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
+from visualsearch.adapters.sns.topics import SnsTopics
 from visualsearch.adapters.triton.encoder import TritonEncoder
 from visualsearch.adapters.triton.model_control import TritonModelControl
 from visualsearch.adapters.valkey.event_stream import ValkeyEventStream
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         ReleaseCounters,
         ReleaseRepository,
         TokenVerifier,
+        TopicVerifier,
         Vectors,
     )
     from visualsearch.settings import Settings
@@ -109,6 +111,8 @@ class Stores:
     """The virus scanner; None if pictures are not scanned."""
     tokens: TokenVerifier | None = None
     """Verifies tokens of the issuer; None if none is configured."""
+    topics: TopicVerifier | None = None
+    """Verifies messages of Amazon SNS; None if no topic is subscribed to."""
     rates: ValkeyRequestRates | None = None
     """Request rate of each caller; None if rates are not limited."""
 
@@ -149,6 +153,7 @@ async def open_stores(
         counts=ValkeyReleaseCounters(*valkey),
         scanner=_scanner(settings),
         tokens=_tokens(settings),
+        topics=SnsTopics(settings.topics) if settings.topics else None,
         rates=_rates(settings),
     )
     try:

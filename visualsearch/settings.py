@@ -17,7 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from visualsearch.domain.audit import SHORTEST_DAYS
-from visualsearch.domain.errors import ConfigurationError
+from visualsearch.domain.errors import ConfigurationError, InvalidInput
+from visualsearch.domain.topics import Topic
 from visualsearch.tls import ClientTLS, ServerTLS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -225,6 +226,11 @@ class Settings(BaseSettings):
         500, gt=0, description="Records a second that one sender may report to POST /events/s3, before it gets 429."
     )
     webhook_token: SecretStr = Field(SecretStr(""), description="Opens POST /events/s3 to an object store.")
+    sns_topics: str = Field(
+        "",
+        description="Comma-separated topics of Amazon SNS (arn:aws:sns:REGION:ACCOUNT:NAME) whose signed messages POST "
+        "/events/s3 accepts without a token. Empty: none.",
+    )
 
     otlp_endpoint: str = Field(
         "",
@@ -269,6 +275,21 @@ class Settings(BaseSettings):
             return None
         key = self.gateway_tls_key_file or self.gateway_tls_cert_file
         return ServerTLS(self.gateway_tls_cert_file, key, self.gateway_tls_client_ca_file)
+
+    @property
+    def topics(self) -> list[Topic]:
+        """The topics of Amazon SNS whose messages are accepted."""
+        return [Topic.parse(arn.strip()) for arn in self.sns_topics.split(",") if arn.strip()]
+
+    @field_validator("sns_topics")
+    @classmethod
+    def _check_topics(cls, topics: str) -> str:
+        try:
+            for arn in filter(None, map(str.strip, topics.split(","))):
+                Topic.parse(arn)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return topics
 
     @field_validator("jwt_issuer", "jwt_jwks_url")
     @classmethod

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import hmac
-
-import orjson
 from fastapi import APIRouter, Request
 
 from gateway.api import schemas
-from gateway.api.dependencies import GuardedRoute, address_of, gateway_of
+from gateway.api.dependencies import GuardedRoute, gateway_of
+from gateway.api.notification_senders import receive
 from gateway.api.problem_details import failures
-from gateway.api.s3_notifications import read_notification, without_missing
-from visualsearch.domain.access import Scope
-from visualsearch.domain.errors import InvalidInput, RateLimited, Unauthenticated
+from gateway.api.reported_objects import find_objects
+from gateway.api.s3_notifications import read_notification
 from visualsearch.observability.metrics import NOTICES
 
 router = APIRouter(route_class=GuardedRoute)
-
-
-WEBHOOK = "webhook"
-"""Who an object store is that shows the token. An owner is called otherwise, since its name begins with ``owner``."""
-
-
-async def _authenticate(request: Request) -> str:
-    """Accept the webhook's token, or a key with the scope ingest within its rate limit; return who it is.
-
-    Raises what ``admit`` does.
-    """
-    gateway = gateway_of(request)
-    # MinIO sends its token as configured, with or without "Bearer".
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if gateway.webhook_token and hmac.compare_digest(given.encode(), gateway.webhook_token.encode()):
-        return WEBHOOK
-    caller = await gateway.access.admit(request.headers, Scope.INGEST, address_of(request))
-    if caller.sees_everything:
-        raise Unauthenticated(
-            "A store must show the token: send 'Authorization: Bearer TOKEN' with VISUALSEARCH_WEBHOOK_TOKEN's value."
-        )
-    return f"owner {caller.owner}"
 
 
 @router.post(
@@ -53,24 +28,21 @@ async def _authenticate(request: Request) -> str:
     },
 )
 async def store_events(request: Request) -> schemas.NotificationResponse:
-    """Accept event notifications in the format of AWS S3 and MinIO. Keys are URL-decoded, and repeats do no harm.
+    """Accept event notifications in the formats of AWS S3, MinIO, Ceph and EventBridge, also in messages of Amazon SNS.
 
-    Records that cannot be used are refused one by one, with the reason, and so are those of objects that do not exist.
-    There is no need to send them again. A request may have 100 records.
+    Repeats and a wrong order do no harm, because the objects themselves are looked at. Records that cannot be used are
+    refused one by one, with the reason, and so are those of objects that do not exist. There is no need to send them
+    again. A request may have 100 records. A message of SNS needs no token: its signature is verified, its topic must be
+    one of VISUALSEARCH_SNS_TOPICS, and its subscription is confirmed.
     """
-    who = await _authenticate(request)
+    sender, body = await receive(request)
     gateway = gateway_of(request)
-    if wait_s := await gateway.notices.take(who, 0):
-        raise RateLimited(f"More records come than are accepted: send this again in {wait_s:.1f} s.", wait_s)
-    try:
-        body = orjson.loads(await request.body())
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"The body is no JSON: {error}.") from None
     notification = read_notification(body, gateway.object_store)
-    await gateway.notices.take(who, len(notification.events) + len(notification.refused))
-    notification = await without_missing(notification, gateway.object_store)
-    await gateway.events.publish([event for _, event in notification.events])
-    NOTICES.labels("accepted").inc(len(notification.events))
-    NOTICES.labels("refused").inc(len(notification.refused))
-    refused = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in notification.refused]
-    return schemas.NotificationResponse(accepted=len(notification.events), refused=refused)
+    await gateway.notices.take(sender, len(notification))
+    events, refused = await find_objects(notification, gateway.object_store)
+    await gateway.events.publish(events)
+    accepted = len(notification) - len(refused)
+    NOTICES.labels("accepted").inc(accepted)
+    NOTICES.labels("refused").inc(len(refused))
+    reasons = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in refused]
+    return schemas.NotificationResponse(accepted=accepted, refused=reasons)

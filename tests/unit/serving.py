@@ -41,11 +41,10 @@ class Serving:
     """A gateway over fakes, and a client of it.
 
     Settings are given as the environment gives them. ``vectors`` and ``background_vectors`` replace the fakes.
-    ``scanner`` looks for malware,
-    ``tokens`` verifies tokens.
+    ``scanner`` looks for malware, ``tokens`` verifies tokens, and ``topics`` messages of SNS.
     """
 
-    def __init__(self, *, vectors=None, background_vectors=None, scanner=None, tokens=None, **settings):
+    def __init__(self, *, vectors=None, background_vectors=None, scanner=None, tokens=None, topics=None, **settings):
         self.encoder = FakeEncoder(RELEASE.fingerprint)
         self.vectors = vectors or FakeVectors(RELEASE.collection)
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
@@ -85,6 +84,7 @@ class Serving:
             counts=self.counts,
             scanner=scanner,
             tokens=tokens,
+            topics=topics,
         )
         # Owners of a test ask in no time at all.
         settings = {"recall_share": 0, "user_id_key": KEY, "caller_share": 0} | settings

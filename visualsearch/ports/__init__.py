@@ -3,7 +3,7 @@
 Every method may raise ``errors.Unavailable`` if its server does not answer within the adapter's timeout.
 """
 
-from visualsearch.ports.access import ApiKeyRepository, TokenVerifier
+from visualsearch.ports.access import ApiKeyRepository, TokenVerifier, TopicVerifier
 from visualsearch.ports.audit import AuditLog
 from visualsearch.ports.images import DuplicateExclusions, ImageRepository
 from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
@@ -34,5 +34,6 @@ __all__ = [
     "ReleaseRepository",
     "ReleaseTransaction",
     "TokenVerifier",
+    "TopicVerifier",
     "Vectors",
 ]

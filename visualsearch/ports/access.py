@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
     from visualsearch.domain.access import ActiveKeys, ApiKey, Identity, KeyText
+    from visualsearch.domain.topics import TopicMessage
 
 
 class ApiKeyRepository(Protocol):
@@ -60,4 +61,16 @@ class TokenVerifier(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+class TopicVerifier(Protocol):
+    """Tells whether messages come from a topic that is subscribed to."""
+
+    async def open(self, body: Mapping[str, object]) -> TopicMessage:
+        """Return the message in an envelope, and confirm a subscription if it asks for that.
+
+        Raises ``Unauthenticated`` if it does not come from one of the topics, and ``RateLimited`` and ``Unavailable``
+        if that cannot be found out now.
+        """
         ...

@@ -1,0 +1,1 @@
+"""Amazon SNS, which carries notifications of S3 to webhooks."""

@@ -15,6 +15,7 @@ from cli import (
     experiment,
     images,
     index,
+    index_file,
     keys,
     plan,
     release,
@@ -34,6 +35,7 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(keys.app, name="keys")
 for command in (
     *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init, certificates.certificates),
+    *(index_file.export_index, index_file.import_index),
     *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan, audit.audit),
 ):
     app.command()(command)

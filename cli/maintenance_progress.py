@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _counting(console: Console) -> Iterator[Callable[[str, int], None]]:
+def counting(console: Console) -> Iterator[Callable[[str, int], None]]:
     """Show the count of each kind of finished work, for jobs whose total is unknown."""
     tasks: dict[str, TaskID] = {}
     with Progress(TextColumn("{task.description}: {task.completed}"), console=console) as bar:
@@ -47,7 +47,7 @@ async def backup_with_counts(
     stores: Stores, dump: PostgresTableCopy, model_folder: Path, console: Console, folder: Path, *, with_objects: bool
 ) -> Manifest:
     """Write a backup into a new folder; show counts on the way."""
-    with _counting(console) as show:
+    with counting(console) as show:
         manifest = await Backup(_places(stores, dump, model_folder, show)).run(folder, with_objects=with_objects)
     _print_manifest(manifest, console)
     return manifest
@@ -57,7 +57,7 @@ async def restore_with_counts(
     stores: Stores, dump: PostgresTableCopy, model_folder: Path, console: Console, folder: Path
 ) -> Manifest:
     """Bring a backup into an empty stack; show counts on the way."""
-    with _counting(console) as show:
+    with counting(console) as show:
         manifest = await Restore(_places(stores, dump, model_folder, show)).run(folder)
     _print_manifest(manifest, console)
     return manifest
@@ -93,7 +93,7 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
 
 async def reconcile_with_counts(stores: Stores, console: Console, *, repair: bool) -> ReconciliationReport:
     """Compare the stores, and every release's collection; show counts on the way and what differs at the end."""
-    with PicturePool() as pool, _counting(console) as show:
+    with PicturePool() as pool, counting(console) as show:
         ingest = Ingest(stores.encoder, stores.vectors, stores.image_repository, stores.object_store, pool)
         report = await Reconcile(
             stores.object_store,

@@ -27,6 +27,8 @@ class Action(StrEnum):
     REPAIR = "stores.repair"
     BACK_UP = "stores.back-up"
     RESTORE = "stores.restore"
+    EXPORT_INDEX = "index.export"
+    IMPORT_INDEX = "index.import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Contract of the image repository, tested with the fake and Postgres."""
 
 import asyncio
+import random
 import socket
 import uuid
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLette
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.image_repository import PostgresImages
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
+from visualsearch.adapters.s3.object_store import uri_of
 from visualsearch.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from visualsearch.domain.images import (
     ImageMetadata,
@@ -31,6 +33,7 @@ from visualsearch.domain.images import (
     Visibility,
 )
 from visualsearch.domain.indexing import DeadLetter, Event, EventKind
+from visualsearch.domain.object_keys import MAX_KEY_BYTES
 from visualsearch.domain.releases import Release
 
 ONE, OTHER = b"1" * 32, b"2" * 32
@@ -70,6 +73,16 @@ def progress(image_repository):
     if isinstance(image_repository, FakeImages):
         return FakeIndexingProgress(image_repository)
     return PostgresIndexingProgress(image_repository.database)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0xA1, 0x800), (0x4E00, 0x9FFF), (0x10000, 0x110000)])
+async def test_an_image_of_the_longest_key_is_found_by_its_uri(image_repository, first, last):
+    """Its uri has 3 KB, which an index of Postgres only takes because it compresses them."""
+    letters = random.Random(1).choices(range(first, last), k=MAX_KEY_BYTES)
+    key = "".join(map(chr, letters)).encode()[:MAX_KEY_BYTES].decode(errors="ignore")
+    uri = uri_of("b" * 63, key)
+    image = await image_repository.register(NewImage(uri))
+    assert await image_repository.by_uri(uri) == image
 
 
 async def test_a_new_image_is_pending_and_can_be_read_back(image_repository):

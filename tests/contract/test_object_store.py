@@ -2,11 +2,14 @@
 
 import socket
 import uuid
+from urllib.parse import quote
 
+import httpx
 import pytest
 
 from tests.fakes.object_store import FakeObjectStore
 from visualsearch.adapters.s3.object_store import S3ObjectStore
+from visualsearch.adapters.s3.signature import SignatureV4
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import Visibility
 from visualsearch.domain.indexing import ObjectMetadata, StoredObject
@@ -50,6 +53,20 @@ METADATA = [
     ObjectMetadata("jürgen 日本", Visibility.PRIVATE, " a:b=c;d,'e' \"f\" 100% "),
     ObjectMetadata("=?utf-8?b?x?=", Visibility.PUBLIC, "\N{MAN}" * 200),
 ]
+
+
+PROGRAMS_KEYS = [
+    "a.jpg",
+    "tab\t.jpg",
+    "line\n.jpg",
+    "\x01.jpg",
+    "back\\slash.jpg",
+    "dots...",
+    "space ",
+    "100%25+.jpg",
+    "é" * 100,
+]
+"""Keys that other programs give objects. SeaweedFS reads a backslash as a slash."""
 
 
 @pytest.fixture(scope="session")
@@ -187,6 +204,20 @@ async def test_objects_are_listed_in_order_from_any_key(object_store):
     assert await listed(object_store, prefix="p/") == ["p/1", "p/2", "p/3"]
     assert await listed(object_store, prefix="p/", after="p/1") == ["p/2", "p/3"]
     assert await listed(object_store, prefix="none/") == []
+
+
+@pytest.mark.stack
+async def test_every_key_of_other_programs_is_listed_as_it_is(stack, bucket):
+    keys = stack.s3_access_key.get_secret_value(), stack.s3_secret_key.get_secret_value()
+    s3 = S3ObjectStore(stack.s3_url, f"{bucket}-odd", stack.s3_region, *keys, 10.0)
+    await s3.ensure_bucket()
+    async with httpx.AsyncClient(auth=SignatureV4(*keys, stack.s3_region)) as client:
+        for key in PROGRAMS_KEYS:
+            answer = await client.put(f"{stack.s3_url}/{s3.bucket}/{quote(key)}", content=b"hello")
+            assert answer.status_code == 200
+    assert sorted(await listed(s3)) == sorted(key.replace("\\", "/") for key in PROGRAMS_KEYS)
+    assert [blob.size async for page in s3.walk() for blob in page] == [5] * len(PROGRAMS_KEYS)
+    await s3.close()
 
 
 async def test_a_check_of_a_working_server_raises_nothing(object_store):

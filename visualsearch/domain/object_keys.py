@@ -6,14 +6,11 @@ Every key from outside passes here: notices, the change log, `visualsearch index
 from __future__ import annotations
 
 import unicodedata
-from urllib.parse import quote
 
 from visualsearch.domain.errors import InvalidInput
 
 MAX_KEY_BYTES = 1024
 """S3's limit of a key."""
-MAX_QUOTED_BYTES = 2500
-"""Limit of a key as it stands in a uri, where a byte that is not ASCII takes three. Postgres indexes up to 2,704."""
 UPLOADS = "uploads/"
 """Prefix of the objects that the gateway stores. Only their row or their metadata says who may see them."""
 RESERVED_PREFIXES = ("queries/", ".")
@@ -56,8 +53,6 @@ def corpus_key(key: str, *, uploads: bool) -> str:
     """
     if len(key.encode(errors="replace")) > MAX_KEY_BYTES:
         raise InvalidInput(f"The key has more than {MAX_KEY_BYTES} bytes: give it a shorter name.")
-    if len(quote(key, errors="replace")) > MAX_QUOTED_BYTES:
-        raise InvalidInput(f"The key has more than {MAX_QUOTED_BYTES} bytes in a uri: give it a shorter name.")
     if is_reserved(key):
         raise InvalidInput(f"The key {key[:80]!r} is reserved: pictures lie elsewhere.")
     if is_upload(key) and not (uploads and key.startswith(UPLOADS)):

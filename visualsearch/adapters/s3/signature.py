@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, for the one kind of request that obstore cannot sign: a GET with a query and no body.
+"""AWS Signature Version 4, for requests that obstore cannot sign: those with a query, such as listings.
 
 The steps are those of the Amazon S3 API reference, "Authenticating requests: using the Authorization header".
 """
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 ALGORITHM = "AWS4-HMAC-SHA256"
-NO_BODY = hashlib.sha256(b"").hexdigest()
 SIGNED_HEADERS = ("host", "x-amz-content-sha256", "x-amz-date")
 
 
 class SignatureV4(httpx.Auth):
-    """Signs requests without a body with an access key."""
+    """Signs requests to an object store with an access key."""
+
+    requires_request_body = True
 
     def __init__(
         self,
@@ -41,7 +42,8 @@ class SignatureV4(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         at = self._now().strftime("%Y%m%dT%H%M%SZ")
         scope = f"{at[:8]}/{self._region}/s3/aws4_request"
-        request.headers.update({"x-amz-date": at, "x-amz-content-sha256": NO_BODY})
+        body = hashlib.sha256(request.content).hexdigest()
+        request.headers.update({"x-amz-date": at, "x-amz-content-sha256": body})
         digest = hashlib.sha256(_canonical(request).encode()).hexdigest()
         signature = self._sign(scope, f"{ALGORITHM}\n{at}\n{scope}\n{digest}")
         request.headers["authorization"] = (
@@ -69,6 +71,6 @@ def _canonical(request: httpx.Request) -> str:
         *headers,
         "",
         ";".join(SIGNED_HEADERS),
-        NO_BODY,
+        request.headers["x-amz-content-sha256"],
     )
     return "\n".join(parts)

@@ -74,7 +74,7 @@ class ImageService:
         server is down; then the changes are undone.
         """
         account = current_account()
-        account.charge(INDEX_MS)  # the indexer's part
+        await account.pace(INDEX_MS + BASE_MS)  # the indexer's part too
         async with account.turn(BASE_MS, local=True):
             with tracing.span("decode"):
                 await self._decoder.decode(data)
@@ -171,7 +171,9 @@ class ImageService:
         return await self._thumbnails.get((image.id, image.content_hash, size), lambda: self._shrunk(image, size)), JPEG
 
     async def _shrunk(self, image: Image, size: int) -> bytes:
-        async with current_account().turn(THUMBNAIL_MS, local=True):
+        account = current_account()
+        await account.pace(THUMBNAIL_MS)
+        async with account.turn(THUMBNAIL_MS, local=True):
             data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             return await self._decoder.run(thumbnail, data, size)
 

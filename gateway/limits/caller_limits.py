@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
@@ -72,15 +73,38 @@ class Account:
         if self.turns is not None:
             self.turns.charge(self.line, cost * PIXEL_MS)
 
+    async def pace(self, cost_ms: float) -> None:
+        """Charge work, and wait until it may begin; raises ``RateLimited`` if that would take long.
+
+        For what the caller asked for before at the same time: whoever asks once at a time does not wait.
+        """
+        if self.budget is None:
+            return
+        if refused_s := self.budget.wait_s(self.caller):
+            raise too_much(refused_s)
+        wait_s = self.budget.pace_s(self.caller)
+        self.budget.take(self.caller, cost_ms)
+        if wait_s:
+            await asyncio.sleep(wait_s)
+
     @asynccontextmanager
     async def turn(self, cost_ms: float, *, local: bool = False) -> AsyncIterator[None]:
-        """Charge work, wait for its turn, and hold it while the block runs; ``local`` as in ``FairQueue.turn``."""
-        self.charge(cost_ms)
+        """Wait for the turn of work that ``pace`` charged, and hold it while the block runs.
+
+        ``local`` as in ``FairQueue.turn``.
+        """
         if self.turns is None:
             yield
             return
         async with self.turns.turn(self.line, cost_ms, local=local):
             yield
+
+
+def too_much(wait_s: float) -> RateLimited:
+    """Return the error of a caller that must wait because it takes more than its share."""
+    return RateLimited(
+        f"You take more than your share of this gateway, and others call too: try again in {wait_s:.1f} s.", wait_s
+    )
 
 
 NOBODY = Account("", "")
@@ -118,10 +142,7 @@ class CallerLimits:
         wait_s = self._budget.wait_s(caller)
         if wait_s:
             self._budget.take(caller, BASE_MS)
-            raise RateLimited(
-                f"You take more than your share of this gateway, and others call too: try again in {wait_s:.1f} s.",
-                wait_s,
-            )
+            raise too_much(wait_s)
         account = Account(caller, line, self._budget, self._turns)
         account.charge(BASE_MS)
         self._in_progress[line] += 1

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BURST_S = 1.0
-"""A caller may save up its work for so long, and cause it at once."""
+"""A caller may save up its work for so long, and ask for it at once."""
+AT_ONCE_S = 0.1
+"""So much of it is done at once; the rest is spread over time."""
+SHARES = 2.0
+"""Callers who take more than they may divide so many shares of the machine among them, if they are more than that."""
+LEAST = 0.2
+"""What is left of a share however many there are."""
+COUNT_S = 0.05
+"""How long their number is taken for the same."""
 ACTIVE_S = 5.0
 """A caller counts as present for so long after its last request."""
 ACTIVE_SLOTS = 1024
@@ -24,11 +32,16 @@ class WorkBudget:
     taken when it is known, so one request may take more than there is; the caller then waits longer. While a caller
     is alone, nothing is taken: limiting it would help nobody. All processes that are forked later share the buckets.
     ``rate`` 0 means no limit.
+
+    Work that a bucket has saved up is spread over time (``pace_s``), because many requests at one moment delay others
+    as much as many all the time. Callers who are in debt divide ``SHARES`` among them, so that a machine is not full
+    when there are several of them.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._clock = clock
+        self._in_debt, self._counted_at = 0, float("-inf")
         # The bucket algorithm is GCRA: a number is the time at which the bucket is full again.
         self._full_at = SharedTable()
         self._seen_at = SharedTable(ACTIVE_SLOTS)
@@ -50,8 +63,21 @@ class WorkBudget:
             return 0.0
         return max(0.0, self._full_at.get(caller) - self._clock() - BURST_S)
 
+    def pace_s(self, caller: str) -> float:
+        """Return how long a caller's next work should wait for what it asked for before, if others call too."""
+        if not self._rate or not self.contended:
+            return 0.0
+        return max(0.0, self._full_at.get(caller) - self._clock() - AT_ONCE_S)
+
     def take(self, caller: str, cost_ms: float) -> None:
         """Take the cost of a caller's request, if others call too."""
         if self._rate and self.contended:
             full_at = max(self._clock(), self._full_at.get(caller))
-            self._full_at.set(caller, full_at + cost_ms / self._rate)
+            self._full_at.set(caller, full_at + cost_ms / (self._rate * self._part()))
+
+    def _part(self) -> float:
+        """Return the part of its share that each caller gets who is in debt."""
+        now = self._clock()
+        if now - self._counted_at >= COUNT_S:
+            self._in_debt, self._counted_at = self._full_at.count_above(now + AT_ONCE_S), now
+        return max(LEAST, min(1.0, SHARES / max(1, self._in_debt)))

@@ -155,8 +155,9 @@ class ImageSearch:
 
     @asynccontextmanager
     async def _turn(self, cost_ms: float) -> AsyncIterator[None]:
-        """Admit a search and wait for its caller's turn; raises ``Overloaded``."""
+        """Admit a search and wait for its caller's turn; raises ``RateLimited`` and ``Overloaded``."""
         account = current_account()
+        await account.pace(cost_ms)
         with self.admission.slot(account.caller):
             async with account.turn(cost_ms):
                 yield

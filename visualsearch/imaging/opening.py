@@ -50,12 +50,15 @@ def open_picture(data: bytes) -> Image.Image:
     return image
 
 
-def cheaply(work: Callable[..., T], *values: object, weigh: Callable[[int], None] | None = None) -> T:
-    """Run a function that opens pictures in this thread; raises ``TooExpensiveHere`` if a picture is expensive.
+def cheaply(
+    work: Callable[..., T], *values: object, most: int | None = None, weigh: Callable[[int], None] | None = None
+) -> T:
+    """Run a function that opens pictures in this thread; raises ``TooExpensiveHere`` if one costs too much.
 
-    ``weigh`` is called with the ``decoding_cost`` of each picture, before it is decoded.
+    That is more than ``most``, by default ``CHEAP``. ``weigh`` is called with the ``decoding_cost`` of each picture,
+    before it is decoded.
     """
-    _here.cheap_only, _here.weigh = True, weigh
+    _here.cheap_only, _here.most, _here.weigh = True, CHEAP if most is None else most, weigh
     try:
         return work(*values)
     finally:
@@ -86,5 +89,5 @@ def _check_size(image: Image.Image) -> None:
 def _check_cost(cost: int) -> None:
     if (weigh := getattr(_here, "weigh", None)) is not None:
         weigh(cost)
-    if cost > CHEAP and getattr(_here, "cheap_only", False):
+    if getattr(_here, "cheap_only", False) and cost > _here.most:
         raise TooExpensiveHere

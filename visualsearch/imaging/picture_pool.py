@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from visualsearch.domain.errors import BrokenImage, Overloaded, VisualSearchError
-from visualsearch.imaging.decoding_cost import TooExpensiveHere
+from visualsearch.imaging.decoding_cost import QUICK, TooExpensiveHere
 from visualsearch.imaging.opening import cheaply
 
 if TYPE_CHECKING:
@@ -39,12 +41,19 @@ one of them."""
 DAMAGED = "Its decoder {}. The file is damaged or made to do that; save the picture anew and try again."
 
 
+NICE = 5
+"""How much lower the priority of large pictures is where callers wait for answers: a third of a search's weight."""
+
+
 class PicturePool:
     """Runs a function of a picture's bytes in one of some threads, or in a process if the picture is expensive.
 
     Cheap pictures, which is nearly all, stay as fast as without a process: sending one there and back takes 2 ms and
     more. The process starts with the first expensive picture. Without ``max_waiting`` any number of expensive pictures
     wait, as they must where nobody can be asked to come again.
+
+    With ``max_waiting`` callers wait for answers. Then pictures that are not quick to decode have a thread of their
+    own, and it and the process have a lower priority, so that small pictures do not wait for large ones.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class PicturePool:
     ) -> None:
         self._max_waiting, self._timeout_s = max_waiting, timeout_s
         self._threads = ThreadPoolExecutor(threads, "decode")
+        self._slow_thread = ThreadPoolExecutor(1, "decode-large", _give_way) if max_waiting is not None else None
         self._process: ProcessPool | None = None
         self.expensive = 0
 
@@ -62,10 +72,15 @@ class PicturePool:
         Raises what it raises; ``BrokenImage`` if the picture takes too much CPU time or ends its process;
         ``Overloaded`` if too many expensive pictures wait, or the machine is too busy to decode this one in time.
         """
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, partial(cheaply, work, *values, weigh=weigh)
-            )
+            if self._slow_thread is None:
+                return await loop.run_in_executor(self._threads, partial(cheaply, work, *values, weigh=weigh))
+            try:
+                quickly = partial(cheaply, work, *values, most=QUICK, weigh=weigh)
+                return await loop.run_in_executor(self._threads, quickly)
+            except TooExpensiveHere:
+                return await loop.run_in_executor(self._slow_thread, partial(cheaply, work, *values))
         except TooExpensiveHere:
             return await self.run_apart(work, *values)
 
@@ -76,7 +91,8 @@ class PicturePool:
         if self._process is None:
             # Not forked: a copy of this process would bring its memory, and threads that hold locks.
             context = multiprocessing.get_context("spawn")
-            self._process = ProcessPool(max_workers=1, context=context, initializer=_be_frugal)
+            initializer = _be_frugal if self._slow_thread is None else _be_frugal_and_give_way
+            self._process = ProcessPool(max_workers=1, context=context, initializer=initializer)
         self.expensive += 1
         try:
             future = self._process.schedule(_within_cpu_time, args=(CPU_S, work, *values), timeout=self._timeout_s)
@@ -99,9 +115,22 @@ class PicturePool:
     def __exit__(self, *_error: object) -> None:
         """Finish what the threads do, and end the process."""
         self._threads.shutdown()
+        if self._slow_thread is not None:
+            self._slow_thread.shutdown()
         if self._process is not None:
             self._process.stop()  # type: ignore[no-untyped-call]
             self._process.join()
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread. Linux has one for each thread, whatever POSIX says."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
+
+
+def _be_frugal_and_give_way() -> None:
+    _give_way()
+    _be_frugal()
 
 
 def _be_frugal() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.limits.caller_limits import CallerLimits, current_account, is_loopback, network_of
 from gateway.limits.connections import LATER_S, WASTED_A_SECOND, Connections
 from gateway.limits.fair_queue import FairQueue
-from gateway.limits.work_budget import ACTIVE_S, BURST_S, WorkBudget
+from gateway.limits.work_budget import ACTIVE_S, BURST_S, COUNT_S, WorkBudget
 from tests.clock import StillClock
 from tests.eventually import eventually
 from tests.pictures import jpeg
@@ -128,12 +128,13 @@ def limits(budget, most=2):
 
 
 def enter(one, owner, address="192.0.2.1", port=1):
+    """Begin a request. Only in a coroutine, whose context ends with it: the current account would stay."""
     context = one.request(owner, address, port)
     context.__enter__()
     return context
 
 
-def test_a_caller_has_so_many_requests_in_progress_and_no_more(budget):
+async def test_a_caller_has_so_many_requests_in_progress_and_no_more(budget):
     one = limits(budget)
     first, *others = enter(one, "ann"), enter(one, "ann", "192.0.2.2"), enter(one, "bob")
     with pytest.raises(RateLimited, match="2 requests in progress"):
@@ -142,7 +143,7 @@ def test_a_caller_has_so_many_requests_in_progress_and_no_more(budget):
     others.append(enter(one, "ann"))
 
 
-def test_callers_without_keys_are_told_apart_by_address_and_on_this_machine_by_connection(budget):
+async def test_callers_without_keys_are_told_apart_by_address_and_on_this_machine_by_connection(budget):
     one = limits(budget, most=1)
     entered = [enter(one, "", "192.0.2.1", 1)]
     with pytest.raises(RateLimited):
@@ -152,7 +153,7 @@ def test_callers_without_keys_are_told_apart_by_address_and_on_this_machine_by_c
         enter(one, "", "127.0.0.1", 2)
 
 
-def test_a_caller_without_budget_is_refused_and_pays_for_asking(budget, clock):
+async def test_a_caller_without_budget_is_refused_and_pays_for_asking(budget, clock):
     one = limits(budget)
     with one.request("ann", "192.0.2.1", 1):
         current_account().charge(RATE * (BURST_S + 2))
@@ -211,6 +212,36 @@ def key(owner):
     return {"Authorization": f"Bearer {owner}"}
 
 
+async def test_work_that_a_caller_asks_for_at_one_moment_is_spread_over_time(budget, clock):
+    one = limits(budget)
+    paced = []
+    for _ in range(4):
+        with one.request("ann", "192.0.2.1", 1) as account:
+            paced.append(budget.pace_s(account.caller))
+            account.charge(RATE / 5)
+    assert paced == pytest.approx([0, 0.1, 0.3, 0.5], abs=0.02)
+    clock.advance(1)
+    assert budget.pace_s("owner ann") == 0
+
+
+async def test_work_that_would_have_to_wait_long_is_refused(budget):
+    with limits(budget).request("ann", "192.0.2.1", 1) as account:
+        account.charge(RATE * (BURST_S + 1))
+        with pytest.raises(RateLimited, match=r"try again in 1\.0 s"):
+            await account.pace(1)
+
+
+def test_callers_in_debt_divide_two_shares_among_them(budget, clock):
+    for caller in ("a", "b", "c", "d"):
+        budget.take(caller, RATE)
+    clock.advance(2 * COUNT_S)
+    before = budget.pace_s("a")
+    budget.take("a", RATE / 4)
+    assert budget.pace_s("a") - before == pytest.approx(0.5, abs=0.01), "half a share each, so it takes twice as long"
+    budget.take("e", RATE / 100)
+    assert budget.pace_s("e") == 0, "who takes little is not slowed"
+
+
 async def test_over_rest_too_many_requests_of_one_caller_get_429_and_another_is_served():
     async with Serving(max_per_caller=3, api_keys=KEYS) as serving:
         await serving.index(jpeg(1))
@@ -231,8 +262,13 @@ async def test_over_rest_too_many_requests_of_one_caller_get_429_and_another_is_
 async def test_over_rest_a_caller_that_took_its_share_is_refused_before_its_body_is_read():
     async with Serving(caller_share=0.05, api_keys=KEYS) as serving:
         await serving.index(jpeg(1))
-        for owner in ("bob", *["ann"] * 6):
-            await serving.client.post("/search", files={"image": jpeg(1)}, headers=key(owner))
+
+        async def search(owner):
+            return await serving.client.post("/search", files={"image": jpeg(1)}, headers=key(owner))
+
+        await search("bob")
+        many = [asyncio.create_task(search("ann")) for _ in range(8)]
+        await eventually(lambda: any(one.done() and one.result().status_code == 429 for one in many))
 
         async def body():
             raise AssertionError("it was read")
@@ -240,6 +276,7 @@ async def test_over_rest_a_caller_that_took_its_share_is_refused_before_its_body
 
         refused = await serving.client.post("/search", content=body(), headers=key("ann"))
         assert_problem(refused, 429)
+        await asyncio.gather(*many)
         assert "share" in refused.json()["detail"]
         assert (await serving.client.get("/stats", headers=key("bob"))).status_code == 200
         serving.clock.advance(60)

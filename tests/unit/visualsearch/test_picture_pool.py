@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 import time
 from io import BytesIO
 
@@ -80,6 +81,13 @@ def killed(_data):
 
 def greedy(_data):
     return len(bytearray(4 * 2**30))
+
+
+def priority_of(data, done):
+    """Open a picture; return the priority of the thread, when others are done."""
+    dimensions(data)
+    assert done.wait(10)
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +216,16 @@ async def test_expensive_pictures_wait_in_a_short_queue_and_cheap_ones_pass_them
     assert (await pool.run(decode, jpeg(1))).width == 320
     assert not any(task.done() for task in waiting[2:])
     await asyncio.gather(*waiting)
+
+
+async def test_small_pictures_do_not_wait_for_large_ones_that_a_thread_decodes_with_lower_priority():
+    with PicturePool(1, picture_pool.WAITING) as pool:
+        done = threading.Event()
+        large = [asyncio.create_task(pool.run(priority_of, saved("JPEG"), done)) for _ in range(2)]
+        assert (await pool.run(decode, jpeg(1))).width == 320
+        assert not any(one.done() for one in large)
+        done.set()
+        assert set(await asyncio.gather(*large)) == {os.getpriority(os.PRIO_PROCESS, 0) + picture_pool.NICE}
 
 
 async def test_whoever_waits_for_others_pictures_is_told_in_time_to_come_again():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from visualsearch.domain.access import Scope, id_of
 from visualsearch.domain.errors import ConfigurationError, Unauthenticated
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from gateway.stored_keys import StoredKeys
@@ -84,7 +84,10 @@ class Authenticator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep what is known of credentials fresh until stopped."""
-        await self._stored.run(stop)
+        jobs = [self._stored.run(stop)]
+        if self._tokens is not None:
+            jobs.append(self._tokens.run(stop))
+        await asyncio.gather(*jobs)
 
     async def close(self) -> None:
         """Finish deferred writes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
@@ -57,6 +58,10 @@ class TokenVerifier(Protocol):
 
         Raises ``Unauthenticated`` if it is not valid, and ``Unavailable`` if that cannot be found out now.
         """
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the issuer's keys fresh until stopped, so that no call waits for them."""
         ...
 
     async def close(self) -> None:

@@ -35,6 +35,13 @@ def clock():
     return StillClock()
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Wait for the issuer however busy the machine is."""
+    monkeypatch.setattr(issuer_keys, "WAIT_S", 30.0)
+    monkeypatch.setattr(issuer_keys, "FETCH_S", 60.0)
+
+
 def verifier_of(issuer, clock=time.monotonic, jwks_url="", owner_claim="sub", scope_claim="scope"):
     keys = IssuerKeys(ISSUER, jwks_url, clock, issuer.transport)
     return OidcTokenVerifier(
@@ -317,6 +324,21 @@ async def test_while_the_issuer_is_down_known_keys_go_on_and_unknown_ones_cannot
     issuer.down = False
     clock.advance(RETRY_S)
     assert await verifier.verify(issuer.token(key_id="next")) == ADA
+
+
+async def test_nobody_waits_for_an_issuer_that_hangs_after_a_pause(issuer, verifier, clock, monkeypatch):
+    monkeypatch.setattr(issuer_keys, "CHECK_S", 0.01)
+    stop, token = asyncio.Event(), issuer.token()
+    running = asyncio.create_task(verifier.run(stop))
+    await eventually(lambda: len(issuer.asked) == 2)  # although nobody calls
+    clock.advance(MAX_AGE_S - 1)
+    await eventually(lambda: len(issuer.asked) == 4)
+    issuer.held.clear()
+    clock.advance(MAX_AGE_S - 1)
+    assert await asyncio.wait_for(verifier.verify(token), 5) == ADA
+    issuer.held.set()
+    stop.set()
+    await running
 
 
 async def test_an_issuer_that_hangs_delays_nobody_for_long(issuer, verifier, monkeypatch):

@@ -13,6 +13,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from visualsearch.domain.errors import Unauthenticated, Unavailable
+from visualsearch.periodic_job import PeriodicJob
 from visualsearch.refreshed import Refreshed
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ REFRESH_S, MAX_AGE_S = 300.0, 600.0
 stops within ``MAX_AGE_S``."""
 KEEP_S = 86_400.0
 """How long keys are valid while the issuer does not answer."""
+CHECK_S = 60.0
+"""How often the keys' age is looked at while nobody calls."""
 RETRY_S = 10.0
 """Time between two fetches, however many unknown keys are named and whether the issuer answers or not."""
 WAIT_S = 1.5
@@ -45,7 +48,8 @@ SERVER = "The issuer of tokens"
 class IssuerKeys:
     """Holds the keys of ``issuer``; without ``jwks_url`` their address comes from its discovery document.
 
-    ``transport`` replaces the network in tests.
+    While ``run`` runs, no call waits for the issuer because its keys are old. ``transport`` replaces the network in
+    tests.
     """
 
     def __init__(
@@ -61,6 +65,10 @@ class IssuerKeys:
         self._keys: Refreshed[dict[str, jwt.PyJWK]] = Refreshed(
             self._fetch, refresh_s=REFRESH_S, max_age_s=MAX_AGE_S, retry_s=RETRY_S, clock=clock
         )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the keys fresh until stopped."""
+        await PeriodicJob(name="refreshing the issuer's keys", work=self._keys.current, every_s=CHECK_S).run(stop)
 
     async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
         """Return the key with an id; without an id, the only key of an algorithm.

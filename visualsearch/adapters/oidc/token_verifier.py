@@ -13,6 +13,8 @@ from visualsearch.domain.errors import InvalidInput, Unauthenticated
 from visualsearch.ports import TokenVerifier
 
 if TYPE_CHECKING:
+    import asyncio
+
     from visualsearch.adapters.oidc.issuer_keys import IssuerKeys
 
 ACCEPTED = sorted(ALGORITHMS.values())
@@ -55,6 +57,10 @@ class OidcTokenVerifier(TokenVerifier):
         if key.algorithm_name != algorithm:
             raise Unauthenticated("The token names another algorithm than its key is for.")
         return self._identity(self._claims(token, key, algorithm))
+
+    @override
+    async def run(self, stop: asyncio.Event) -> None:
+        await self._keys.run(stop)
 
     @override
     async def close(self) -> None:

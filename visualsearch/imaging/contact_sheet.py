@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from visualsearch.imaging.preprocessing import dimensions, thumbnail
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -28,7 +30,7 @@ PAPER, INK, FAINT, ACCENT = "#ffffff", "#16181d", "#7a7f8a", "#e60023"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One result on the sheet. ``picture`` is an encoded image; ``folded`` is the number of its near-duplicates."""
+    """One result on the sheet. ``picture`` is its thumbnail; ``folded`` is the number of its near-duplicates."""
 
     picture: bytes
     rank: int
@@ -63,11 +65,11 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 
 def _draw_query(sheet: Image.Image, draw: ImageDraw.ImageDraw, query: Path, box: Box | None) -> None:
     side = QUERY_TILES * TILE + (QUERY_TILES - 1) * GAP
-    with Image.open(query) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        picture = _on_paper(upright)
-    scale = min(side / picture.width, side / picture.height)
-    shown = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    data = query.read_bytes()
+    width, height = dimensions(data)
+    scale = min(side / width, side / height)
+    with Image.open(BytesIO(thumbnail(data, side))) as picture:
+        shown = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))))
     left, top = _corner(0, 0)
     left, top = left + (side - shown.width) // 2, top + (side - shown.height) // 2
     sheet.paste(shown, (left, top))
@@ -80,14 +82,8 @@ def _draw_query(sheet: Image.Image, draw: ImageDraw.ImageDraw, query: Path, box:
 
 def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int) -> None:
     with Image.open(BytesIO(tile.picture)) as opened:
-        shown = ImageOps.contain(_on_paper(opened), (TILE, TILE))
+        shown = ImageOps.contain(opened, (TILE, TILE))
     sheet.paste(shown, (left + (TILE - shown.width) // 2, top + (TILE - shown.height) // 2))
     draw.text((left, top + TILE + 5), f"{tile.rank}", fill=FAINT, font=ImageFont.load_default(14))
     text = f"{tile.score:.3f}" + (f"  +{tile.folded}" if tile.folded else "")
     draw.text((left + 26, top + TILE + 5), text, fill=INK, font=ImageFont.load_default(14))
-
-
-def _on_paper(picture: Image.Image) -> Image.Image:
-    """Draw a picture with transparency on white, as the encoder sees it."""
-    layered = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layered.size, PAPER), layered).convert("RGB")

@@ -1,4 +1,4 @@
-"""Opens picture files: reads headers and judges what decoding will cost. Decodes the pixels of a PNG only."""
+"""Opens picture files: reads headers and judges what decoding will cost. Decodes no pixels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, VisualSearchError
 from visualsearch.domain.images import MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE
 from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, decoding_cost
+from visualsearch.imaging.formats.png_info import correct_info
 from visualsearch.imaging.formats.table import format_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def open_picture(data: bytes) -> Image.Image:
     _check_cost(decoding_cost(image, scans))
     if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
         image.verify()
-        return Image.open(BytesIO(data), formats=("PNG",))
+        image = Image.open(BytesIO(data), formats=("PNG",))
+        correct_info(image.info, data)
     return image
 
 

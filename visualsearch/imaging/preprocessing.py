@@ -13,19 +13,22 @@ import numpy as np
 from PIL import Image
 
 from visualsearch.domain.images import IMAGE_SIDE, Box, Decoded, Prepared
+from visualsearch.imaging.backdrop import backdrop, is_opaque, on
 from visualsearch.imaging.boxes import box_inside
-from visualsearch.imaging.colour import resizable, srgb_on_white
+from visualsearch.imaging.colour import resizable, srgb
 from visualsearch.imaging.opening import damage_is_ours, open_picture
 from visualsearch.imaging.orientation import orientation, upright_region, upright_size
 
 PREPROCESSING = "squash-224-bicubic-srgb-white-v1"
-"""Version of the pixel processing in ``prepare``. It is part of the fingerprint; change it whenever the pixels
-change."""
+"""Version of what ``prepare`` does to ordinary pictures, opaque and in sRGB. It is part of the fingerprint: no index of
+another version is used. Change it whenever the pixels of such pictures change. If only others do, raise
+``PIXEL_REVISION`` of ``domain/releases``."""
+SQUARE = (IMAGE_SIDE, IMAGE_SIDE)
 _THUMBNAIL_QUALITY = 85
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Return width and height of the upright picture in pixels. Decodes the pixels of a PNG only.
+    """Return width and height of the upright picture in pixels, without decoding it.
 
     Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``decode`` does.
     """
@@ -46,7 +49,7 @@ def decode(data: bytes, box: Box | None = None) -> Decoded:
         turn = orientation(image)
         width, height = upright_size(image, turn)
         region = upright_region(image, turn, box_inside(box, width, height), IMAGE_SIDE)
-        return Decoded(np.array(_shrunk(region, (IMAGE_SIDE, IMAGE_SIDE))), width, height)
+        return Decoded(np.array(_shrunk(region, SQUARE)), width, height)
 
 
 def prepare(data: bytes, box: Box | None = None) -> Prepared:
@@ -63,7 +66,8 @@ def prepare(data: bytes, box: Box | None = None) -> Prepared:
 def thumbnail(data: bytes, size: int) -> bytes:
     """Shrink a picture until its longer side has at most ``size`` pixels; return a JPEG file without metadata.
 
-    The result is upright, in sRGB, with transparency on white. Raises what ``decode`` raises.
+    The result is upright, in sRGB, with transparency on the colour that ``decode`` shows it on. Raises what ``decode``
+    raises.
     """
     with damage_is_ours():
         image = open_picture(data)
@@ -84,7 +88,16 @@ def fingerprint(model: bytes) -> str:
 
 
 def _shrunk(region: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return srgb_on_white(resizable(region).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    """Return a region in RGB and sRGB, on the backdrop that it has at the size for the encoder."""
+    smooth = resizable(region)
+    small = _resized(smooth, size)
+    if small.mode == "RGB" or is_opaque(small):
+        return small.convert("RGB")
+    return on(backdrop(small if size == SQUARE else _resized(smooth, SQUARE)), small)
+
+
+def _resized(smooth: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return srgb(smooth.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
 def _phash(image: Image.Image) -> int:

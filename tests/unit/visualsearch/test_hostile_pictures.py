@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.fuzz.pictures import crafted_jpegs, crafted_pngs, seeds
+from tests.fuzz.pictures import crafted_jpegs, crafted_pngs
 from tests.fuzz.pictures.corpus import CRAFTED, hostile_file
 from tests.fuzz.pictures.formats import Part, chunks, png_of, segment
 from tests.fuzz.rest import ROOT
@@ -14,7 +14,7 @@ from tests.pictures import encoded, jpeg, noise
 from visualsearch.domain.errors import BrokenImage
 from visualsearch.imaging.formats.jpeg import MAX_EXIF_PARTS
 from visualsearch.imaging.formats.png import MAX_COMPRESSED
-from visualsearch.imaging.preprocessing import decode, dimensions, prepare, thumbnail
+from visualsearch.imaging.preprocessing import decode, prepare, thumbnail
 
 QUICK = ("--files=600", "--seed=16", "--quick")
 
@@ -53,18 +53,13 @@ def test_metadata_that_takes_minutes_to_read_is_refused_at_once(made, most, what
         assert time.process_time() - begun < 0.2
 
 
-@pytest.mark.parametrize("use", [decode, prepare, dimensions, lambda data: thumbnail(data, 64)])
+@pytest.mark.parametrize("use", [decode, prepare, lambda data: thumbnail(data, 64)])
 def test_damaged_rows_are_not_taken_for_damaged_exif(use):
     """Their checksum is right, so the picture was accepted with black in place of its lower half."""
     whole = chunks(encoded(noise(1), "PNG"))
     damaged = [Part(one.kind, one.data[: len(one.data) // 2] + bytes(60)) for one in whole if one.kind == b"IDAT"]
     with pytest.raises(BrokenImage, match="damaged"):
         use(png_of([whole[0], *damaged, whole[-1]]))
-
-
-def test_exif_behind_the_pixels_turns_a_png():
-    first, *rest, last = chunks(encoded(noise(1, 300, 200), "PNG"))
-    assert dimensions(png_of([first, *rest, Part(b"eXIf", seeds.exif(6)[6:]), last])) == (200, 300)
 
 
 def test_a_profile_whose_pieces_are_missing_is_ignored():

@@ -77,7 +77,7 @@ def test_a_jpeg_decoded_small_looks_as_if_decoded_whole(size):
 
 
 @pytest.mark.parametrize("orientation", UNTURN)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_exif_orientation_is_applied(orientation, kind):
     picture = noise(4, 300, 200)
     options = {"quality": 95} if kind != "PNG" else {}

@@ -9,19 +9,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from tests.e2e.browser import FLAGS
+
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 QUERIES = Path(__file__).parents[2] / "demo" / "queries"
 TIGER = QUERIES / "tiger.jpg"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DROP = """([name, bytes]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name));

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from playwright.async_api import async_playwright, expect
 
-from tests.e2e.test_page import FLAGS
+from tests.e2e.browser import FLAGS
 from tests.eventually import eventually
 from tests.pictures import jpeg
 from tests.unit.serving import Serving

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from visualsearch.domain.releases import PIXEL_REVISION
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,9 +31,16 @@ def standings_table(records: Sequence[ReleaseRecord]) -> Table:
         gate = "" if one.evaluation is None else "passed" if one.evaluation.passed else "failed"
         table.add_row(
             *(release.name, state, f"{one.since:%F %T}", str(release.model_version), release.collection),
-            *(release.profile, release.fingerprint[:12], gate, one.note),
+            *(release.profile, f"{release.fingerprint[:12]} r{release.pixel_revision}", gate, _note(one)),
         )
     return table
+
+
+def _note(one: ReleaseRecord) -> str:
+    if one.release.pixel_revision == PIXEL_REVISION:
+        return one.note
+    stale = f"built of pixels of revision {one.release.pixel_revision}, now {PIXEL_REVISION}: build it anew"
+    return f"{one.note}; {stale}" if one.note else stale
 
 
 def history_table(transitions: Sequence[Transition]) -> Table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import FingerprintMismatch
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.domain.releases import PIXEL_REVISION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from visualsearch.domain.images import Box, Decoded, Image
     from visualsearch.domain.releases import Release
     from visualsearch.ports import Encoder, ObjectStore, Vectors
+
+log = logging.getLogger(__name__)
 
 
 class QueryEncoder:
@@ -54,9 +58,15 @@ class QueryEncoder:
         if (release.name, release.fingerprint) in self._matched:
             return
         loaded = await self._encoder.fingerprint(release.model_version)
-        if loaded and loaded != release.fingerprint:
+        if loaded and loaded != release.encoder_fingerprint:
             raise FingerprintMismatch(
                 f"Release {release.name} was made by encoder {release.fingerprint[:12]}, but model version "
                 f"{release.model_version} is {loaded[:12]} here. Restore that version, or build a release with this."
+            )
+        if release.pixel_revision != PIXEL_REVISION:
+            log.warning(
+                "release %s was built of pixels of revision %d, and queries have revision %d: unusual pictures may be "
+                "missed until a release is built anew (docs/releases.md)",
+                *(release.name, release.pixel_revision, PIXEL_REVISION),
             )
         self._matched.add((release.name, release.fingerprint))

@@ -118,7 +118,7 @@ async def faithful(
 
     alone = await asyncio.to_thread(run)
     cosines = np.sum(alone * served[:PROBES], axis=1)
-    return fingerprint(data) == release.fingerprint, float(cosines.min())
+    return fingerprint(data) == release.encoder_fingerprint, float(cosines.min())
 
 
 async def recalled(vectors: Vectors, release: Release, queries: NDArray[np.float32]) -> float | None:

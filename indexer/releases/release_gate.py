@@ -106,7 +106,8 @@ class Gate:
         live = await ActiveReleases(self.stores.release_repository).live()
         chosen = release_evaluation.evaluation_set(self.folder)
         mine = await self._embed(release, chosen, tell)
-        theirs = mine if live.fingerprint == release.fingerprint else await self._embed(live, chosen, tell)
+        alike = live.encoder_fingerprint == release.encoder_fingerprint
+        theirs = mine if alike else await self._embed(live, chosen, tell)
         same, cosine = await release_evaluation.faithful(release, self.model, chosen.pixels, mine)
         tell("recall and time", 0, 1)
         return GateMeasurements(

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+PIXEL_REVISION = 2
+"""Revision of the pixels of unusual pictures, such as pale ones on transparency. Raise it when only theirs change, and
+add a line to docs/releases.md. A release of an earlier revision is still used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -14,12 +18,23 @@ class Release:
     name: str
     model_version: int
     fingerprint: str
-    """SHA-256 in hex of the encoder's graph and the preprocessing."""
+    """SHA-256 in hex of the encoder's graph and the preprocessing. From the second revision of the pixels on, a dot and
+    its number follow."""
     collection: str
     profile: str
     """Name of an index profile in milvus/collection.yaml."""
     search_params: Mapping[str, int] = field(default_factory=dict)
     """Search parameters of the index, such as ``{"nprobe": 64}``."""
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        """The fingerprint without the revision. Vectors are comparable where it is the same."""
+        return self.fingerprint.partition(".")[0]
+
+    @property
+    def pixel_revision(self) -> int:
+        """The revision of the pixels that the collection was built of."""
+        return int(self.fingerprint.partition(".")[2] or 1)
 
 
 class ReleaseState(StrEnum):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unavailable
 from visualsearch.domain.release_state import Job, ReleaseRecord, Releases
-from visualsearch.domain.releases import Release, ReleaseState
+from visualsearch.domain.releases import PIXEL_REVISION, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,12 +114,15 @@ def _live(records: Releases) -> ReleaseRecord:
 def new_release(
     model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
 ) -> Release:
-    """Return a new release; by default its name is made of version and profile."""
+    """Return a new release, of the present pixels; by default its name is made of version and profile.
+
+    ``fingerprint`` is that of the model version; ``""`` if it has none.
+    """
     name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
         name=name,
         model_version=model_version,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint and f"{fingerprint}.{PIXEL_REVISION}",
         collection=f"images_{name}",
         profile=profile,
         search_params=search_params,

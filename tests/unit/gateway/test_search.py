@@ -140,6 +140,16 @@ async def test_an_encoder_that_did_not_make_the_release_is_refused(serving):
         await ask(serving, jpeg(1))
 
 
+async def test_a_release_of_earlier_pixels_is_searched_and_the_log_says_so_once(serving, caplog):
+    image = await serving.index(jpeg(1))
+    for _ in range(2):
+        assert ids(await ask(serving, jpeg(1))) == [image]
+    assert [line.getMessage() for line in caplog.records if "revision" in line.getMessage()] == [
+        "release v1 was built of pixels of revision 1, and queries have revision 2: unusual pictures may be missed "
+        "until a release is built anew (docs/releases.md)"
+    ]
+
+
 async def test_an_encoder_without_a_fingerprint_is_trusted(serving):
     image = await serving.index(jpeg(1))
     serving.encoder.print = ""

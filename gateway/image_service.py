@@ -16,6 +16,7 @@ from visualsearch.domain.errors import Forbidden, NotFound, Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageSelection, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import UPLOADS
+from visualsearch.domain.releases import PIXEL_REVISION
 from visualsearch.imaging.formats.table import content_type
 from visualsearch.imaging.preprocessing import thumbnail
 from visualsearch.observability import tracing
@@ -154,12 +155,13 @@ class ImageService:
     def entity_tag(self, image: Image, size: int | None) -> str | None:
         """Return the entity tag of a picture's file or thumbnail; None if the indexer has not read the file yet.
 
-        A thumbnail's tag is weak: another version of the imaging library may write other bytes for the same pixels.
+        A thumbnail's tag is weak: another version of the imaging library may write other bytes for the same pixels. It
+        changes with the revision of the pixels.
         """
         if image.content_hash is None:
             return None
         tag = image.content_hash.hex()
-        return f'"{tag}"' if size is None else f'W/"{tag}-{size}"'
+        return f'"{tag}"' if size is None else f'W/"{tag}-{size}-{PIXEL_REVISION}"'
 
     async def content(self, image: Image, size: int | None) -> tuple[bytes, str]:
         """Return a picture's file, or a thumbnail whose longer side is ``size`` pixels, and the content type."""

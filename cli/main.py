@@ -6,6 +6,7 @@ import logging
 import sys
 
 import typer
+from rich.markup import escape
 
 from cli import (
     audit,
@@ -24,7 +25,7 @@ from cli import (
     stores,
     tuning,
 )
-from cli.console import err
+from cli.console import err, printable
 from visualsearch.domain.errors import VisualSearchError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         app()
     except VisualSearchError as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(printable(str(error)))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from visualsearch.domain.releases import PIXEL_REVISION
@@ -31,7 +32,7 @@ def standings_table(records: Sequence[ReleaseRecord]) -> Table:
         gate = "" if one.evaluation is None else "passed" if one.evaluation.passed else "failed"
         table.add_row(
             *(release.name, state, f"{one.since:%F %T}", str(release.model_version), release.collection),
-            *(release.profile, f"{release.fingerprint[:12]} r{release.pixel_revision}", gate, _note(one)),
+            *(release.profile, f"{release.fingerprint[:12]} r{release.pixel_revision}", gate, escape(_note(one))),
         )
     return table
 
@@ -47,7 +48,8 @@ def history_table(transitions: Sequence[Transition]) -> Table:
     """Show what was done to releases."""
     table = _table("when", "release", "who", "what", "from", "to", "why")
     for one in transitions:
-        table.add_row(f"{one.at:%F %T}", one.release, one.actor, one.action, one.from_state, one.to_state, one.reason)
+        texts = (one.release, one.actor, one.action, one.from_state, one.to_state, one.reason)
+        table.add_row(f"{one.at:%F %T}", *map(escape, texts))
     return table
 
 

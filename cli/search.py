@@ -32,4 +32,4 @@ def search(
             out.print(results_table(answer))
         if sheet:
             write_sheet(client, file, box, answer, sheet)
-            err.print(f"Contact sheet: {sheet}")
+            err.print(f"Contact sheet: {sheet}", markup=False)

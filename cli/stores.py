@@ -49,7 +49,7 @@ def backup(
             await backup_with_counts(stores, open_table_copy(), models, out, folder, with_objects=objects)
 
     with_stores(work)
-    out.print(f"Backup: {folder}", highlight=False)
+    out.print(f"Backup: {folder}", highlight=False, markup=False)
 
 
 def restore(folder: Annotated[Path, typer.Argument(help="What `visualsearch backup` wrote.")]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from cli.console import printable
 from visualsearch.imaging.contact_sheet import TILE, Tile, contact_sheet
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def dead_letters_table(letters: Sequence[DeadLetter]) -> Table:
     table = _table("entry", "died", "deliveries", "uri", "reason")
     for letter in letters:
         died = f"{letter.died_at:%F %T}"
-        table.add_row(letter.entry_id, died, str(letter.deliveries), letter.event.uri, letter.reason)
+        uri, reason = escape(printable(letter.event.uri)), escape(printable(letter.reason))
+        table.add_row(letter.entry_id, died, str(letter.deliveries), uri, reason)
     return table
 
 
@@ -93,7 +95,8 @@ def experiments_table(experiments: Sequence[dict[str, Any]]) -> Table:
     for one in experiments:
         times = [(one[name] or "")[:19].replace("T", " ") for name in ("started_at", "stopped_at")]
         variants = "\n".join(map(_variant, one["variants"]))
-        table.add_row(one["name"], one["state"], one["layer"], f"{one['share']:.0%}", variants, *times)
+        texts = (one["name"], one["state"], one["layer"], f"{one['share']:.0%}", variants, *times)
+        table.add_row(*map(escape, texts))
     return table
 
 

@@ -23,6 +23,7 @@ from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLette
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
 from visualsearch.adapters.postgres.image_repository import PostgresImages
+from visualsearch.adapters.postgres.indexed_folder_repository import PostgresIndexedFolders
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         EventStream,
         ExperimentRepository,
         ImageRepository,
+        IndexedFolderRepository,
         IndexingProgress,
         InteractionQueue,
         InteractionRepository,
@@ -92,6 +94,7 @@ class Stores:
     duplicate_exclusions: DuplicateExclusions
     dead_letter_archive: DeadLetterArchive
     audit_log: AuditLog
+    indexed_folders: IndexedFolderRepository
     indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
@@ -138,6 +141,7 @@ async def open_stores(
         duplicate_exclusions=PostgresDuplicateExclusions(database),
         dead_letter_archive=PostgresDeadLetterArchive(database),
         audit_log=PostgresAuditLog(database),
+        indexed_folders=PostgresIndexedFolders(database),
         indexing_progress=PostgresIndexingProgress(database),
         events=ValkeyEventStream(*valkey),
         object_store=bucket(settings, settings.s3_bucket, timeout_s),

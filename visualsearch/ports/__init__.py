@@ -6,6 +6,7 @@ Every method may raise ``errors.Unavailable`` if its server does not answer with
 from visualsearch.ports.access import ApiKeyRepository, TokenVerifier, TopicVerifier
 from visualsearch.ports.audit import AuditLog
 from visualsearch.ports.images import DuplicateExclusions, ImageRepository
+from visualsearch.ports.indexed_folders import IndexedFolderRepository
 from visualsearch.ports.indexing import DeadLetterArchive, EventStream, IndexingProgress
 from visualsearch.ports.interactions import ExperimentRepository, InteractionQueue, InteractionRepository
 from visualsearch.ports.malware import MalwareScanner
@@ -23,6 +24,7 @@ __all__ = [
     "EventStream",
     "ExperimentRepository",
     "ImageRepository",
+    "IndexedFolderRepository",
     "IndexingProgress",
     "InteractionQueue",
     "InteractionRepository",

@@ -9,31 +9,58 @@ import typer
 
 from cli.connections import open_bucket, with_stores
 from cli.console import out
+from cli.folder_indexing import FolderIndexing, FolderOptions
 from cli.index_progress import index_with_bar
-from indexer.sources.picture_sources import Bucket, Folder
+from indexer.sources.picture_sources import Bucket
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from indexer.sources.bulk import Summary
+    from indexer.sources.index_summary import Summary
     from visualsearch.composition import Stores
+
+S3 = "s3://"
 
 
 def index(
     what: Annotated[str, typer.Argument(help="A folder of pictures, one picture, or s3://bucket/prefix.")],
+    *,
+    name: Annotated[str, typer.Option(help="What the folder is called in the corpus; its own name by default.")] = "",
+    exclude: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Leave out what matches, as in .gitignore; can be repeated.")
+    ] = [],  # noqa: B006 - typer takes no other default
+    include: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Take what matches although it is excluded; can be repeated.")
+    ] = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove images of the folder that are no longer in it, after a question.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Prune without a question.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Then follow the folder and index what changes.")] = False,
 ) -> None:
     """Index pictures: into the object store, onto the stream, and searchable. Unchanged ones are skipped.
 
     What lies in another bucket is copied into the corpus' own; what lies there already is indexed in place.
+    Hidden files, thumbnails of NAS and the like are excluded, and what a .visualsearchignore says.
     """
+    options = FolderOptions(name, (*exclude, *(f"!{one}" for one in include)), dry_run, prune, yes, watch)
+    if what.startswith(S3):
+        summary = _index_bucket(what.removeprefix(S3), options)
+    elif Path(what).exists():
+        summary = with_stores(lambda stores: FolderIndexing(stores, out, options).run(Path(what)), search_servers=False)
+    else:
+        raise InvalidInput(f"There is no file or folder {what!r}.")
+    found_nothing = summary.rejected and not summary.indexed + summary.skipped
+    raise typer.Exit(1 if found_nothing else 0)
+
+
+def _index_bucket(what: str, options: FolderOptions) -> Summary:
+    if options != FolderOptions(dry_run=options.dry_run):
+        raise InvalidInput("For buckets there is only --dry-run; the other options are for folders.")
+    name, _, prefix = what.partition("/")
 
     async def work(stores: Stores) -> Summary:
-        if not what.startswith("s3://"):
-            return await index_with_bar(stores, Folder(Path(what)), out)
-        name, _, prefix = what.removeprefix("s3://").partition("/")
-        object_store = open_bucket(name)
-        return await index_with_bar(stores, Bucket(object_store, prefix, stores.object_store.bucket), out)
+        source = Bucket(open_bucket(name), prefix, stores.object_store.bucket)
+        return await index_with_bar(stores, source, out, dry_run=options.dry_run)
 
-    if not what.startswith("s3://") and not Path(what).exists():
-        raise InvalidInput(f"There is no file or folder {what!r}.")
-    summary = with_stores(work, search_servers=False)
-    raise typer.Exit(1 if summary.rejected and not summary.indexed + summary.skipped else 0)
+    return with_stores(work, search_servers=False)

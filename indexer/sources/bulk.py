@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from indexer.sources.index_summary import IndexingCounts, Summary
+from indexer.sources.picture_sources import NoPicture
 from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
 from visualsearch.domain.images import Image, NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import corpus_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from indexer.sources.picture_sources import Item, PictureSource
     from visualsearch.ports import EventStream, ImageRepository, ObjectStore
@@ -30,26 +32,6 @@ LOOKED_AT = 256
 """Number of waiting pictures whose status is queried at once, oldest first."""
 LOOK_EVERY_S = 0.2
 PATIENCE_S = 120.0
-
-
-@dataclass(slots=True)
-class IndexingCounts:
-    """Progress of the run. ``total`` grows while the source is still being listed."""
-
-    total: int = 0
-    indexed: int = 0
-    skipped: int = 0
-    rejected: int = 0
-
-
-@dataclass(slots=True)
-class Summary:
-    """Result of the run: counts, the rejected pictures with reasons, and the duration in seconds."""
-
-    indexed: int = 0
-    skipped: int = 0
-    rejected: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +53,15 @@ class Bulk:
         image_repository: ImageRepository,
         events: EventStream,
         on_progress: Callable[[IndexingCounts], None],
+        *,
+        dry_run: bool = False,
     ) -> None:
         self._source = source
         self._object_store = object_store
         self._image_repository = image_repository
         self._events = events
         self._on_progress = on_progress
+        self._dry_run = dry_run
         self._counts = IndexingCounts()
         self._summary = Summary()
         self._waiting: dict[int, str] = {}
@@ -128,6 +113,15 @@ class Bulk:
         wanted = [one for one in loaded if not _is_unchanged(one.new, known.get(one.new.uri))]
         self._summary.skipped += len(loaded) - len(wanted)
         self._counts.skipped = self._summary.skipped
+        self._summary.replaced += sum(map(_replaces, wanted, (known.get(one.new.uri) for one in wanted)))
+        if self._dry_run:
+            self._summary.indexed += len(wanted)
+            self._counts.indexed = self._summary.indexed
+        else:
+            await self._register(wanted, known)
+        self._on_progress(self._counts)
+
+    async def _register(self, wanted: Sequence[Loaded], known: Mapping[str, Image]) -> None:
         new = await asyncio.gather(*(self._new(one, known.get(one.new.uri)) for one in wanted))
         images = await self._image_repository.register_all(new)
         await asyncio.gather(*map(self._store, wanted, images))
@@ -136,18 +130,25 @@ class Bulk:
             [Event(EventKind.CREATED, image.uri, image.id) for image in images if image.status is Status.PENDING]
         )
         self._waiting |= {image.id: one.item.name for image, one in zip(images, wanted, strict=True)}
-        self._on_progress(self._counts)
 
     async def _load(self, item: Item) -> Loaded | None:
         """Read an item as far as necessary; return None if it cannot be used."""
         try:
             uri = self._object_store.uri(corpus_key(item.key, uploads=False))
+            self._summary.seen.add(hash(uri))
             if self._source.in_place:
                 return Loaded(item, NewImage(uri, source=item.source, etag=item.etag))
             data = await self._source.read(item)
+        except NoPicture:
+            self._counts.no_pictures += 1
+            self._summary.no_pictures.add(item.name)
+            self._summary.seen.discard(hash(uri))
+            return None
         except InvalidInput as error:
             self._reject(item.name, str(error))
             return None
+        if item.renamed:
+            self._summary.renamed.append((item.name, item.key))
         content_hash, etag = await asyncio.to_thread(lambda: (hashlib.sha256(data).digest(), simple_etag(data)))
         return Loaded(item, NewImage(uri, source=item.source, content_hash=content_hash, etag=etag), data)
 
@@ -211,6 +212,11 @@ def _is_unchanged(new: NewImage, known: Image | None) -> bool:
     return "" != new.etag == known.etag
 
 
+def _replaces(one: Loaded, known: Image | None) -> bool:
+    """Return whether a picture takes the place of another one that can be searched."""
+    return one.data is not None and known is not None and known.status is Status.INDEXED
+
+
 async def index_all(
     source: PictureSource,
     object_store: ObjectStore,
@@ -218,9 +224,11 @@ async def index_all(
     events: EventStream,
     *,
     on_progress: Callable[[IndexingCounts], None],
+    dry_run: bool = False,
 ) -> Summary:
     """Index a source's pictures; pictures unchanged since the last run are skipped.
 
-    Keys depend only on the source, so a second run, or one after an interruption, finds the same images.
+    Keys depend only on the source, so a second run, or one after an interruption, finds the same images. A dry run
+    reads and compares everything, and writes nothing.
     """
-    return await Bulk(source, object_store, image_repository, events, on_progress).run()
+    return await Bulk(source, object_store, image_repository, events, on_progress, dry_run=dry_run).run()

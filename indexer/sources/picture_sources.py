@@ -1,24 +1,23 @@
-"""Sources of pictures to index: a folder of files, or a bucket of an object store."""
+"""Sources of pictures to index: what a source is, and the bucket of an object store."""
 
 from __future__ import annotations
 
-import asyncio
-import os
+import mimetypes
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol
 
-from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
+from indexer.sources.omissions import Omissions
+from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.domain.object_keys import is_folder, is_reserved, is_upload
+from visualsearch.imaging.formats.table import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from visualsearch.ports import ObjectStore
 
-PAGE = 1000
 FOLDERS = "folders/"
 
 
@@ -32,6 +31,23 @@ class Item:
     source: str
     etag: str = ""
     """Entity tag; empty unless a store lists it."""
+    renamed: bool = False
+    """Whether the key differs from the name because no key can have it."""
+
+
+class NoPicture(InvalidInput):
+    """A file is no picture, neither by its first bytes nor by its name, so nobody expects to find it."""
+
+
+def check_is_picture(name: str, head: bytes) -> None:
+    """Raise ``NoPicture``, or why a picture is refused, if a file's first bytes are of no accepted format."""
+    try:
+        format_of(head)
+    except InvalidInput as error:
+        media_type, _ = mimetypes.guess_type(f"file{PurePath(name).suffix}")
+        if media_type is not None and media_type.startswith("image/"):
+            raise
+        raise NoPicture(str(error)) from None
 
 
 class PictureSource(Protocol):
@@ -39,71 +55,16 @@ class PictureSource(Protocol):
 
     in_place: bool
     """Whether the objects are in the corpus' own bucket already, so that nothing is read or written."""
+    omissions: Omissions
+    """What the last complete listing left out."""
 
     def pages(self) -> AsyncIterator[list[Item]]:
         """Yield every item in a stable order, in pages."""
         ...
 
     async def read(self, item: Item) -> bytes:
-        """Read one item. Raises ``InvalidInput`` with a reason if it cannot be read."""
+        """Read one item. Raises ``NoPicture``; ``InvalidInput`` with a reason if it cannot be read."""
         ...
-
-
-class Folder:
-    """A folder of files, or one file. A key is the folder's name and the path below it.
-
-    Keys of a folder that is called like one of our own in the bucket, such as ``queries``, begin with ``FOLDERS``.
-    """
-
-    in_place = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._root = path if path.is_dir() else path.parent
-        self._source = self._root.resolve().name
-        self._below = _key_prefix(self._source)
-
-    async def pages(self) -> AsyncIterator[list[Item]]:
-        """Yield every file in pages, without hidden files and folders."""
-        files = self._files()
-        while page := await asyncio.to_thread(lambda: list(islice(files, PAGE))):
-            yield page
-
-    def _files(self) -> Iterator[Item]:
-        if self._path.is_file():
-            yield self._item(self._path)
-            return
-        for parent, folders, names in os.walk(self._path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith("."):
-                    yield self._item(Path(parent) / name)
-
-    def _item(self, file: Path) -> Item:
-        try:
-            size = file.stat().st_size
-        except OSError:  # read() will raise the reason
-            size = 0
-        # Replace bytes of the name that are not valid text.
-        name = os.fsencode(file).decode(errors="replace")
-        return Item(name, f"{self._below}{file.relative_to(self._root).as_posix()}", size, self._source)
-
-    async def read(self, item: Item) -> bytes:
-        """Read a file, unless it is larger than an upload may be."""
-        file = self._root / item.key.removeprefix(self._below)
-        try:
-            return await asyncio.to_thread(_read, file)
-        except OSError as error:
-            raise InvalidInput(f"The file cannot be read: {error.strerror}.") from None
-
-
-def _read(file: Path) -> bytes:
-    if not file.is_file() and file.exists():
-        raise InvalidInput("It is no regular file.")
-    size = file.stat().st_size
-    if size > MAX_UPLOAD_BYTES:
-        raise ImageTooLarge(f"The file has {size} bytes; {MAX_UPLOAD_BYTES} are the limit.")
-    return file.read_bytes()
 
 
 class Bucket:
@@ -112,8 +73,9 @@ class Bucket:
     def __init__(self, object_store: ObjectStore, prefix: str, own: str) -> None:
         self._object_store = object_store
         self._prefix = prefix
-        self._below = _key_prefix(object_store.bucket)
+        self._below = key_prefix(object_store.bucket)
         self.in_place = object_store.bucket == own
+        self.omissions = Omissions()
 
     async def pages(self) -> AsyncIterator[list[Item]]:
         """Yield every object under the prefix; in the corpus' own bucket, without reserved keys and uploads."""
@@ -130,16 +92,19 @@ class Bucket:
         return Item(name, f"{self._below}{key}", size, self._object_store.bucket, etag)
 
     async def read(self, item: Item) -> bytes:
-        """Read an object, unless it is larger than an upload may be."""
+        """Read an object, unless it is no picture or larger than an upload may be."""
         try:
-            return await self._object_store.get(item.key.removeprefix(self._below), MAX_UPLOAD_BYTES)
+            data = await self._object_store.get(item.key.removeprefix(self._below), MAX_UPLOAD_BYTES)
         except NotFound:
             raise InvalidInput("It was removed meanwhile.") from None
+        check_is_picture(item.name, data)
+        return data
 
 
-def _key_prefix(name: str) -> str:
-    """Return the prefix of the keys of a folder or bucket."""
-    return f"{FOLDERS}{name}/" if _is_ours(f"{name}/") else f"{name}/"
+def key_prefix(name: str) -> str:
+    """Return the prefix of the keys of a folder or bucket, which is none of our own."""
+    prefix = f"{name}/"
+    return FOLDERS + prefix if _is_ours(prefix) or prefix == FOLDERS or not name.strip() else prefix
 
 
 def _is_ours(key: str) -> bool:

@@ -29,7 +29,8 @@ def test_a_folder_is_indexed_and_each_reject_has_its_reason(running, folder):
     done = running.command("index", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 indexed" in done.stdout
-    assert "3 rejected" in done.stdout
+    assert "2 rejected" in done.stdout
+    assert "1 file is no picture" in done.stdout
     for name in ("notes.txt", "broken.jpg", "tiny.png"):
         assert name in done.stdout
 

@@ -5,10 +5,12 @@ import contextlib
 
 from indexer.pipeline.ingest import Ingest
 from indexer.pipeline.worker import Worker
+from tests.fakes.audit_log import FakeAuditLog
 from tests.fakes.dead_letter_archive import FakeDeadLetterArchive
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.image_repository import FakeImages
+from tests.fakes.indexed_folder_repository import FakeIndexedFolders
 from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.release_repository import FakeReleases
@@ -68,6 +70,8 @@ class Indexing:
         self.release_repository = FakeReleases(self.image_repository)
         self.dead_letter_archive = FakeDeadLetterArchive(self.image_repository)
         self.indexing_progress = FakeIndexingProgress(self.image_repository)
+        self.audit_log = FakeAuditLog(self.image_repository, self.release_repository)
+        self.indexed_folders = FakeIndexedFolders()
         self.pool = pool
         self.ingest = Ingest(self.encoder, self.vectors, self.image_repository, self.object_store, pool)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.composition import Stores
+    from visualsearch.indexing_stores import IndexingStores
     from visualsearch.ports import ApiKeyRepository, AuditLog, ObjectStore
 
 COMMAND_TIMEOUT_S = 30.0
@@ -43,6 +44,17 @@ def with_stores(work: Callable[[Stores], Awaitable[T]], *, search_servers: bool 
 
     async def run() -> T:
         async with open_stores(settings, COMMAND_TIMEOUT_S, Priority.INDEXING) as stores:
+            return await work(stores)
+
+    return asyncio.run(run())
+
+
+def with_indexing_stores(work: Callable[[IndexingStores], Awaitable[T]]) -> T:
+    """Run work on the stores that indexing needs. None of them has a network of its own."""
+    from visualsearch.indexing_stores import open_indexing_stores
+
+    async def run() -> T:
+        async with open_indexing_stores(Settings.load(), COMMAND_TIMEOUT_S) as stores:
             return await work(stores)
 
     return asyncio.run(run())
@@ -86,7 +98,7 @@ def with_access(work: Callable[[ApiKeyRepository, AuditLog], Awaitable[T]]) -> T
 
 def open_bucket(name: str) -> ObjectStore:
     """Connect to another bucket of the object store."""
-    from visualsearch.composition import bucket
+    from visualsearch.indexing_stores import bucket
 
     return bucket(Settings.load(), name, COMMAND_TIMEOUT_S)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.connections import operator
 from cli.console import printable
 from cli.index_progress import index_with_bar
-from cli.index_report import print_gone, print_summary
+from cli.index_report import images, print_gone, print_summary
 from indexer.sources.bulk import index_all
 from indexer.sources.folder import Folder
 from indexer.sources.folder_names import FolderNames
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from indexer.sources.folder_names import FolderName
     from indexer.sources.index_summary import Summary
-    from visualsearch.composition import Stores
     from visualsearch.domain.images import Image
+    from visualsearch.indexing_stores import IndexingStores
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class FolderOptions:
 class FolderIndexing:
     """Indexes folders into the corpus of these stores, and prints what happens."""
 
-    def __init__(self, stores: Stores, console: Console, options: FolderOptions) -> None:
+    def __init__(self, stores: IndexingStores, console: Console, options: FolderOptions) -> None:
         self._stores = stores
         self._console = console
         self._options = options
@@ -100,8 +100,8 @@ class FolderIndexing:
         if not summary.seen:
             raise InvalidInput("The folder has no pictures: nothing is removed, because its disk may be missing.")
         if self._options.dry_run:
-            self._print(f"{len(gone):,} images would be removed.")
-        elif self._options.yes or typer.confirm(f"Remove {len(gone):,} images?"):
+            self._print(f"{images(len(gone))} would be removed.")
+        elif self._options.yes or typer.confirm(f"Remove {images(len(gone))}?"):
             await self._remove(folder, gone)
 
     async def _gone(self, folder: Folder, paths: Sequence[Path], summary: Summary) -> list[Image]:
@@ -109,10 +109,10 @@ class FolderIndexing:
         return await self._pruning.gone([folder.key(path) for path in paths], summary.seen, unread)
 
     async def _remove(self, folder: Folder, gone: Sequence[Image]) -> None:
-        subject = f"{len(gone)} images below {folder.prefix}"
+        subject = f"{images(len(gone))} below {folder.prefix}"
         async with audited(self._stores.audit_log, operator(), Action.DELETE_IMAGE, subject):
             await self._pruning.remove(gone)
-        self._print(f"{len(gone):,} removed.")
+        self._print(f"{images(len(gone))} removed.")
 
     async def _follow(self, folder: Folder, watch: FolderWatch) -> None:
         """Index the next files that change; if a server is down, try them again."""

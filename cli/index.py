@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.connections import open_bucket, with_stores
+from cli.connections import open_bucket, with_indexing_stores
 from cli.console import out
 from cli.folder_indexing import FolderIndexing, FolderOptions
 from cli.index_progress import index_with_bar
@@ -16,7 +16,7 @@ from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from indexer.sources.index_summary import Summary
-    from visualsearch.composition import Stores
+    from visualsearch.indexing_stores import IndexingStores
 
 S3 = "s3://"
 
@@ -47,7 +47,7 @@ def index(
     if what.startswith(S3):
         summary = _index_bucket(what.removeprefix(S3), options)
     elif Path(what).exists():
-        summary = with_stores(lambda stores: FolderIndexing(stores, out, options).run(Path(what)), search_servers=False)
+        summary = with_indexing_stores(lambda stores: FolderIndexing(stores, out, options).run(Path(what)))
     else:
         raise InvalidInput(f"There is no file or folder {what!r}.")
     found_nothing = summary.rejected and not summary.indexed + summary.skipped
@@ -59,8 +59,8 @@ def _index_bucket(what: str, options: FolderOptions) -> Summary:
         raise InvalidInput("For buckets there is only --dry-run; the other options are for folders.")
     name, _, prefix = what.partition("/")
 
-    async def work(stores: Stores) -> Summary:
+    async def work(stores: IndexingStores) -> Summary:
         source = Bucket(open_bucket(name), prefix, stores.object_store.bucket)
         return await index_with_bar(stores, source, out, dry_run=options.dry_run)
 
-    return with_stores(work, search_servers=False)
+    return with_indexing_stores(work)

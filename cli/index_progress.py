@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from indexer.sources.index_summary import IndexingCounts, Summary
     from indexer.sources.picture_sources import PictureSource
-    from visualsearch.composition import Stores
+    from visualsearch.indexing_stores import IndexingStores
 
 
 class RateColumn(ProgressColumn):
@@ -30,7 +30,9 @@ class RateColumn(ProgressColumn):
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
 
 
-async def index_with_bar(stores: Stores, source: PictureSource, console: Console, *, dry_run: bool = False) -> Summary:
+async def index_with_bar(
+    stores: IndexingStores, source: PictureSource, console: Console, *, dry_run: bool = False
+) -> Summary:
     """Index a source while a bar shows rate, remaining time and rejects; print what came of it."""
     with Progress(*COLUMNS, TextColumn("{task.fields[rejects]} rejected"), console=console) as bar:
         task = bar.add_task("comparing" if dry_run else "indexing", total=None, rejects=0)

@@ -88,6 +88,11 @@ def _by_kind(counts: Mapping[str, int], names: Mapping[str, str]) -> str:
     return ", ".join(texts)
 
 
+def images(number: int) -> str:
+    """Return a number of images in words."""
+    return "1 image" if number == 1 else f"{number:,} images"
+
+
 def _files(number: int) -> str:
     return "1 file" if number == 1 else f"{number:,} files"
 

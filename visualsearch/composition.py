@@ -23,13 +23,11 @@ from visualsearch.adapters.postgres.dead_letter_archive import PostgresDeadLette
 from visualsearch.adapters.postgres.duplicate_exclusions import PostgresDuplicateExclusions
 from visualsearch.adapters.postgres.experiment_repository import PostgresExperiments
 from visualsearch.adapters.postgres.image_repository import PostgresImages
-from visualsearch.adapters.postgres.indexed_folder_repository import PostgresIndexedFolders
 from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingProgress
 from visualsearch.adapters.postgres.interaction_repository import PostgresInteractions
 from visualsearch.adapters.postgres.recall_repository import PostgresRecallSamples
 from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
-from visualsearch.adapters.s3.object_store import S3ObjectStore
 from visualsearch.adapters.seaweedfs.change_feed import SeaweedFSChangeFeed
 from visualsearch.adapters.sns.topics import SnsTopics
 from visualsearch.adapters.triton.encoder import TritonEncoder
@@ -40,6 +38,7 @@ from visualsearch.adapters.valkey.release_counters import ValkeyReleaseCounters
 from visualsearch.adapters.valkey.request_rates import ValkeyRequestRates
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.domain.search import Priority
+from visualsearch.indexing_stores import bucket
 from visualsearch.observability.metrics import UNSCANNED
 from visualsearch.observability.tracing import traced
 from visualsearch.tls import ClientTLS
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
         EventStream,
         ExperimentRepository,
         ImageRepository,
-        IndexedFolderRepository,
         IndexingProgress,
         InteractionQueue,
         InteractionRepository,
@@ -94,7 +92,6 @@ class Stores:
     duplicate_exclusions: DuplicateExclusions
     dead_letter_archive: DeadLetterArchive
     audit_log: AuditLog
-    indexed_folders: IndexedFolderRepository
     indexing_progress: IndexingProgress
     events: EventStream
     object_store: ObjectStore
@@ -141,7 +138,6 @@ async def open_stores(
         duplicate_exclusions=PostgresDuplicateExclusions(database),
         dead_letter_archive=PostgresDeadLetterArchive(database),
         audit_log=PostgresAuditLog(database),
-        indexed_folders=PostgresIndexedFolders(database),
         indexing_progress=PostgresIndexingProgress(database),
         events=ValkeyEventStream(*valkey),
         object_store=bucket(settings, settings.s3_bucket, timeout_s),
@@ -244,19 +240,6 @@ def _changes(settings: Settings, timeout_s: float) -> ChangeFeed | None:
             f"A file of VISUALSEARCH_S3_CHANGES_CA, _CERT or _KEY cannot be read: {error}"
         ) from None
     return SeaweedFSChangeFeed(settings.s3_changes, settings.s3_bucket, timeout_s, tls)
-
-
-def bucket(settings: Settings, name: str, timeout_s: float) -> ObjectStore:
-    """Return a client of a bucket of the object store: the corpus' own bucket or another one."""
-    return S3ObjectStore(
-        settings.s3_url,
-        name,
-        settings.s3_region,
-        settings.s3_access_key.get_secret_value(),
-        settings.s3_secret_key.get_secret_value(),
-        timeout_s,
-        settings.client_tls if settings.s3_url.startswith("https://") else None,
-    )
 
 
 def dump(settings: Settings) -> PostgresTableCopy:

@@ -34,7 +34,7 @@ class NoPictures:
         """Count a file by its name."""
         suffix = PurePath(name).suffix.lower()
         self.counts[suffix] += 1
-        self.examples.setdefault(suffix, name)
+        self.examples.setdefault(suffix, PurePath(name).name)
 
 
 @dataclass(slots=True)

@@ -91,7 +91,7 @@ def test_two_cards_with_the_same_names_are_both_searchable(running, tmp_path):
         assert "0 indexed, 1 unchanged" in index(running, tmp_path / card / "DCIM").stdout
 
 
-def test_pruning_shows_asks_and_removes_everywhere(running, tmp_path, bucket):  # noqa: F811
+def test_pruning_shows_asks_and_removes_everywhere(running, stack, tmp_path):
     folder = tmp_path / "pruned"
     folder.mkdir()
     for name, seed in (("kept.jpg", 7600), ("gone.jpg", 7601)):
@@ -101,11 +101,11 @@ def test_pruning_shows_asks_and_removes_everywhere(running, tmp_path, bucket):  
     asked = index(running, folder, "--prune")  # nobody answers
     assert "gone.jpg" in asked.stdout
     assert len(listed(running, "pruned/")) == 2
-    assert "1 images would be removed" in index(running, folder, "--prune", "--dry-run").stdout
-    assert "1 removed." in index(running, folder, "--prune", "--yes").stdout
-    assert [one["uri"] for one in listed(running, "pruned/")] == [f"s3://{bucket.config['bucket']}/pruned/kept.jpg"]
+    assert "1 image would be removed" in index(running, folder, "--prune", "--dry-run").stdout
+    assert "1 image removed." in index(running, folder, "--prune", "--yes").stdout
+    assert [one["uri"] for one in listed(running, "pruned/")] == [f"s3://{stack.s3_bucket}/pruned/kept.jpg"]
     assert "pruned" not in running.command("reconcile").stdout
-    assert "images below pruned/" in running.command("audit").stdout
+    assert "1 image below pruned/" in running.command("audit").stdout
 
 
 def test_a_watched_folder_is_followed(running, tmp_path):

@@ -14,7 +14,6 @@ from tests.fakes.encoder import FakeEncoder
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.experiment_repository import FakeExperiments
 from tests.fakes.image_repository import FakeImages
-from tests.fakes.indexed_folder_repository import FakeIndexedFolders
 from tests.fakes.indexing_progress import FakeIndexingProgress
 from tests.fakes.interaction_queue import FakeInteractionQueue
 from tests.fakes.interaction_repository import FakeInteractions
@@ -70,7 +69,6 @@ class Serving:
             duplicate_exclusions=self.duplicate_exclusions,
             dead_letter_archive=self.dead_letter_archive,
             audit_log=self.audit_log,
-            indexed_folders=FakeIndexedFolders(),
             indexing_progress=self.indexing_progress,
             events=self.events,
             object_store=self.object_store,

@@ -23,9 +23,9 @@ from tests.fuzz.pictures.report import Report
 from tests.fuzz.pictures.statuses import ACCEPTED
 from visualsearch.adapters.postgres.database import Database
 from visualsearch.adapters.postgres.image_repository import PostgresImages
-from visualsearch.composition import bucket
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, Status
+from visualsearch.indexing_stores import bucket
 from visualsearch.settings import Settings
 
 CLIENTS = 4

@@ -211,7 +211,7 @@ async def test_a_dry_run_compares_and_changes_nothing(world, index, keys, tmp_pa
     album(folder / "more", 3)
     said = await index(folder, dry_run=True, prune=True)
     assert "1 would be indexed, 1 unchanged" in said
-    assert "1 images would be removed" in said
+    assert "1 image would be removed" in said
     assert len(keys()) == 2
 
 
@@ -228,7 +228,7 @@ async def test_pruning_removes_what_is_gone_excluded_or_no_picture_and_says_so_f
     assert len(keys()) == 5
     said = await index(folder, prune=True, patterns=("3.jpg",))
     assert keys() == ["x/2.jpg", "xx/0.jpg"]
-    assert said.index("s3://images/x/0.jpg") < said.index("3 removed.")
+    assert said.index("s3://images/x/0.jpg") < said.index("3 images removed.")
     assert len(world.image_repository.images) == len(world.vectors.written) == 2
     ((act,)) = world.audit_log.kept.values()
     assert (act.subject, act.outcome) == ("3 images below x/", "done")

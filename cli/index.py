@@ -46,12 +46,20 @@ def index(
     options = FolderOptions(name, (*exclude, *(f"!{one}" for one in include)), dry_run, prune, yes, watch)
     if what.startswith(S3):
         summary = _index_bucket(what.removeprefix(S3), options)
-    elif Path(what).exists():
-        summary = with_indexing_stores(lambda stores: FolderIndexing(stores, out, options).run(Path(what)))
     else:
-        raise InvalidInput(f"There is no file or folder {what!r}.")
+        path = _existing(what)
+        summary = with_indexing_stores(lambda stores: FolderIndexing(stores, out, options).run(path))
     found_nothing = summary.rejected and not summary.indexed + summary.skipped
     raise typer.Exit(1 if found_nothing else 0)
+
+
+def _existing(what: str) -> Path:
+    try:
+        if what and Path(what).exists():
+            return Path(what)
+    except OSError as error:
+        raise InvalidInput(f"{what!r} cannot be read: {error.strerror}.") from None
+    raise InvalidInput(f"There is no file or folder {what!r}.")
 
 
 def _index_bucket(what: str, options: FolderOptions) -> Summary:

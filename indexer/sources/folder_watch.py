@@ -13,7 +13,7 @@ from watchfiles import awatch
 from visualsearch.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
 QUIET_S = 1.5
@@ -26,8 +26,9 @@ STEP_MS, DEBOUNCE_MS = 50, 400
 class FolderWatch:
     """Watches a folder, its subfolders and linked folders, from when it is entered until it is left."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
+        self._clock = clock
         self._changed: dict[Path, float] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -52,7 +53,7 @@ class FolderWatch:
         while True:
             if self._task is not None and self._task.done():
                 self._task.result()
-            before = time.monotonic() - QUIET_S
+            before = self._clock() - QUIET_S
             quiet = [path for path, at in self._changed.items() if at <= before]
             if quiet:
                 for path in quiet:
@@ -61,8 +62,8 @@ class FolderWatch:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def put_back(self, paths: Iterable[Path]) -> None:
-        """Return these paths again later."""
-        self._changed |= dict.fromkeys(paths, time.monotonic())
+        """Return these paths, as changed now, again later."""
+        self._changed |= dict.fromkeys(paths, self._clock())
 
     async def _collect(self) -> None:
         watching = awatch(

@@ -6,6 +6,7 @@ import pytest
 
 from indexer.sources import folder_watch
 from indexer.sources.folder_watch import FolderWatch
+from tests.clock import StillClock
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +36,22 @@ async def test_new_renamed_and_removed_files_are_told(tmp_path):
 
 
 async def test_a_file_is_told_only_when_it_is_no_longer_written(tmp_path):
-    async with FolderWatch(tmp_path) as watch:
-        with (tmp_path / "slow.jpg").open("wb", buffering=0) as file:
-            waiting = asyncio.create_task(told(watch, 1))
-            for _ in range(10):
-                file.write(b"part")
-                await asyncio.sleep(0.1)
-                assert not waiting.done()
-        assert await waiting == {"slow.jpg"}
+    clock, file = StillClock(), tmp_path / "slow.jpg"
+    async with FolderWatch(tmp_path, clock) as watch:
+        for _ in range(3):
+            watch.put_back([file])
+            clock.advance(0.8 * folder_watch.QUIET_S)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watch.quiet_paths(), 0.1)
+        clock.advance(0.3 * folder_watch.QUIET_S)
+        assert await watch.quiet_paths() == [file]
+
+
+async def test_what_is_written_into_an_open_file_is_told(tmp_path):
+    with (tmp_path / "open.jpg").open("wb", buffering=0) as file:
+        async with FolderWatch(tmp_path) as watch:
+            file.write(b"part")
+            assert await told(watch, 1) == {"open.jpg"}
 
 
 async def test_linked_folders_are_watched_and_circles_do_no_harm(tmp_path):

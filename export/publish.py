@@ -26,6 +26,7 @@ import numpy as np
 import onnxruntime
 from tritonclient.grpc.model_config_pb2 import DataType, ModelOutput
 
+from evaluation.offline.duplicate_calibration import calibrate, calibration_pictures
 from visualsearch.adapters.triton.model_config import read_config, write_config
 from visualsearch.domain.errors import ConfigurationError, VisualSearchError
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE, UNIT_NORM_TOLERANCE
@@ -79,6 +80,15 @@ def feature_map_shape(model: bytes) -> list[int] | None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     shapes = {one.name: one.shape for one in session.get_outputs()}
     return list(shapes[FEATURE_MAP][1:]) if FEATURE_MAP in shapes else None
+
+
+def near_duplicates(model: bytes, folder: Path) -> dict[str, Any]:
+    """Calibrate the cosine of near-duplicates of an ONNX file, by copies of the pictures in a folder.
+
+    Raises ``InvalidInput`` if the folder holds no picture.
+    """
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return calibrate(calibration_pictures(folder), lambda pixels: session.run(["embedding"], {"pixels": pixels})[0])
 
 
 def publish(model: bytes, model_card: dict[str, Any], repository: Path, version: int) -> Path:
@@ -144,6 +154,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--version", type=int, required=True, help="Triton's version number")
     parser.add_argument("--semver", required=True, help="the version for people, such as 0.2.0")
     parser.add_argument("--metrics", type=Path, help="a JSON file of what was measured")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        default=Path("demo/pictures"),
+        help="a folder of pictures whose copies tell at which cosine near-duplicates begin",
+    )
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     arguments = parser.parse_args(words)
     try:
@@ -152,6 +168,9 @@ def main(words: list[str] | None = None) -> int:
         metrics = json.loads(arguments.metrics.read_text()) if arguments.metrics else {}
         if not _SEMVER.fullmatch(arguments.semver):
             raise ConfigurationError(f"{arguments.semver!r} must be a semantic version, such as 0.2.0.")
+        if not (arguments.repository / MODEL / str(arguments.version)).exists():
+            check(model)
+            about["near_duplicates"] = near_duplicates(model, arguments.pictures)
         folder = publish(model, card(model, arguments.semver, about, metrics), arguments.repository, arguments.version)
     except (VisualSearchError, OSError, json.JSONDecodeError) as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -21,5 +21,7 @@ async def initialize(stores: Stores, settings: Settings) -> Release:
     await stores.events.ensure_group()
     fingerprint = await stores.encoder.fingerprint(settings.model_version)
     profile = settings.index_profile
-    wanted = new_release(settings.model_version, fingerprint, profile, stores.vectors.search_params(profile))
+    cosine = await stores.encoder.duplicate_cosine(settings.model_version)
+    params = stores.vectors.search_params(profile)
+    wanted = new_release(settings.model_version, fingerprint, profile, params, duplicate_cosine=cosine)
     return await ensure_live(stores.release_repository, stores.vectors, wanted)

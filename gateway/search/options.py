@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.search import NEAR_DUPLICATE_DISTANCE, Consistency
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_DISTANCE
+from visualsearch.domain.search import Consistency
 
 if TYPE_CHECKING:
     from visualsearch.domain.search import Filter, NearDuplicates

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.search.ranking import rank, without
+from gateway.search.ranking import depends_on_colours, rank, without
 from visualsearch.domain.errors import NotFound, Unavailable
+from visualsearch.domain.near_duplicates import NearDuplicateRule
 from visualsearch.domain.recall import CANDIDATES
 from visualsearch.domain.search import MAX_CANDIDATES, Consistency, NearDuplicates, Result
 from visualsearch.observability import tracing
@@ -51,6 +52,7 @@ class Retriever:
             async with watch.stage("ann"):
                 await self._vectors.settle(release.collection)
         asked = count
+        rule = NearDuplicateRule(options.near_duplicate_distance, release.duplicate_cosine)
         while True:
             async with watch.stage("ann"):
                 found = await self._nearest(embedding, count, release, options.where)
@@ -59,7 +61,7 @@ class Retriever:
             if self._on_candidates is not None and count == asked:
                 self._on_candidates(release, embedding, options.where, found)
             async with watch.stage("rank"):
-                results = await self._results(found, options)
+                results = await self._results(found, options, rule)
             if len(results) >= options.k or found.exhausted or count >= MAX_CANDIDATES:
                 return results
             count = min(MORE * count, MAX_CANDIDATES)
@@ -70,21 +72,20 @@ class Retriever:
         except NotFound as error:  # the collection is missing, not something that the caller named
             raise Unavailable(f"Release {release.name}", str(error)) from None
 
-    async def _results(self, found: Candidates, options: SearchOptions) -> list[Result]:
+    async def _results(self, found: Candidates, options: SearchOptions, rule: NearDuplicateRule) -> list[Result]:
         """Rank candidates and join them with their rows.
 
         Rank first, then fetch the rows and the duplicate exclusions together, which usually takes one round trip. Rank
-        again if there are exclusions, or if a candidate has no row (any more): such a candidate is neither shown nor
-        folds others.
+        again if there are exclusions, if the colours, which come with the rows, may forbid a fold, or if a candidate
+        has no row (any more): such a candidate is neither shown nor folds others.
         """
         rows: dict[int, ImageSummary] = {}
         pairs: set[tuple[int, int]] = set()
+        colours: dict[int, bytes] | None = None
         gone = set() if options.left_out is None else {options.left_out}
         unasked = found.ids.tolist() if options.near_duplicates is NearDuplicates.COLLAPSE else []
         while True:
-            ranked = rank(
-                without(found, gone), options.near_duplicates, options.k, pairs, options.near_duplicate_distance
-            )
+            ranked = rank(without(found, gone), options.near_duplicates, options.k, pairs, rule, colours)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if unknown:
                 marked, images = await self._exclusions.pairs_and_shown(unasked, sorted(unknown))
@@ -92,7 +93,10 @@ class Retriever:
                 missing, unasked = unknown - rows.keys(), []
                 pairs |= marked
                 gone |= missing
-                if marked or missing:
+                known = {image_id: row.colours for image_id, row in rows.items()}
+                clash = depends_on_colours(ranked, known)
+                colours = known if clash or colours is not None else None
+                if marked or missing or clash:
                     continue
             return [_result(one, rows[one.image_id], place) for place, one in enumerate(ranked, 1)]
 

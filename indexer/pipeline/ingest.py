@@ -352,5 +352,12 @@ def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:
 def _described(one: Ready) -> ImageMetadata:
     prepared = one.prepared
     return ImageMetadata(
-        one.image.id, prepared.width, prepared.height, prepared.phash, one.content_hash, one.etag, one.size
+        one.image.id,
+        prepared.width,
+        prepared.height,
+        prepared.phash,
+        one.content_hash,
+        one.etag,
+        one.size,
+        prepared.colours,
     )

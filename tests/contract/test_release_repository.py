@@ -53,6 +53,12 @@ async def test_a_written_record_is_read_back_unchanged(log):
     assert next(one for one in await log.records() if one.release == NEW).state == ReleaseState.LIVE
 
 
+async def test_a_release_keeps_the_cosine_of_its_near_duplicates(log):
+    await put(log, replace(STANDING, release=replace(NEW, duplicate_cosine=0.61)))
+    await log.add(replace(OLD, duplicate_cosine=0.72), ReleaseState.LIVE)
+    assert {one.release.name: one.release.duplicate_cosine for one in await log.records()} == {"v1": 0.72, "v2": 0.61}
+
+
 async def test_the_history_is_read_newest_first_and_by_release(log):
     first = Transition(NOW, "v2", "ada", Action.PROMOTE, "ready", "live", "better", "v1", verdict())
     second = Transition(NOW, "v1", "bob", Action.RETIRE, "ready", "retired")

@@ -24,11 +24,15 @@ class FakeDuplicateExclusions:
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         asked, known = set(candidates), (await self._image_repository.by_ids(wanted)).items()
         shown = {
-            i: ImageSummary(one.uri, one.width or 0, one.height or 0)
+            i: ImageSummary(one.uri, one.width or 0, one.height or 0, self._image_repository.colours.get(i) or b"")
             for i, one in known
             if one.status is Status.INDEXED
         }
         return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
+
+    async def all_pairs(self) -> set[tuple[int, int]]:
+        await self._image_repository.check()
+        return set(self.pairs)
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:
         await self._image_repository.check()

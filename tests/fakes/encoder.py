@@ -19,7 +19,8 @@ class FakeEncoder:
     """Embeds a picture by its colours on a coarse grid, so that similar pictures have similar embeddings.
 
     ``versions`` are the loaded versions. ``down`` and ``overloaded`` make it fail; ``delay_s`` makes it slow. Without
-    ``maps`` it returns only embeddings. ``print`` is its fingerprint.
+    ``maps`` it returns only embeddings. ``print`` is its fingerprint, ``least_cosine``
+    that of near-duplicates.
     """
 
     def __init__(self, fingerprint: str = "f" * 64) -> None:
@@ -29,6 +30,7 @@ class FakeEncoder:
         self.calls = 0
         self.versions = {1, 2}
         self.print = fingerprint
+        self.least_cosine: float | None = None
         self._projection = np.random.default_rng(0).normal(size=(GRID * GRID * 3, 256)).astype(np.float32)
 
     async def encode(self, pixels: NDArray[np.uint8], model_version: int) -> NDArray[np.float32]:
@@ -60,6 +62,9 @@ class FakeEncoder:
 
     async def fingerprint(self, model_version: int) -> str:
         return self.print if model_version in self.versions else ""
+
+    async def duplicate_cosine(self, model_version: int) -> float | None:
+        return self.least_cosine if model_version in self.versions else None
 
     async def close(self) -> None:
         """Do nothing."""

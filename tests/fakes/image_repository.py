@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import NotFound, Unavailable
-from visualsearch.domain.images import UNLIMITED, Image, ImagePage, Status, Usage, Visibility
+from visualsearch.domain.images import UNLIMITED, Image, ImageContent, ImagePage, Status, Usage, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ class FakeImages:
         self.promised_at: dict[int, datetime] = {}
         self.sizes: dict[int, int] = {}
         self.phashes: dict[int, int] = {}
+        self.colours: dict[int, bytes | None] = {}
         self.indexed_in: dict[int, str] = {}
         self.deletions: dict[int, tuple[str, bool, datetime]] = {}
         self._last_id = 0
@@ -102,7 +103,27 @@ class FakeImages:
                     etag=one.etag,
                 )
                 self.phashes[one.image_id] = one.phash
+                self.colours[one.image_id] = one.colours or None
                 self.sizes[one.image_id] = one.bytes or self.sizes[one.image_id]
+
+    async def without_colours(self, limit: int) -> list[Image]:
+        self._up()
+        ids = [image_id for image_id, colours in self.colours.items() if colours is None]
+        return [self.images[i] for i in ids if self.images[i].status is Status.INDEXED][:limit]
+
+    async def add_colours(self, colours: Mapping[int, bytes]) -> None:
+        self._up()
+        for image_id, layout in colours.items():
+            if image_id in self.colours and self.colours[image_id] is None:
+                self.colours[image_id] = layout
+
+    async def contents(self, after: int, limit: int) -> list[ImageContent]:
+        return [
+            ImageContent(
+                *(one.id, one.content_hash or b"", one.width or 0, one.height or 0, self.colours.get(one.id) or b"")
+            )
+            for one in await self.after_id(after, limit)
+        ]
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
         self._up()
@@ -153,6 +174,7 @@ class FakeImages:
         self._up()
         if image_id in self.images:
             self.phashes.pop(image_id, None)
+            self.colours.pop(image_id, None)
             uri = self.images.pop(image_id).uri
             self.deletions[image_id] = (uri, finished, datetime.now(UTC))
             return uri

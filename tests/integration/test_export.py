@@ -15,6 +15,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from export.publish import card, main, publish
+from tests.pictures import jpeg
 from tests.reference_pictures import MODEL, REFERENCE, pixels, torch_embeddings
 from visualsearch.adapters.triton.model_config import read_config
 from visualsearch.domain.errors import ConfigurationError
@@ -250,8 +251,12 @@ def test_the_command_publishes_what_to_onnx_wrote(repository, shipped, tmp_path,
     file = tmp_path / "encoder.onnx"
     file.write_bytes(shipped)
     file.with_suffix(".json").write_text('{"backbone": {"name": "x"}}')
+    (tmp_path / "picture.jpg").write_bytes(jpeg(1, 64, 48))
     words = [str(file), "--version", "2", "--semver", "0.2.0", "--repository", str(repository)]
+    words += ["--pictures", str(tmp_path)]
     assert main(words) == 0
-    assert json.loads((repository / "image_encoder" / "2" / "card.json").read_text())["backbone"] == {"name": "x"}
+    published = json.loads((repository / "image_encoder" / "2" / "card.json").read_text())
+    assert published["backbone"] == {"name": "x"}
+    assert 0 < published["near_duplicates"]["cosine"] < 1
     assert main(words) == 1
     assert "higher number" in capsys.readouterr().err

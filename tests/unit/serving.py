@@ -1,5 +1,7 @@
 """A gateway in memory, composed of fakes as gateway/main.py composes it of the real servers."""
 
+import hashlib
+
 import httpx
 
 from gateway.api.app import create_app
@@ -114,15 +116,17 @@ class Serving:
         key = name or f"uploads/{len(self.image_repository.images)}.jpg"
         image = await self.image_repository.register(NewImage(self.object_store.uri(key), source, owner, visibility))
         await self.object_store.put(key, data)
-        prepared = prepare(data)
+        prepared, content = prepare(data), hashlib.sha256(data).digest()
         embedding = (await self.encoder.encode(prepared.pixels[None], 1))[0]
         size = prepared.width, prepared.height
-        await self.image_repository.describe([ImageMetadata(image.id, *size, prepared.phash, b"")])
+        await self.image_repository.describe(
+            [ImageMetadata(image.id, *size, prepared.phash, content, colours=prepared.colours)]
+        )
         row = VectorRow(
             *(image.id, embedding, prepared.phash, prepared.phash_mirrored, source, owner, visibility, min(size))
         )
         await self.vectors.upsert(RELEASE.collection, [row])
-        await self.image_repository.mark_indexed({image.id: b""}, RELEASE.name)
+        await self.image_repository.mark_indexed({image.id: content}, RELEASE.name)
         return image.id
 
     async def search(self, data, **fields):

@@ -79,11 +79,12 @@ class Prepared(Decoded):
     """A picture prepared for the index.
 
     ``phash`` and ``phash_mirrored`` are 64-bit perceptual hashes (0 .. 2**64-1) of the picture, or of its box, and of
-    the mirror image.
+    the mirror image. ``colours`` is its colour layout (``colour_layout``).
     """
 
     phash: int
     phash_mirrored: int
+    colours: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,19 @@ class ImageSummary:
     uri: str
     width: int
     height: int
+    colours: bytes = b""
+    """Its colour layout, by which it is folded or not; empty for an image that was indexed without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """What an indexed image's file holds, for finding its copies. Sizes are in pixels; ``colours`` may be empty."""
+
+    id: int
+    content_hash: bytes
+    width: int
+    height: int
+    colours: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +192,8 @@ class ImageMetadata:
     etag: str = ""
     bytes: int = 0
     """Size of the file; 0 if unknown."""
+    colours: builtins.bytes = b""
+    """Colour layout; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
-"""Releases: a model version with the collection that it filled. Standard library only."""
+"""Releases: a model version with the collection that it filled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_COSINE
 
 PIXEL_REVISION = 2
 """Revision of the pixels of unusual pictures, such as pale ones on transparency. Raise it when only theirs change, and
@@ -25,6 +27,9 @@ class Release:
     """Name of an index profile in milvus/collection.yaml."""
     search_params: Mapping[str, int] = field(default_factory=dict)
     """Search parameters of the index, such as ``{"nprobe": 64}``."""
+    duplicate_cosine: float = field(default=NEAR_DUPLICATE_COSINE, compare=False)
+    """Lowest cosine of near-duplicates, from the model's card. Not compared: a build may be resumed after a card
+    got one."""
 
     @property
     def encoder_fingerprint(self) -> str:

@@ -16,13 +16,6 @@ MAX_CANDIDATES = 16_384
 
 MAX_K = 200
 DEFAULT_K = 50
-NEAR_DUPLICATE_DISTANCE = 10
-"""Largest Hamming distance of two 64-bit pHashes at which pictures are folded: 1 false pair in 10,000
-(ARCHITECTURE.md)."""
-SURE_DISTANCE = 4
-NEAR_DUPLICATE_COSINE = 0.4
-"""Lowest cosine of embeddings at which pictures more than ``SURE_DISTANCE`` bits apart are folded. Simple shapes may
-have similar pHashes by chance. No edited copy falls below it (benchmarks/results/folding.md)."""
 
 
 class NearDuplicates(StrEnum):

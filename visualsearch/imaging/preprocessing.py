@@ -12,6 +12,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from visualsearch.domain.colour_layout import colour_layout
 from visualsearch.domain.images import IMAGE_SIDE, Box, Decoded, Prepared
 from visualsearch.imaging.backdrop import backdrop, is_opaque, on
 from visualsearch.imaging.boxes import box_inside
@@ -60,7 +61,8 @@ def prepare(data: bytes, box: Box | None = None) -> Prepared:
     decoded = decode(data, box)
     small = Image.fromarray(decoded.pixels)
     mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return Prepared(decoded.pixels, decoded.width, decoded.height, _phash(small), _phash(mirrored))
+    hashes = _phash(small), _phash(mirrored)
+    return Prepared(decoded.pixels, decoded.width, decoded.height, *hashes, colour_layout(decoded.pixels))
 
 
 def thumbnail(data: bytes, size: int) -> bytes:

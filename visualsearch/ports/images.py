@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from visualsearch.domain.images import (
         Image,
+        ImageContent,
         ImageMetadata,
         ImagePage,
         ImageSelection,
@@ -54,7 +55,19 @@ class ImageRepository(Protocol):
         ...
 
     async def describe(self, described: Sequence[ImageMetadata]) -> None:
-        """Write size, content hash, entity tag and pHash of images. Call this before their vectors are written."""
+        """Write size, content hash, entity tag, pHash and colours of images, before their vectors are written."""
+        ...
+
+    async def without_colours(self, limit: int) -> list[Image]:
+        """Return up to ``limit`` indexed images that nobody has looked at for their colours."""
+        ...
+
+    async def add_colours(self, colours: Mapping[int, bytes]) -> None:
+        """Write colour layouts by id, of images that have none; empty bytes if there is none to be had."""
+        ...
+
+    async def contents(self, after: int, limit: int) -> list[ImageContent]:
+        """Return the contents of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
@@ -159,6 +172,10 @@ class DuplicateExclusions(Protocol):
 
         Exclusions are pairs (lower id, higher id); images are by id.
         """
+        ...
+
+    async def all_pairs(self) -> set[tuple[int, int]]:
+        """Return every duplicate exclusion, (lower id, higher id)."""
         ...
 
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:

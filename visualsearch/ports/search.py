@@ -39,6 +39,10 @@ class Encoder(Protocol):
         """Return the fingerprint of a loaded version's graph and preprocessing, or ``""`` if the server cannot tell."""
         ...
 
+    async def duplicate_cosine(self, model_version: int) -> float | None:
+        """Return the lowest cosine of near-duplicates by a version's model card, or None if it says none."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

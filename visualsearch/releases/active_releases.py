@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unavailable
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_COSINE
 from visualsearch.domain.release_state import Job, ReleaseRecord, Releases
 from visualsearch.domain.releases import PIXEL_REVISION, Release, ReleaseState
 
@@ -112,11 +113,17 @@ def _live(records: Releases) -> ReleaseRecord:
 
 
 def new_release(
-    model_version: int, fingerprint: str, profile: str, search_params: Mapping[str, int], name: str = ""
+    model_version: int,
+    fingerprint: str,
+    profile: str,
+    search_params: Mapping[str, int],
+    name: str = "",
+    duplicate_cosine: float | None = None,
 ) -> Release:
     """Return a new release, of the present pixels; by default its name is made of version and profile.
 
-    ``fingerprint`` is that of the model version; ``""`` if it has none.
+    ``fingerprint`` is that of the model version; ``""`` if it has none. ``duplicate_cosine`` is the one on
+    its card, or None.
     """
     name = name or re.sub(r"\W+", "_", f"v{model_version}_{profile}")
     return Release(
@@ -126,6 +133,7 @@ def new_release(
         collection=f"images_{name}",
         profile=profile,
         search_params=search_params,
+        duplicate_cosine=NEAR_DUPLICATE_COSINE if duplicate_cosine is None else duplicate_cosine,
     )
 
 
@@ -163,7 +171,8 @@ async def wanted(
         params = live.search_params if profile == live.profile else vectors.search_params(profile)
     except ConfigurationError as error:
         raise InvalidInput(str(error)) from None
-    release = new_release(version, await encoder.fingerprint(version), profile, params, name or "")
+    fingerprint, cosine = await encoder.fingerprint(version), await encoder.duplicate_cosine(version)
+    release = new_release(version, fingerprint, profile, params, name or "", cosine)
     if not release.fingerprint:
         raise InvalidInput(f"Model version {version} has no card in the model repository; publish it first.")
     for one in records:

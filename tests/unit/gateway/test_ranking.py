@@ -5,8 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.search.ranking import rank, without
+from evaluation.offline.shirts import shirt
+from gateway.search.ranking import depends_on_colours, rank, without
+from tests.pictures import encoded
+from visualsearch.domain.near_duplicates import NearDuplicateRule
 from visualsearch.domain.search import Candidates, NearDuplicates, Ranked
+from visualsearch.imaging.preprocessing import prepare
 
 FOLD, KEEP = NearDuplicates.COLLAPSE, NearDuplicates.KEEP
 
@@ -89,14 +93,15 @@ def slow(found, limit, apart):
     rows = list(zip(*(column.tolist() for column in (found.ids, found.phashes, found.phashes_mirrored)), strict=True))
     places = []
     for image_id, phash, mirrored in rows:
-        for leader, leader_hash, members in places:
-            near = min((leader_hash ^ phash).bit_count(), (leader_hash ^ mirrored).bit_count()) <= 10
+        for leader, leader_hash, leader_mirrored, members in places:
+            ways = (leader_hash ^ phash, leader_hash ^ mirrored, leader_mirrored ^ phash)
+            near = min(way.bit_count() for way in ways) <= 10
             if near and (min(leader, image_id), max(leader, image_id)) not in apart:
                 members.append(image_id)
                 break
         else:
-            places.append((image_id, phash, []))
-    return [(leader, tuple(members)) for leader, _, members in places[:limit]]
+            places.append((image_id, phash, mirrored, []))
+    return [(leader, tuple(members)) for leader, _, _, members in places[:limit]]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -113,9 +118,41 @@ def test_ranking_agrees_with_a_slow_definition(seed):
     assert folded(found, limit, apart) == slow(found, limit, apart)
 
 
-def test_pictures_with_a_low_cosine_fold_only_at_a_small_hash_distance():
-    found = candidates([0, bits(4), bits(6), bits(8)])
-    embeddings = np.zeros((4, 256), np.float32)
-    embeddings[[0, 3], 0] = embeddings[1, 1] = embeddings[2, 2] = 1
-    assert folded(replace(found, embeddings=embeddings)) == [(1, (2, 4)), (3, ())]
-    assert folded(without(replace(found, embeddings=embeddings), {2})) == [(1, (4,)), (3, ())]
+def unit(*directions):
+    """Embeddings that are orthogonal where the directions differ."""
+    return np.eye(256, dtype=np.float32)[list(directions)]
+
+
+def test_pictures_of_a_low_cosine_never_fold_however_alike_their_hashes_are():
+    found = replace(candidates([0, 0, bits(6), bits(8)]), embeddings=unit(0, 1, 2, 0))
+    assert folded(found) == [(1, (4,)), (2, ()), (3, ())]
+    assert folded(without(found, {4})) == [(1, ()), (2, ()), (3, ())]
+
+
+def test_the_release_says_which_cosine_is_low():
+    embeddings = unit(0, 0)
+    embeddings[1, :2] = 0.8, 0.6
+    found = replace(candidates([0, 0]), embeddings=embeddings)
+    ranked = {cosine: rank(found, FOLD, 10, (), NearDuplicateRule(cosine=cosine)) for cosine in (0.79, 0.81)}
+    assert {cosine: len(one) for cosine, one in ranked.items()} == {0.79: 1, 0.81: 2}
+
+
+def colours_of(*pictures):
+    return {number: prepare(encoded(one)).colours for number, one in enumerate(pictures, 1)}
+
+
+def test_one_shirt_in_several_colours_is_several_results():
+    shirts = colours_of(*map(shirt, ("red", "blue", "green", "black")))
+    apart = rank(candidates([0, 2, 4, 3]), FOLD, 10, colours=shirts)
+    assert [one.near_duplicates for one in apart] == [(), (), (), ()]
+    assert not depends_on_colours(apart, shirts)
+    together = rank(candidates([0, 2, 4, 3]), FOLD, 10)
+    assert [one.near_duplicates for one in together] == [(2, 3, 4)]
+    assert depends_on_colours(together, shirts)
+
+
+def test_pictures_without_known_colours_fold_by_hash_and_embedding():
+    found = candidates([0, 2, 4])
+    known = {1: colours_of(shirt("red"))[1]}
+    assert [one.near_duplicates for one in rank(found, FOLD, 10, colours=known)] == [(2, 3)]
+    assert not depends_on_colours(rank(found, FOLD, 10), known)

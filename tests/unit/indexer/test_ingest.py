@@ -18,6 +18,7 @@ from visualsearch.domain.search import VectorRow
 from visualsearch.imaging import opening
 from visualsearch.imaging.decoding_cost import TooExpensiveHere
 from visualsearch.imaging.picture_pool import WAITING
+from visualsearch.imaging.preprocessing import prepare
 
 
 async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_needs(world):
@@ -27,6 +28,7 @@ async def test_an_uploaded_picture_becomes_searchable_with_all_that_ranking_need
     assert (image.status, image.width, image.height) == (Status.INDEXED, 320, 240)
     assert (row.source, row.owner, row.min_side) == ("web", "ada", 240)
     assert row.phash == world.image_repository.phashes[image.id]
+    assert world.image_repository.colours[image.id] == prepare(jpeg(1)).colours
     assert world.image_repository.indexed_in[image.id] == RELEASE.name
 
 

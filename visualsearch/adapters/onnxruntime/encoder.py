@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 import onnxruntime
 from typing_extensions import override
 
+from visualsearch.adapters.model_card import read_card
 from visualsearch.domain.errors import ConfigurationError, Unavailable, Unsupported
 from visualsearch.domain.images import IMAGE_SIDE
 from visualsearch.ports import Encoder, ModelControl
@@ -60,8 +60,11 @@ class OnnxRuntimeEncoder(Encoder):
 
     @override
     async def fingerprint(self, model_version: int) -> str:
-        card = self._model / str(model_version) / "card.json"
-        return str(json.loads(card.read_text())["fingerprint"]) if card.exists() else ""
+        return read_card(self._model, model_version).fingerprint
+
+    @override
+    async def duplicate_cosine(self, model_version: int) -> float | None:
+        return read_card(self._model, model_version).duplicate_cosine
 
     @override
     async def close(self) -> None:

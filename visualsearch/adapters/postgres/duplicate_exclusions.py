@@ -29,10 +29,10 @@ class PostgresDuplicateExclusions(DuplicateExclusions):
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         rows = await self._database.rows(
             """SELECT id, uri, COALESCE(width, 0) AS width, COALESCE(height, 0) AS height,
-              NULL::bigint AS low_id, NULL::bigint AS high_id
-            FROM images WHERE id = ANY(%s::bigint[]) AND status = 'indexed'
+              COALESCE(colours, '') AS colours, NULL::bigint AS low_id, NULL::bigint AS high_id
+            FROM images LEFT JOIN image_hash ON image_id = id WHERE id = ANY(%s::bigint[]) AND status = 'indexed'
             UNION ALL
-            SELECT NULL, NULL, NULL, NULL, low_id, high_id
+            SELECT NULL, NULL, NULL, NULL, NULL, low_id, high_id
             FROM not_duplicates WHERE low_id = ANY(%s::bigint[]) AND high_id = ANY(%s::bigint[])""",
             *(_array(wanted), _array(candidates), _array(candidates)),
         )
@@ -42,8 +42,13 @@ class PostgresDuplicateExclusions(DuplicateExclusions):
             if row["id"] is None:
                 pairs.add((row["low_id"], row["high_id"]))
             else:
-                images[row["id"]] = ImageSummary(row["uri"], row["width"], row["height"])
+                images[row["id"]] = ImageSummary(row["uri"], row["width"], row["height"], row["colours"])
         return pairs, images
+
+    @override
+    async def all_pairs(self) -> set[tuple[int, int]]:
+        rows = await self._database.rows("SELECT low_id, high_id FROM not_duplicates")
+        return {(row["low_id"], row["high_id"]) for row in rows}
 
     @override
     async def mark_not_duplicates(self, one: int, other: int, by: str) -> None:

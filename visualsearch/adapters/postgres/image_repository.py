@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from visualsearch.domain.errors import NotFound
-from visualsearch.domain.images import UNLIMITED, Image, ImagePage, Status, Usage, Visibility
+from visualsearch.domain.images import UNLIMITED, Image, ImageContent, ImagePage, Status, Usage, Visibility
 from visualsearch.ports import ImageRepository
 
 if TYPE_CHECKING:
@@ -94,21 +94,52 @@ class PostgresImages(ImageRepository):
             [one.etag for one in described],
             [one.bytes for one in described],
             [one.phash.to_bytes(8, "big") for one in described],
+            [one.colours or None for one in described],
         ]
         await self.database.rows(
             """WITH new AS (
               SELECT * FROM
-                unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bigint[], %s::bytea[])
-                AS new (id, width, height, content_hash, etag, bytes, phash)
+                unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::text[], %s::bigint[], %s::bytea[],
+                  %s::bytea[])
+                AS new (id, width, height, content_hash, etag, bytes, phash, colours)
             ), there AS (
               UPDATE images SET width = new.width, height = new.height, content_hash = new.content_hash,
                 etag = new.etag, bytes = COALESCE(NULLIF(new.bytes, 0), images.bytes)
-              FROM new WHERE images.id = new.id RETURNING images.id, new.phash
+              FROM new WHERE images.id = new.id RETURNING images.id, new.phash, new.colours
             )
-            INSERT INTO image_hash (image_id, phash) SELECT id, phash FROM there
-            ON CONFLICT (image_id) DO UPDATE SET phash = excluded.phash""",
+            INSERT INTO image_hash (image_id, phash, colours) SELECT id, phash, colours FROM there
+            ON CONFLICT (image_id) DO UPDATE SET phash = excluded.phash, colours = excluded.colours""",
             *columns,
         )
+
+    @override
+    async def without_colours(self, limit: int) -> list[Image]:
+        rows = await self.database.rows(
+            f"""SELECT {COLUMNS} FROM images JOIN image_hash ON image_id = id
+            WHERE colours IS NULL AND status = 'indexed' LIMIT %s""",  # noqa: S608
+            limit,
+        )
+        return [to_image(row) for row in rows]
+
+    @override
+    async def add_colours(self, colours: Mapping[int, bytes]) -> None:
+        await self.database.rows(
+            """UPDATE image_hash SET colours = new.colours
+            FROM unnest(%s::bigint[], %s::bytea[]) AS new (id, colours)
+            WHERE image_id = new.id AND image_hash.colours IS NULL""",
+            *(list(colours), list(colours.values())),
+        )
+
+    @override
+    async def contents(self, after: int, limit: int) -> list[ImageContent]:
+        rows = await self.database.rows(
+            """SELECT id, COALESCE(content_hash, '') AS content_hash, COALESCE(width, 0) AS width,
+              COALESCE(height, 0) AS height, COALESCE(colours, '') AS colours
+            FROM images LEFT JOIN image_hash ON image_id = id
+            WHERE id > %s AND status = 'indexed' ORDER BY id LIMIT %s""",
+            *(after, limit),
+        )
+        return [ImageContent(**row) for row in rows]
 
     @override
     async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:

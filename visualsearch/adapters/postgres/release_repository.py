@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from typing_extensions import override
 
 from visualsearch.domain.errors import Conflict
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_COSINE as UNCALIBRATED
 from visualsearch.domain.release_state import (
     Action,
     Canary,
@@ -65,10 +66,11 @@ class PostgresReleases(ReleaseRepository):
     @override
     async def add(self, release: Release, state: ReleaseState) -> None:
         await self._database.rows(
-            """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params, state)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            """INSERT INTO releases
+              (name, model_version, fingerprint, collection, profile, search_params, duplicate_cosine, state)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
             *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
-            *(Jsonb(dict(release.search_params)), state),
+            *(Jsonb(dict(release.search_params)), release.duplicate_cosine, state),
         )
 
     @override
@@ -128,14 +130,14 @@ class PostgresReleaseTransaction(ReleaseTransaction):
         release = standing.release
         await self._connection.execute(
             """INSERT INTO releases (name, model_version, fingerprint, collection, profile, search_params,
-              state, since, canary, shadow, job, evaluation, note)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+              duplicate_cosine, state, since, canary, shadow, job, evaluation, note)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (name) DO UPDATE SET state = excluded.state, since = excluded.since, canary = excluded.canary,
               shadow = excluded.shadow, job = excluded.job, evaluation = excluded.evaluation, note = excluded.note""",
             [
                 *(release.name, release.model_version, release.fingerprint, release.collection, release.profile),
-                *(Jsonb(dict(release.search_params)), standing.state, standing.since, _json(standing.canary)),
-                *(standing.shadow, standing.job, _json(standing.evaluation), standing.note),
+                *(Jsonb(dict(release.search_params)), release.duplicate_cosine, standing.state, standing.since),
+                *(_json(standing.canary), standing.shadow, standing.job, _json(standing.evaluation), standing.note),
             ],
         )
 
@@ -163,7 +165,7 @@ def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
 def _record(row: Row) -> ReleaseRecord:
     names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
     return ReleaseRecord(
-        Release(**{name: row[name] for name in names}),
+        Release(**{name: row[name] for name in names}, duplicate_cosine=row["duplicate_cosine"] or UNCALIBRATED),
         ReleaseState(row["state"]),
         row["since"],
         _canary(row["canary"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 from typing_extensions import override
 
+from visualsearch.adapters.model_card import read_card
 from visualsearch.adapters.triton.connection import connection
 from visualsearch.domain.errors import Overloaded, Unavailable, Unsupported
 from visualsearch.domain.images import EMBEDDING_DIM, IMAGE_SIDE
@@ -106,17 +106,12 @@ class TritonEncoder(Encoder):
 
     @override
     async def fingerprint(self, model_version: int) -> str:
-        return card_fingerprint(self._cards, model_version)
+        return read_card(self._cards, model_version).fingerprint
+
+    @override
+    async def duplicate_cosine(self, model_version: int) -> float | None:
+        return read_card(self._cards, model_version).duplicate_cosine
 
     @override
     async def close(self) -> None:
         await self._client.close()
-
-
-def card_fingerprint(cards: Path | None, model_version: int) -> str:
-    """Return a version's fingerprint from its model card; ``""`` if there is none."""
-    card = cards / str(model_version) / "card.json" if cards else None
-    if card is None or not card.exists():
-        return ""
-    fingerprint: str = json.loads(card.read_text())["fingerprint"]
-    return fingerprint

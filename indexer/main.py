@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import REGISTRY
 
+from indexer.maintenance.colour_backfill import ColourBackfill
 from indexer.maintenance.retention import Retention
 from indexer.pipeline.ingest import Ingest
 from indexer.pipeline.interaction_writer import InteractionWriter
@@ -109,6 +110,7 @@ def _workers(settings: Settings, stores: Stores, pool: PicturePool, beat: Callab
         days=settings.retention_days,
         audit_days=settings.audit_days,
     )
+    yield ColourBackfill(name, stores.events, images, objects, pool)
     if stores.changes is not None:
         yield ChangeFeedConsumer(name, stores.changes, stores.events, images, objects, stores.indexing_progress)
     limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)

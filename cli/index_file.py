@@ -9,7 +9,7 @@ import typer
 
 from cli.connections import operator, with_stores
 from cli.console import out
-from cli.maintenance_progress import counting
+from cli.progress import counting
 from indexer.exchange.index_export import IndexExport
 from indexer.exchange.index_import import IndexImport
 from indexer.parquet import require_parquet

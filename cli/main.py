@@ -12,6 +12,7 @@ from cli import (
     audit,
     certificates,
     dead_letters,
+    duplicates,
     encoder,
     experiment,
     images,
@@ -38,6 +39,7 @@ for command in (
     *(stack.up, stack.down, stack.status, stack.logs, stack.prometheus, stack.init, certificates.certificates),
     *(index_file.export_index, index_file.import_index),
     *(index.index, search.search, stores.reconcile, stores.backup, stores.restore, tuning.tune, plan.plan, audit.audit),
+    duplicates.duplicates,
 ):
     app.command()(command)
 for passed_on in (encoder.train, encoder.evaluate, encoder.export):

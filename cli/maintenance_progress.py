@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from cli.progress import counting
 from indexer.maintenance.backup import Backup
 from indexer.maintenance.backup_archive import Places
 from indexer.maintenance.reconcile import Reconcile
@@ -17,30 +16,15 @@ from visualsearch.imaging.picture_pool import PicturePool
 from visualsearch.releases.active_releases import ActiveReleases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from rich.console import Console
-    from rich.progress import TaskID
 
     from indexer.maintenance.backup_archive import Manifest
     from indexer.maintenance.reconcile import ReconciliationReport
     from visualsearch.adapters.postgres.table_copy import PostgresTableCopy
     from visualsearch.composition import Stores
-
-
-@contextmanager
-def counting(console: Console) -> Iterator[Callable[[str, int], None]]:
-    """Show the count of each kind of finished work, for jobs whose total is unknown."""
-    tasks: dict[str, TaskID] = {}
-    with Progress(TextColumn("{task.description}: {task.completed}"), console=console) as bar:
-
-        def show(what: str, number: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=None)
-            bar.update(tasks[what], completed=number)
-
-        yield show
 
 
 async def backup_with_counts(

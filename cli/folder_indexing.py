@@ -75,7 +75,8 @@ class FolderIndexing:
         """Return the folder with the prefix that belongs to it."""
         stores = self._stores
         names = FolderNames(stores.indexed_folders, stores.image_repository, stores.object_store)
-        name = await names.choose(folder.root, PictureSample(folder), whole=folder.is_whole, name=self._options.name)
+        sample = PictureSample(folder, folder.prefix)
+        name = await names.choose(folder.root, sample, whole=folder.is_whole, name=self._options.name)
         if not self._options.dry_run:
             await names.record(name)
         self._print_name(folder, name)

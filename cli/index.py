@@ -9,12 +9,16 @@ import typer
 
 from cli.connections import open_bucket, with_indexing_stores
 from cli.console import out
+from cli.file_indexing import FileIndexing, holds_pictures
 from cli.folder_indexing import FolderIndexing, FolderOptions
 from cli.index_progress import index_with_bar
 from indexer.sources.picture_sources import Bucket
+from indexer.sources.shards import expand
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from indexer.sources.index_summary import Summary
     from visualsearch.indexing_stores import IndexingStores
 
@@ -22,7 +26,13 @@ S3 = "s3://"
 
 
 def index(
-    what: Annotated[str, typer.Argument(help="A folder of pictures, one picture, or s3://bucket/prefix.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="A folder of pictures, one picture, s3://bucket/prefix, archives (x.zip, shard-{000..010}.tar), or a "
+            "table that names pictures (CSV, Parquet)."
+        ),
+    ],
     *,
     name: Annotated[str, typer.Option(help="What the folder is called in the corpus; its own name by default.")] = "",
     exclude: Annotated[
@@ -44,22 +54,34 @@ def index(
     Hidden files, thumbnails of NAS and the like are excluded, and what a .visualsearchignore says.
     """
     options = FolderOptions(name, (*exclude, *(f"!{one}" for one in include)), dry_run, prune, yes, watch)
-    if what.startswith(S3):
-        summary = _index_bucket(what.removeprefix(S3), options)
+    if len(what) == 1 and what[0].startswith(S3):
+        summary = _index_bucket(what[0].removeprefix(S3), options)
     else:
-        path = _existing(what)
-        summary = with_indexing_stores(lambda stores: FolderIndexing(stores, out, options).run(path))
+        summary = _index_files([path for one in what for path in _meant(one)], options)
     found_nothing = summary.rejected and not summary.indexed + summary.skipped
     raise typer.Exit(1 if found_nothing else 0)
 
 
-def _existing(what: str) -> Path:
+def _index_files(paths: Sequence[Path], options: FolderOptions) -> Summary:
+    if len(paths) > 1 or holds_pictures(paths[0]):
+        return with_indexing_stores(lambda stores: FileIndexing(stores, out, options).run(paths))
+    return with_indexing_stores(lambda stores: FolderIndexing(stores, out, options).run(paths[0]))
+
+
+def _meant(name: str) -> list[Path]:
+    """Return the file or folder of a name; if there is none, those that its braces count."""
+    names = [name] if _exists(name) else expand(name)
+    for one in names:
+        if not _exists(one):
+            raise InvalidInput(f"There is no file or folder {one!r}.")
+    return list(map(Path, names))
+
+
+def _exists(what: str) -> bool:
     try:
-        if what and Path(what).exists():
-            return Path(what)
+        return bool(what) and Path(what).exists()
     except OSError as error:
         raise InvalidInput(f"{what!r} cannot be read: {error.strerror}.") from None
-    raise InvalidInput(f"There is no file or folder {what!r}.")
 
 
 def _index_bucket(what: str, options: FolderOptions) -> Summary:

@@ -47,8 +47,10 @@ class IndexExport:
         ids = [row.image_id for row in rows]
         images = await self._image_repository.by_ids(ids)
         hashes = dict(await self._image_repository.hashes_of(ids))
+        contents = await self._image_repository.contents(ids[0] - 1, len(ids))
+        colours = {one.id: one.colours for one in contents}
         return [
-            _record(image, row)
+            _record(image, row, colours.get(image.id, b""))
             for row in rows
             if (image := images.get(row.image_id)) is not None
             and image.status is Status.INDEXED
@@ -57,7 +59,7 @@ class IndexExport:
         ]
 
 
-def _record(image: Image, row: VectorRow) -> IndexRecord:
+def _record(image: Image, row: VectorRow, colours: bytes) -> IndexRecord:
     return IndexRecord(
         image.id,
         image.uri,
@@ -70,5 +72,6 @@ def _record(image: Image, row: VectorRow) -> IndexRecord:
         image.etag,
         row.phash,
         row.phash_mirrored,
+        colours,
         row.embedding,
     )

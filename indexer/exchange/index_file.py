@@ -79,6 +79,7 @@ def _schema(header: IndexHeader) -> Any:  # noqa: ANN401 - pyarrow has no types
         "etag": pa.string(),
         "phash": pa.uint64(),
         "phash_mirrored": pa.uint64(),
+        "colours": pa.binary(),
         "vector": pa.list_(pa.float32(), EMBEDDING_DIM),
     }
     columns = [pa.field(name, kind, nullable=False) for name, kind in fields.items()]

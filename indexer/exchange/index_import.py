@@ -167,7 +167,15 @@ def _is_same(image: Image, record: IndexRecord) -> bool:
 
 def _described(image: Image, one: Checked) -> ImageMetadata:
     record = one.record
-    return ImageMetadata(image.id, record.width, record.height, record.phash, record.content_hash, one.new.etag)
+    return ImageMetadata(
+        image.id,
+        record.width,
+        record.height,
+        record.phash,
+        record.content_hash,
+        one.new.etag,
+        colours=record.colours,
+    )
 
 
 def _row(image: Image, record: IndexRecord) -> VectorRow:

@@ -26,7 +26,7 @@ class IndexHeader:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """One indexed image. ``vector`` is float32 [256] of unit length; sizes are in pixels, hashes as in ``Prepared``."""
+    """One indexed image. ``vector`` is float32 [256] of unit length; sizes are in pixels, the rest as in ``Prepared``."""
 
     id: int
     uri: str
@@ -39,6 +39,7 @@ class IndexRecord:
     etag: str
     phash: int
     phash_mirrored: int
+    colours: bytes
     vector: NDArray[np.float32]
 
     def check(self) -> None:

@@ -134,10 +134,14 @@ class Bulk:
     async def _load(self, item: Item) -> Loaded | None:
         """Read an item as far as necessary; return None if it cannot be used."""
         try:
+            item.check()
             uri = self._object_store.uri(corpus_key(item.key, uploads=False))
+            if hash(uri) in self._summary.seen:
+                raise InvalidInput(f"Another picture before it has the same key, {item.key!r}.")
             self._summary.seen.add(hash(uri))
-            if self._source.in_place:
-                return Loaded(item, NewImage(uri, source=item.source, etag=item.etag))
+            if self._source.in_place or item.in_place:
+                etag = item.etag or await self._etag(item.key)
+                return Loaded(item, NewImage(uri, item.source, item.owner, item.visibility, etag=etag))
             data = await self._source.read(item)
         except NoPicture:
             self._counts.no_pictures += 1
@@ -150,7 +154,13 @@ class Bulk:
         if item.renamed:
             self._summary.renamed.append((item.name, item.key))
         content_hash, etag = await asyncio.to_thread(lambda: (hashlib.sha256(data).digest(), simple_etag(data)))
-        return Loaded(item, NewImage(uri, source=item.source, content_hash=content_hash, etag=etag), data)
+        return Loaded(item, NewImage(uri, item.source, item.owner, item.visibility, content_hash, etag), data)
+
+    async def _etag(self, key: str) -> str:
+        try:
+            return await self._object_store.etag(key)
+        except NotFound:
+            raise InvalidInput("The corpus' bucket has no such object.") from None
 
     async def _new(self, one: Loaded, known: Image | None) -> NewImage:
         """Return the image to register. An object in place that has no row yet says itself who may see it."""

@@ -21,12 +21,12 @@ def location_of(folder: Path) -> str:
 
 
 def is_there(location: str) -> bool:
-    """Return whether the folder of a location can be seen from here. One on another machine or another disk cannot."""
+    """Return whether the folder or file of a location can be seen from here, and not on another machine or disk."""
     parts = urlsplit(location)
     if parts.netloc != quote(socket.gethostname()):
         return False
     path = path_of(location)
-    return path.is_dir() and location_of(path) == location
+    return path.exists() and location_of(path) == location
 
 
 def path_of(location: str) -> Path:

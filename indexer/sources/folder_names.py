@@ -49,16 +49,19 @@ class FolderNames:
         self._image_repository = image_repository
         self._object_store = object_store
 
-    async def choose(self, folder: Path, sample: PictureSample, *, whole: bool, name: str = "") -> FolderName:
+    async def choose(
+        self, folder: Path, sample: PictureSample, *, whole: bool, name: str = "", alone: bool = False
+    ) -> FolderName:
         """Return the name of a folder, without recording it. ``folder`` is its real path.
 
-        ``name`` is the one that a person wants; raises ``InvalidInput`` if it is unsuitable, ``Conflict`` if another
-        folder has it.
+        With ``alone``, it gets a name of its own even inside a recorded folder: so do archives and tables, because what
+        is in them is no file of that folder. ``name`` is the one that a person wants; raises ``InvalidInput`` if it is
+        unsuitable, ``Conflict`` if another folder has it.
         """
         known = await self._folders.all()
         if name:
             return self._wanted(folder, known, name, whole=whole)
-        if found := self._recorded(folder, known, whole=whole):
+        if found := self._recorded(folder, known, whole=whole, alone=alone):
             return found
         return await self._new(folder, known, sample, whole=whole)
 
@@ -81,9 +84,9 @@ class FolderNames:
             raise Conflict(f"{describe(old.location)} is named {old.name!r} already. Choose another name.")
         return _named(IndexedFolder(old.name, here, whole), old.location, f"It was {describe(old.location)} before.")
 
-    def _recorded(self, folder: Path, known: list[IndexedFolder], *, whole: bool) -> FolderName | None:
+    def _recorded(self, folder: Path, known: list[IndexedFolder], *, whole: bool, alone: bool) -> FolderName | None:
         """Return the name of a folder that is recorded at this place, or inside one that is."""
-        for above in (folder, *folder.parents):
+        for above in (folder,) if alone else (folder, *folder.parents):
             here = location_of(above)
             for one in known:
                 if one.location == here and (one.whole or above == folder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from indexer.sources.omissions import Omissions
 from visualsearch.domain.errors import InvalidInput, NotFound
-from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.domain.images import MAX_UPLOAD_BYTES, Visibility
 from visualsearch.domain.object_keys import is_folder, is_reserved, is_upload
 from visualsearch.imaging.formats.table import format_of
 
@@ -33,6 +33,17 @@ class Item:
     """Entity tag; empty unless a store lists it."""
     renamed: bool = False
     """Whether the key differs from the name because no key can have it."""
+    owner: str = ""
+    visibility: Visibility = Visibility.PUBLIC
+    in_place: bool = False
+    """Whether the object is in the corpus' own bucket already, although not all of the source is."""
+    refusal: str = ""
+    """Why the item is neither read nor indexed; empty if it is."""
+
+    def check(self) -> None:
+        """Raise ``InvalidInput`` if the source refuses the item."""
+        if self.refusal:
+            raise InvalidInput(self.refusal)
 
 
 class NoPicture(InvalidInput):

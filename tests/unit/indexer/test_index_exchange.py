@@ -70,6 +70,10 @@ def rows(world):
     return found
 
 
+async def colours(world):
+    return sorted(one.colours for one in await world.image_repository.contents(-1, 100))
+
+
 async def agrees(world):
     report = await Reconcile(
         world.object_store, world.image_repository, world.vectors, world.events, world.indexing_progress, pause_s=0
@@ -83,6 +87,8 @@ async def test_an_index_is_brought_elsewhere_without_encoding(full, elsewhere, t
     assert (report.imported, report.unchanged, report.refused) == (3, 0, [])
     assert rows(elsewhere) == rows(full)
     assert elsewhere.encoder.batches == []
+    assert await colours(elsewhere) == await colours(full)
+    assert all(await colours(full))
     assert await agrees(elsewhere)
 
 

@@ -1,0 +1,1 @@
+"""Pictures in tar files, WebDataset shards among them, and in zip files."""

@@ -26,7 +26,7 @@ class IndexHeader:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """An indexed image. ``vector`` is float32 [256] of unit length; sizes are in pixels, the rest as in ``Prepared``."""
+    """An indexed image. ``vector`` is float32 [256] of unit length; sizes in pixels, the rest as in ``Prepared``."""
 
     id: int
     uri: str

@@ -1,11 +1,14 @@
 # The one image of gateway, indexer and command; what runs is the container's command. Nothing of training is in it.
 #   docker build -t visual-search:0.1.0 .
 FROM python:3.13.14-slim-trixie@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91 AS build
+# heic: the same packages and the decoder of HEIC pictures.
+ARG LOCK=serving
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
 COPY requirements/serving.lock /app/requirements/serving.lock
+COPY requirements/heic.lock /app/requirements/heic.lock
 # Wheels alone: nothing is compiled, so no compiler is needed and what runs is what was hashed.
-RUN /venv/bin/pip install --require-hashes --only-binary=:all: -r /app/requirements/serving.lock
+RUN /venv/bin/pip install --require-hashes --only-binary=:all: -r /app/requirements/${LOCK}.lock
 COPY cli /app/cli
 COPY visualsearch /app/visualsearch
 COPY gateway /app/gateway

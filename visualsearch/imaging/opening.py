@@ -1,28 +1,28 @@
-"""Opens picture files: reads headers and judges what decoding will cost. Decodes no pixels."""
+"""Opens picture files: reads headers and judges what decoding will cost, before anything is decoded."""
 
 from __future__ import annotations
 
 import threading
 import warnings
 from contextlib import contextmanager
-from io import BytesIO
 from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, VisualSearchError
 from visualsearch.domain.images import MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE
-from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, decoding_cost
-from visualsearch.imaging.formats.png_info import correct_info
+from visualsearch.imaging.decoding_cost import CHEAP, MustRunApart, TooExpensiveHere, decoding_cost, most_pixels
 from visualsearch.imaging.formats.table import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from visualsearch.imaging.formats.format import Format
+
 T = TypeVar("T")
 
-# Pillow would warn above 89 megapixels and accept the picture. open_picture checks the size instead.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow raises above twice as many; before, open_picture refuses what a format may not have.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pillow would warn of damaged metadata: up to 65,535 lines in the log for one picture, each remembered for ever.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -30,7 +30,7 @@ _here = threading.local()
 
 
 def open_picture(data: bytes) -> Image.Image:
-    """Read the header and check type and size, without decoding pixels.
+    """Read the header and check type and size. Decodes pixels only where a format's ``finish`` does.
 
     Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``; ``TooExpensiveHere`` within ``cheaply``. What
     Pillow raises besides is for ``damage_is_ours``.
@@ -38,18 +38,17 @@ def open_picture(data: bytes) -> Image.Image:
     if len(data) > MAX_UPLOAD_BYTES:
         raise ImageTooLarge(f"The file has {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are taken.")
     kind = format_of(data)
-    scans = kind.scans(data)
-    image = Image.open(BytesIO(data), formats=(kind.name,))
-    _check_size(image)
-    # Phones store JPEGs with an extra preview frame (MPO); the first frame is the picture.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise BrokenImage("The picture is animated; send a single frame.")
-    _check_cost(decoding_cost(image, scans))
-    if image.format == "PNG":  # Pillow decodes damaged pixels without an error, so check the checksums
-        image.verify()
-        image = Image.open(BytesIO(data), formats=("PNG",))
-        correct_info(image.info, data)
-    return image
+    found = kind.inspect(data)
+    if found.size is not None:
+        _check_size(kind, *found.size)
+        _check_cost(decoding_cost(kind, *found.size, found.scans))
+    if found.apart and getattr(_here, "cheap_only", False):
+        raise MustRunApart
+    image = kind.opened(found)
+    _check_size(kind, *image.size)
+    if found.size is None:
+        _check_cost(decoding_cost(kind, *image.size, found.scans))
+    return kind.finish(image, found)
 
 
 def cheaply(
@@ -74,18 +73,18 @@ def damage_is_ours() -> Iterator[None]:
         yield
     except VisualSearchError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageTooLarge(f"The picture has more than {2 * MAX_PIXELS:,} pixels. Shrink it.") from None
     except Exception:  # Pillow raises a dozen kinds for damaged files, bare SyntaxError and struct.error among them.
         raise BrokenImage("The picture is damaged and cannot be decoded; save it anew and try again.") from None
 
 
-def _check_size(image: Image.Image) -> None:
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise ImageTooLarge(f"The picture has {pixels:,} pixels; at most {MAX_PIXELS:,} are taken. Shrink it.")
-    if min(image.size) < MIN_SIDE:
-        raise BrokenImage(
-            f"The picture is {image.width}x{image.height}; each side must have {MIN_SIDE} pixels or more."
-        )
+def _check_size(kind: Format, width: int, height: int) -> None:
+    pixels, most = width * height, most_pixels(kind)
+    if pixels > most:
+        raise ImageTooLarge(f"The picture has {pixels:,} pixels; of a {kind.name} {most:,} are taken. Shrink it.")
+    if min(width, height) < MIN_SIDE:
+        raise BrokenImage(f"The picture is {width}x{height}; each side must have {MIN_SIDE} pixels or more.")
 
 
 def _check_cost(cost: int) -> None:

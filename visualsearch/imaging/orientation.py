@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from visualsearch.imaging.decoding_cost import check_full_size
+
 if TYPE_CHECKING:
     from visualsearch.domain.images import Box
 
@@ -77,6 +79,8 @@ def upright_region(image: Image.Image, turn: int, box: Box, side: int) -> Image.
     before = image.size
     keep = side / min(box.width, box.height)
     image.draft(None, (int(image.width * keep) + 1, int(image.height * keep) + 1))
+    if image.size == before:
+        check_full_size(*before)
     scale_x, scale_y = image.width / before[0], image.height / before[1]
     if turn in _LYING:
         scale_x, scale_y = scale_y, scale_x

@@ -11,12 +11,13 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from visualsearch.domain.errors import BrokenImage, Overloaded, VisualSearchError
-from visualsearch.imaging.decoding_cost import QUICK, TooExpensiveHere
+from visualsearch.imaging.decoding_cost import QUICK, MustRunApart, TooExpensiveHere
 from visualsearch.imaging.opening import cheaply
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ CPU_S = 7
 """CPU time of one expensive picture, twice what the highest cost that is accepted takes. Unlike the time on the clock,
 it does not depend on what else the machine does, so it tells a bad picture from a busy machine."""
 MEMORY_BYTES = 3 * 2**30
-"""Address space of the process. 50 megapixels of WebP take about 0.8 GB, and the libraries reserve some without use."""
+"""Address space of the process. A picture takes up to 1.2 GB (``DECODING_BYTES``), and the libraries reserve some
+without use."""
 MMAP_THRESHOLD = -3
 """glibc's M_MMAP_THRESHOLD."""
 MMAP_BYTES = 2**20
 """Blocks from this size on go back to the system when they are freed. Otherwise glibc keeps up to a whole picture."""
+STANDARD_ERROR = 2
 WAITING = 8
 """Expensive pictures that may wait at once for callers' answers. They are decoded one after the other, so memory holds
 one of them."""
@@ -79,6 +82,8 @@ class PicturePool:
             try:
                 quickly = partial(cheaply, work, *values, most=QUICK, weigh=weigh)
                 return await loop.run_in_executor(self._threads, quickly)
+            except MustRunApart:
+                raise
             except TooExpensiveHere:
                 return await loop.run_in_executor(self._slow_thread, partial(cheaply, work, *values))
         except TooExpensiveHere:
@@ -138,6 +143,9 @@ def _be_frugal() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc alone has it
         mallopt(MMAP_THRESHOLD, MMAP_BYTES)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    # libtiff writes there what it finds wrong with a file.
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), STANDARD_ERROR)
 
 
 def _within_cpu_time(cpu_s: int, work: Callable[..., T], *values: object) -> T:

@@ -29,7 +29,7 @@ _THUMBNAIL_QUALITY = 85
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """Return width and height of the upright picture in pixels, without decoding it.
+    """Return width and height of the upright picture in pixels, decoding only a TIFF.
 
     Raises ``UnsupportedImage``, ``BrokenImage`` or ``ImageTooLarge``, as ``decode`` does.
     """
@@ -41,9 +41,9 @@ def dimensions(data: bytes) -> tuple[int, int]:
 def decode(data: bytes, box: Box | None = None) -> Decoded:
     """Decode a picture file, or a box inside it, for the encoder.
 
-    Raises ``UnsupportedImage`` if its content is not JPEG, PNG or WebP; ``ImageTooLarge`` over 20 MB or 50 megapixels,
-    before anything is decoded; ``BrokenImage`` if it is damaged, animated or has a side under 16 pixels; ``InvalidBox``
-    if the box is empty or reaches outside the upright picture.
+    Raises ``UnsupportedImage`` if its content is of no format of ``formats.table``; ``ImageTooLarge`` over 20 MB or the
+    pixels of its format, before anything is decoded; ``BrokenImage`` if it is damaged, takes too long or has a side
+    under 16 pixels; ``InvalidBox`` if the box is empty or reaches outside the upright picture.
     """
     with damage_is_ours():
         image = open_picture(data)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import chain
 from random import Random
 
-from tests.fuzz.pictures import crafted, seeds
+from tests.fuzz.pictures import binary_changes, crafted, format_changes, seeds
 from tests.fuzz.pictures.byte_changes import BYTES
-from tests.fuzz.pictures.format_changes import STRUCTURES
 from tests.fuzz.pictures.formats import kind_of
 
 STRUCTURAL = 0.7
 """Share of the changes that know the format; the others change bytes anywhere."""
 FOREIGN = 0.05
 """Share of the files that begin with a picture of another format, or an animation."""
+STRUCTURES = format_changes.STRUCTURES | binary_changes.STRUCTURES
 CRAFTED = crafted.FILES + crafted.BOMBS
 CHANGES = (1, 1, 2, 4)
 """How many changes a file has."""

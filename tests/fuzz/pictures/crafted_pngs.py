@@ -116,20 +116,20 @@ FILES = [
     ("PNG of two headers", lambda: small(header(7000, 7000)), TAKEN_OR_BROKEN),
     ("PNG without data", lambda: PNG_SIGNATURE + header(50, 50) + chunk(b"IEND"), BROKEN),
     ("PNG whose chunk is longer than the file", lambda: small(chunk(b"tEXt", b"a\0b", length=2**31 - 1)), BROKEN),
-    ("PNG with a text bomb", lambda: small(text_bomb(b"zTXt", 200_000_000)), TAKEN_OR_BROKEN),
-    ("PNG with an international text bomb", lambda: small(text_bomb(b"iTXt", 200_000_000)), TAKEN_OR_BROKEN),
-    ("PNG with a profile bomb", lambda: small(text_bomb(b"iCCP", 200_000_000)), TAKEN_OR_BROKEN),
+    ("PNG with a text bomb", lambda: small(text_bomb(b"zTXt", 200_000_000)), ACCEPTED),
+    ("PNG with an international text bomb", lambda: small(text_bomb(b"iTXt", 200_000_000)), ACCEPTED),
+    ("PNG with a profile bomb", lambda: small(text_bomb(b"iCCP", 200_000_000)), ACCEPTED),
     (
         "PNG with a text bomb after its data",
         lambda: small(text_bomb(b"zTXt", 200_000_000), after=True),
         TAKEN_OR_BROKEN,
     ),
-    ("PNG with 4,000 profiles of 1 MB", lambda: small(*[text_bomb(b"iCCP", 1_000_000)] * 4000), BROKEN),
-    ("PNG that announces an animation", lambda: animation(2**31 - 1), BROKEN),
+    ("PNG with 4,000 profiles of 1 MB", lambda: small(*[text_bomb(b"iCCP", 1_000_000)] * 4000), ACCEPTED),
+    ("PNG that announces an animation", lambda: animation(2**31 - 1), ACCEPTED),
     ("PNG that announces one frame", lambda: animation(1), TAKEN_OR_BROKEN),
     *(
-        (f"PNG whose {kind.decode()} has a wrong checksum", lambda kind=kind: wrong_checksum(kind), BROKEN)
-        for kind in (b"IHDR", b"IDAT", b"tEXt", b"iCCP")
+        (f"PNG whose {kind.decode()} has a wrong checksum", lambda kind=kind: wrong_checksum(kind), status)
+        for kind, status in ((b"IHDR", BROKEN), (b"IDAT", BROKEN), (b"tEXt", ACCEPTED), (b"iCCP", ACCEPTED))
     ),
 ]
 
@@ -140,8 +140,8 @@ BOMBS = [
     ("PNG of 49 megapixels of one bit", lambda: blank(7000, 7000, 1, GREY), ACCEPTED),
     ("PNG whose data is in 40,000 empty pieces", lambda: split(20_000), TAKEN_OR_BROKEN),
     ("PNG with 40 texts of 1 MB", lambda: small(*[text_bomb(b"zTXt", 1_000_000)] * 40), ACCEPTED),
-    ("PNG with 4,000 texts of 1 MB", lambda: small(*[text_bomb(b"zTXt", 1_000_000)] * 4000), BROKEN),
-    ("PNG with 4,000 damaged texts of 1 MB", lambda: small(*[damaged_text(1_000_000)] * 4000), BROKEN),
+    ("PNG with 4,000 texts of 1 MB", lambda: small(*[text_bomb(b"zTXt", 1_000_000)] * 4000), ACCEPTED),
+    ("PNG with 4,000 damaged texts of 1 MB", lambda: small(*[damaged_text(1_000_000)] * 4000), ACCEPTED),
     ("PNG with 49,000 texts", lambda: small(*[chunk(b"tEXt", b"a\0" + b"b" * 300)] * 49_000), TAKEN_OR_BROKEN),
     ("PNG with an EXIF bomb", lambda: small(chunk(b"eXIf", BIG_EXIF)), ACCEPTED),
     ("PNG with an EXIF bomb after its data", lambda: small(chunk(b"eXIf", BIG_EXIF), after=True), ACCEPTED),

@@ -5,6 +5,9 @@ import zlib
 from dataclasses import dataclass
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TIFF_SIGNATURES = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+HEIC_BRANDS = {first + last for first in (b"hei", b"hev") for last in (b"c", b"x", b"m", b"s")}
+BMP_HEADERS = {bytes([length]) for length in (12, 40, 52, 56, 64, 108, 124)}
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 
 
@@ -25,7 +28,25 @@ def kind_of(data: bytes) -> str:
         return "PNG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    return "other"
+    if data[:6] in {b"GIF87a", b"GIF89a"}:
+        return "GIF"
+    if data[:4] in TIFF_SIGNATURES and not (data[:4] == b"II*\0" and data[8:10] == b"CR"):
+        return "TIFF"
+    if data[:2] == b"BM" and data[15:18] == bytes(3) and data[14:15] in BMP_HEADERS:
+        return "BMP"
+    return _kind_of_boxes(data)
+
+
+def _kind_of_boxes(data: bytes) -> str:
+    """The format of a file that begins with its brands."""
+    if data[4:8] != b"ftyp":
+        return "other"
+    brands = [data[8:12]]
+    if brands[0] in {b"mif1", b"msf1"}:
+        brands += [data[at : at + 4] for at in range(16, min(len(data), 80), 4)]
+    if {b"avif", b"avis"} & set(brands):
+        return "AVIF"
+    return "HEIC" if HEIC_BRANDS & set(brands) else "other"
 
 
 def segment(marker: int, data: bytes = b"", length: int | None = None) -> bytes:

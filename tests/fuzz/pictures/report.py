@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fuzz.pictures.corpus import hostile_file
 
 OUTCOMES = {200: "accepted", 413: "413", 415: "415", 422: "422"}
-KINDS = ("JPEG", "PNG", "WEBP", "other")
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "other")
 SLOWEST = 5
 
 

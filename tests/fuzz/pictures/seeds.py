@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from tests.fuzz.pictures.formats import PNG_SIGNATURE, chunk
 from tests.pictures import encoded, noise
 
+HEIC = Path(__file__).parents[2] / "data" / "heic"
 DEMO = Path(__file__).parents[3] / "demo" / "pictures"
 DEMO_OF_EACH = 3
 LARGEST_DEMO = 60_000
@@ -37,20 +38,13 @@ def profile() -> bytes:
 @cache
 def sound() -> dict[str, bytes]:
     """Pictures that are accepted, by name."""
-    return {**_jpegs(), **_pngs(), **_webps(), **_demo()}
+    return {**_jpegs(), **_pngs(), **_webps(), **_others(), **_animations(), **_demo()}
 
 
 @cache
 def foreign() -> dict[str, bytes]:
-    """Pictures that are refused for what they are: other formats and animations."""
-    frames = [noise(seed, *SIDES) for seed in range(3)]
-    more = {"save_all": True, "append_images": frames[1:]}
-    made = {kind: encoded(frames[0], kind) for kind in ("GIF", "TIFF", "BMP", "ICO", "PPM", "JPEG2000", "AVIF", "TGA")}
-    made["animated gif"] = encoded(frames[0], "GIF", **more)
-    made["many pages of TIFF"] = encoded(frames[0], "TIFF", **more)
-    made["animated png"] = encoded(frames[0], "PNG", **more)
-    made["animated webp"] = encoded(frames[0], "WEBP", **more)
-    return made
+    """Pictures that are refused for what they are."""
+    return {kind: encoded(noise(1, *SIDES), kind) for kind in ("ICO", "PPM", "JPEG2000", "TGA")}
 
 
 def _jpegs() -> dict[str, bytes]:
@@ -105,6 +99,34 @@ def _webps() -> dict[str, bytes]:
         "lossless webp with a palette": encoded(picture.quantize(12).convert("RGB"), "WEBP", lossless=True),
         "webp with metadata": encoded(picture, "WEBP", exif=exif(3), icc_profile=profile(), xmp=b"<x/>"),
     }
+
+
+def _others() -> dict[str, bytes]:
+    picture = noise(4, *SIDES)
+    clear = picture.convert("RGBA")
+    clear.putalpha(noise(5, *SIDES).convert("L"))
+    compressions = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    return {
+        "gif": encoded(picture, "GIF"),
+        "interlaced gif with transparency": encoded(picture.quantize(16), "GIF", transparency=3, interlace=1),
+        "bmp": encoded(picture, "BMP"),
+        "palette bmp": encoded(picture.quantize(16), "BMP"),
+        "avif": encoded(picture, "AVIF"),
+        "avif with alpha": encoded(clear, "AVIF", exif=exif(3), icc_profile=profile()),
+        **{f"{one} tiff": encoded(picture, "TIFF", compression=one) for one in compressions},
+        "group4 tiff": encoded(picture.convert("1"), "TIFF", compression="group4"),
+        "turned tiff": encoded(clear, "TIFF", exif=exif(6)),
+        **{f"heic {path.stem}": path.read_bytes() for path in sorted(HEIC.iterdir())},
+    }
+
+
+def _animations() -> dict[str, bytes]:
+    frames = [noise(seed, *SIDES) for seed in range(3)]
+    more = {"save_all": True, "append_images": frames[1:]}
+    made = {f"animated {kind.lower()}": encoded(frames[0], kind, **more) for kind in ("GIF", "PNG", "WEBP", "AVIF")}
+    made["animated png with a default"] = encoded(frames[0], "PNG", default_image=True, **more)
+    made["many pages of tiff"] = encoded(frames[0], "TIFF", **more)
+    return made
 
 
 def _demo() -> dict[str, bytes]:

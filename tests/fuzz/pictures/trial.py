@@ -117,7 +117,9 @@ def wrong_answers(file: HostileFile, verdict: Verdict, results: dict[str, Any]) 
     if file.status and verdict.status not in file.status:
         wrong.append(f"answers {verdict.status}, not one of {file.status}: {verdict.reason}")
     too_long = len(file.data) > MAX_UPLOAD_BYTES
-    if file.data and (verdict.kind == "other") != (verdict.status == 415) and not too_long:
+    # A picture of an unusual coding is refused as what it is, too.
+    named = verdict.status == 415 and "which is not accepted" in verdict.reason
+    if file.data and (verdict.kind == "other") != (verdict.status == 415) and not (named or too_long):
         wrong.append(f"answers {verdict.status} to a file of the kind {verdict.kind}")
     if verdict.status not in ACCEPTED and len(verdict.reason) < 20:
         wrong.append(f"does not say what to do: {verdict.reason!r}")

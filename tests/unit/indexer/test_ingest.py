@@ -47,7 +47,7 @@ async def test_an_empty_batch_calls_no_server(world):
     [
         (b"", "empty"),
         (b"no picture", "not a JPEG"),
-        (jpeg(1)[:3000], "damaged"),
+        (jpeg(1)[:3000], "cut off"),
         (jpeg(1) + bytes(MAX_UPLOAD_BYTES), "bytes"),
         (jpeg(1, 12, 12), "16"),
     ],

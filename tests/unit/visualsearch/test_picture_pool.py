@@ -124,14 +124,14 @@ async def test_a_sequential_jpeg_with_hundreds_of_scans_is_refused_as_a_progress
 def test_what_is_before_or_after_the_picture_in_its_file_is_no_scan(unusual):
     data = jpeg(1)
     comment = b"\xff\xfe" + (len(unusual) + 2).to_bytes(2, "big") + unusual
-    assert jpeg_format.scans(data[:2] + comment + data[2:] + unusual) == 1
+    assert jpeg_format.inspect(data[:2] + comment + data[2:] + unusual).scans == 1
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"\xff\xd8" + b"\xff\xfe\x00\x02" * 60_000 + jpeg(1)[2:],
-        jpeg(1)[:-2] + b"\xff\xda\x00\x02" * 60_000 + b"\xff\xd9",
+        jpeg(1)[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" * 60_000 + b"\xff\xd9",
         b"\xff\xd8" + b"\xff" * 60_000,
         b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0teXt\0\0\0\0" * 60_000,
     ],

@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import BrokenImage, UnsupportedImage
+from visualsearch.imaging.formats.avif import AVIF
+from visualsearch.imaging.formats.bmp import BMP
+from visualsearch.imaging.formats.gif import GIF
+from visualsearch.imaging.formats.heic import HEIC
 from visualsearch.imaging.formats.jpeg import JPEG
+from visualsearch.imaging.formats.others import name_of
 from visualsearch.imaging.formats.png import PNG
+from visualsearch.imaging.formats.refusals import unsupported
+from visualsearch.imaging.formats.tiff import TIFF
 from visualsearch.imaging.formats.webp import WEBP
 
 if TYPE_CHECKING:
     from visualsearch.imaging.formats.format import Format
 
-FORMATS = (JPEG, PNG, WEBP)
+FORMATS = (JPEG, PNG, WEBP, GIF, AVIF, HEIC, TIFF, BMP)
+NAMES = ", ".join(one.name for one in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
+"""For messages: "JPEG, PNG, ... or BMP"."""
+MEDIA_TYPES = tuple(one.media_type for one in FORMATS)
+_LONGEST_SIGNATURE = 4096
 
 
 def format_of(data: bytes) -> Format:
@@ -21,11 +32,13 @@ def format_of(data: bytes) -> Format:
     Raises ``UnsupportedImage`` for a format that is not accepted, and ``BrokenImage`` for an empty file.
     """
     if not data:
-        raise BrokenImage("The file is empty; send a JPEG, PNG or WebP picture.")
+        raise BrokenImage("The file is empty; send a picture, such as a JPEG, PNG or WebP file.")
     for one in FORMATS:
         if one.signature.match(data):
             return one
-    raise UnsupportedImage("The file is not a JPEG, PNG or WebP picture by its content; convert it to one of these.")
+    if what := name_of(data[:_LONGEST_SIGNATURE]):
+        raise unsupported(what)
+    raise UnsupportedImage(f"The file is not a {NAMES} picture by its content; convert it to JPEG, PNG or WebP.")
 
 
 def content_type(data: bytes) -> str:

@@ -14,7 +14,7 @@ from visualsearch.imaging.boxes import parse_box
 
 
 def search(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JPEG, PNG or WebP.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A picture.")],
     bbox: Annotated[str | None, typer.Option(help="x1,y1,x2,y2 in pixels of the upright picture.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many results, 1 to 200.")] = 10,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG.")] = None,

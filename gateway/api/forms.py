@@ -8,17 +8,16 @@ from fastapi import Depends, File, Request, UploadFile
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, InvalidInput
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.imaging.formats.table import MEDIA_TYPES, NAMES
 
 NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id")
 """Form fields that must be omitted, not empty, to get their default. An empty value is a mistake of the client."""
 
-Picture = Annotated[UploadFile, File(description="JPEG, PNG or WebP, up to 20 MB and 50 megapixels.")]
+Picture = Annotated[UploadFile, File(description=f"{NAMES}, up to 20 MB and, by format, 75 to 200 megapixels.")]
 
 PICTURE_FORM = {
     "requestBody": {
-        "content": {
-            "multipart/form-data": {"encoding": {"image": {"contentType": "image/jpeg, image/png, image/webp"}}}
-        }
+        "content": {"multipart/form-data": {"encoding": {"image": {"contentType": ", ".join(MEDIA_TYPES)}}}}
     }
 }
 """What the OpenAPI document says of a form's picture beside ``Picture``."""
@@ -42,7 +41,7 @@ async def picture_bytes(image: UploadFile) -> bytes:
     """Read an uploaded picture. Raises ``BrokenImage`` if it is empty, ``ImageTooLarge`` if it exceeds the limit."""
     data = await image.read()
     if not data:
-        raise BrokenImage("The picture is empty. Send the bytes of a JPEG, PNG or WebP file as 'image'.")
+        raise BrokenImage("The picture is empty. Send the bytes of a file, such as a JPEG, PNG or WebP, as 'image'.")
     if len(data) > MAX_UPLOAD_BYTES:
         raise ImageTooLarge(f"The picture has {len(data)} bytes; {MAX_UPLOAD_BYTES} (20 MB) are the limit.")
     return data

@@ -15,11 +15,12 @@ from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId, Text
 from visualsearch.domain.audit import Action
 from visualsearch.domain.images import Status, Visibility
+from visualsearch.imaging.formats.table import MEDIA_TYPES
 
 router = APIRouter(route_class=GuardedRoute)
 MAX_WAIT_S = 30
 SHOWN = failures(401, 403, 404, 422, 429, 503) | {
-    200: {"content": {"image/jpeg": {}, "image/png": {}, "image/webp": {}}},
+    200: {"content": {kind: {} for kind in MEDIA_TYPES}},
     304: {"description": "The picture is still the one whose ETag If-None-Match names."},
 }
 """Responses of a picture's content."""

@@ -12,6 +12,7 @@ from starlette.routing import Match, Mount
 
 from gateway.process.limited_connection import pause_connection
 from visualsearch.domain import errors
+from visualsearch.imaging.formats.table import NAMES
 from visualsearch.observability.log_format import request_id
 from visualsearch.observability.metrics import count_error
 
@@ -51,8 +52,8 @@ MEANINGS = {
     "site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",
-    413: "The request is over 20 MB, or the picture over 50 megapixels.",
-    415: "By its content the file is no JPEG, PNG or WebP picture.",
+    413: "The request is over 20 MB, or the picture has more pixels than its format may have.",
+    415: f"By its content the file is no {NAMES} picture, or one of an unusual coding; the detail names it.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",
     501: "This installation lacks what the call needs; the detail says what.",

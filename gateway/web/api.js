@@ -117,8 +117,8 @@ export async function putExplanation(image, queryId, id) {
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
 }
 
-/** The address of a picture of the corpus, as it was uploaded. */
-export const contentAddress = (id) => address(contentUrl(id));
+/** The address of a picture of the corpus, as it was uploaded, or of its thumbnail. */
+export const contentAddress = (id, size) => address(contentUrl(id, size));
 
 /** A picture of the corpus as a file, to search with a box of it. */
 export async function contentFile(id, signal) {

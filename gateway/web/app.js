@@ -15,6 +15,7 @@ import * as stage from "./stage.js";
 import { addAll } from "./uploads.js";
 
 const BOX_DELAY_MS = 250;
+const THUMBNAIL = 2048; // the largest longer side that the gateway makes
 const HINT = "Drag on the picture to search with a part of it.";
 
 const given = new Map(); // number of a query -> the person's file
@@ -92,10 +93,21 @@ async function put(file, id, box) {
   stagedUrl = file ? URL.createObjectURL(file) : null;
   const address = stagedUrl ?? (await api.contentAddress(id).catch(() => ""));
   if (staged !== key) return;
-  const shown = await stage.show(address, file?.name ?? `Picture ${id}`, box);
+  const name = file?.name ?? `Picture ${id}`;
+  const shown = (await stage.show(address, name, box)) || (!file && staged === key && (await putThumbnail(id, name, box)));
   if (staged !== key) return;
   byId("stage").hidden = !shown;
   if (!shown) byId("stage-hint").textContent = "This browser can't show the picture.";
+}
+
+/** Put the thumbnail of a picture on the stage whose file browsers don't show, such as HEIC or TIFF. */
+async function putThumbnail(id, name, box) {
+  try {
+    const [address, { width, height }] = await Promise.all([api.contentAddress(id, THUMBNAIL), api.image(id)]);
+    return await stage.show(address, name, box, [width, height]);
+  } catch {
+    return false;
+  }
 }
 
 /** Run the search unless it is the one already shown. The answer of a search that was overtaken is dropped. */

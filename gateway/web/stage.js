@@ -8,6 +8,8 @@ const MIN_BOX = 4; // pixels; a slip of the hand is no box
 
 let cropper = null;
 let changed = () => {};
+let whole = [0, 0]; // width and height of the upright picture
+let scale = 1; // its pixels for one of what is shown
 let newest = null; // the picture that was asked for last; an earlier one may be decoded after it
 
 /** Call `listener(box)` when the person has changed the box; box is `[x1, y1, x2, y2]` or null for the whole picture. */
@@ -15,8 +17,11 @@ export function onBox(listener) {
   changed = listener;
 }
 
-/** Show a picture by its address; `box` is put on it. Resolves to false where the browser can't show it. */
-export async function show(url, name, box) {
+/**
+ * Show a picture by its address; `box` is put on it. Resolves to false where the browser can't show it. `size` is the
+ * width and height of the whole picture, where a thumbnail is shown in its place.
+ */
+export async function show(url, name, box, size = null) {
   clear();
   const picture = (newest = element("img", { src: url, alt: name }));
   try {
@@ -25,6 +30,8 @@ export async function show(url, name, box) {
     return false;
   }
   if (newest !== picture) return true;
+  whole = size ?? [picture.naturalWidth, picture.naturalHeight];
+  scale = whole[0] / picture.naturalWidth;
   stage.style.setProperty("--ratio", picture.naturalWidth / picture.naturalHeight);
   stage.replaceChildren(picture);
   cropper = new Cropper(picture, {
@@ -62,17 +69,17 @@ export function setBox(box) {
     return;
   }
   cropper.crop();
-  cropper.setData({ x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1] });
+  const [x1, y1, x2, y2] = box.map((number) => number / scale);
+  cropper.setData({ x: x1, y: y1, width: x2 - x1, height: y2 - y1 });
 }
 
 function readBox() {
   if (!cropper?.cropped) return null;
-  const { naturalWidth, naturalHeight } = cropper.getImageData();
   const { x, y, width, height } = cropper.getData();
-  const x1 = Math.max(0, Math.round(x));
-  const y1 = Math.max(0, Math.round(y));
-  const x2 = Math.min(naturalWidth, Math.round(x + width));
-  const y2 = Math.min(naturalHeight, Math.round(y + height));
+  const x1 = Math.max(0, Math.round(x * scale));
+  const y1 = Math.max(0, Math.round(y * scale));
+  const x2 = Math.min(whole[0], Math.round((x + width) * scale));
+  const y2 = Math.min(whole[1], Math.round((y + height) * scale));
   return x2 - x1 >= MIN_BOX && y2 - y1 >= MIN_BOX ? [x1, y1, x2, y2] : null;
 }
 
@@ -81,7 +88,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 function keyed(event) {
   if (!cropper || event.ctrlKey || event.metaKey || event.altKey) return;
   const { naturalWidth: wide, naturalHeight: high } = cropper.getImageData();
-  if (event.key === "Enter") setBox([wide / 4, high / 4, (wide * 3) / 4, (high * 3) / 4]);
+  if (event.key === "Enter") setBox([wide / 4, high / 4, (wide * 3) / 4, (high * 3) / 4].map((n) => n * scale));
   else if (event.key === "Escape") setBox(null);
   else if (ARROWS[event.key] && cropper.cropped) {
     const [dx, dy] = ARROWS[event.key].map((direction) => direction * Math.min(wide, high) * STEP);

@@ -231,6 +231,22 @@ def test_an_added_picture_becomes_searchable(page, tmp_path):
     expect_results(page)
 
 
+def test_a_picture_that_browsers_do_not_show_is_shown_by_its_thumbnail_and_boxes_count_in_the_whole(page, tmp_path):
+    file = tmp_path / "scan.tif"
+    Image.effect_noise((40, 30), 80).resize((4000, 3000)).save(file, compression="tiff_lzw")
+    page.set_input_files("#add-files", file)
+    found = page.get_by_role("link", name="Show what is like it")
+    expect(found).to_be_visible(timeout=60_000)
+    found.click()
+    expect_results(page)
+    with page.expect_response("**/search") as answered:
+        drag_a_box(page, 0.5, 0.5, 1.2, 1.2)
+    x1, y1, x2, y2 = sent_box(page)
+    assert (x2, y2) == (4000, 3000)
+    assert (x1, y1) == pytest.approx((2000, 1500), abs=60)
+    assert answered.value.status == 200
+
+
 def test_folded_near_duplicates_are_counted_and_can_be_laid_out(page, tmp_path):
     copies = [tmp_path / "fine.jpg", tmp_path / "coarse.jpg"]
     clouds = Image.effect_noise((8, 6), 120).resize((200, 150))
@@ -264,7 +280,7 @@ def test_a_text_file_gives_a_readable_sentence(page, tmp_path):
     file = tmp_path / "letter.txt"
     file.write_text("Dear reader, this is no picture.\n" * 20)
     page.set_input_files("#query-file", file)
-    expect(page.get_by_role("alert")).to_contain_text("not a JPEG, PNG or WebP picture")
+    expect(page.get_by_role("alert")).to_contain_text("not a JPEG, PNG, WebP")
     choose(page, TIGER)
     expect(page.get_by_role("alert")).to_be_hidden()
 

@@ -19,13 +19,16 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many results, 1 to 200.")] = 10,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG.")] = None,
     near_duplicates: Annotated[str, typer.Option(help="collapse or keep.")] = "collapse",
+    min_score: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Leave out pictures that are less similar, -1 to 1.")
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as it came.")] = False,
 ) -> None:
     """Find the pictures most similar to a file, or to a box inside it."""
     box = parse_box(bbox) if bbox else None
     with connect() as client:
-        answer = client.search(file, bbox=bbox, k=k, near_duplicates=near_duplicates)
+        answer = client.search(file, bbox=bbox, k=k, near_duplicates=near_duplicates, min_score=min_score)
         if json:
             print_json(answer)
         else:

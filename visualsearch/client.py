@@ -48,9 +48,12 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def search(self, file: Path, *, bbox: str | None, k: int, near_duplicates: str) -> dict[str, Any]:
+    def search(
+        self, file: Path, *, bbox: str | None, k: int, near_duplicates: str, min_score: float | None = None
+    ) -> dict[str, Any]:
         """Search with a picture file; return the gateway's JSON unchanged."""
-        form = {"k": str(k), "near_duplicates": near_duplicates} | ({"bbox": bbox} if bbox else {})
+        given = {"k": k, "near_duplicates": near_duplicates, "bbox": bbox or None, "min_score": min_score}
+        form = {name: str(value) for name, value in given.items() if value is not None}
         with file.open("rb") as picture:
             response = self._call("POST", "/search", data=form, files={"image": (file.name, picture)})
         answer: dict[str, Any] = response.json()

@@ -13,7 +13,15 @@ from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID, ImageId
 from gateway.search.options import SearchOptions
-from visualsearch.domain.search import DEFAULT_K, MAX_K, Consistency, NearDuplicates, SearchAnswer
+from visualsearch.domain.search import (
+    DEFAULT_K,
+    MAX_K,
+    MAX_SCORE,
+    MIN_SCORE,
+    Consistency,
+    NearDuplicates,
+    SearchAnswer,
+)
 from visualsearch.imaging.boxes import parse_box
 
 router = APIRouter(route_class=SearchRoute)
@@ -23,6 +31,9 @@ CONSISTENCY = (
 )
 Count = Annotated[int, Form(ge=1, le=MAX_K, description="How many results.")]
 CountInQuery = Annotated[int, Query(ge=1, le=MAX_K, description="How many results.")]
+SCORE = "Leave out pictures with a lower score, also those that would be folded into a result."
+Score = Annotated[float, Form(ge=MIN_SCORE, le=MAX_SCORE, description=SCORE)]
+ScoreInQuery = Annotated[float, Query(ge=MIN_SCORE, le=MAX_SCORE, description=SCORE)]
 
 
 def _search_answer(answer: SearchAnswer) -> Response:
@@ -71,12 +82,20 @@ async def search(
         NearDuplicates, Form(description="Whether to fold near-duplicates or list them.")
     ] = NearDuplicates.COLLAPSE,
     consistency: Annotated[Consistency, Form(description=CONSISTENCY)] = Consistency.BOUNDED,
+    min_score: Score = MIN_SCORE,
 ) -> Response:
     """Search with a picture, or with a box inside it."""
     gateway = gateway_of(request)
     box = parse_box(bbox) if bbox is not None else None
     data = await picture_bytes(image)
-    options = SearchOptions(k, near_duplicates, gateway.filter_for(caller), user_id=user_id, consistency=consistency)
+    options = SearchOptions(
+        k,
+        near_duplicates,
+        gateway.filter_for(caller),
+        user_id=user_id,
+        consistency=consistency,
+        min_score=min_score,
+    )
     answer = await gateway.search.by_picture(data, box, options)
     gateway.after_search(answer, user_id, box, data, caller.owner)
     return _search_answer(answer)
@@ -96,12 +115,19 @@ async def similar(
     user_id: Annotated[int | None, Query(ge=-MAX_ID, le=MAX_ID)] = None,
     near_duplicates: NearDuplicates = NearDuplicates.COLLAPSE,
     consistency: Annotated[Consistency, Query(description=CONSISTENCY)] = Consistency.BOUNDED,
+    min_score: ScoreInQuery = MIN_SCORE,
 ) -> Response:
     """Search with an indexed image. The results do not include the image itself."""
     gateway = gateway_of(request)
     image = await gateway.images.get_shown(image_id, caller)
     options = SearchOptions(
-        k, near_duplicates, gateway.filter_for(caller), image_id, user_id=user_id, consistency=consistency
+        k,
+        near_duplicates,
+        gateway.filter_for(caller),
+        image_id,
+        user_id=user_id,
+        consistency=consistency,
+        min_score=min_score,
     )
     answer = await gateway.search.by_image(image, options)
     gateway.after_search(answer, user_id, None, None)

@@ -19,7 +19,7 @@ from gateway.search.options import SearchOptions
 from visualsearch.domain import errors
 from visualsearch.domain.access import Scope
 from visualsearch.domain.images import EMBEDDING_DIM, MAX_UPLOAD_BYTES, Box
-from visualsearch.domain.search import DEFAULT_K, MAX_K, NearDuplicates
+from visualsearch.domain.search import DEFAULT_K, MAX_K, MAX_SCORE, MIN_SCORE, NearDuplicates
 from visualsearch.observability import tracing
 from visualsearch.observability.metrics import count_error, count_request
 from visualsearch.tls import stamp
@@ -73,8 +73,11 @@ class Servicer(pb_grpc.VisualSearchServicer):
             k = request.k or DEFAULT_K
             if not 1 <= k <= MAX_K:
                 raise errors.InvalidInput(f"k must be 1 to {MAX_K}, and is {k}.")
+            min_score = request.min_score if request.HasField("min_score") else MIN_SCORE
+            if not MIN_SCORE <= min_score <= MAX_SCORE:
+                raise errors.InvalidInput(f"min_score must be {MIN_SCORE:g} to {MAX_SCORE:g}, and is {min_score:g}.")
             release = await self._release(request.vector.release)
-            options = SearchOptions(k, NearDuplicates.KEEP, self._gateway.filter_for(caller))
+            options = SearchOptions(k, NearDuplicates.KEEP, self._gateway.filter_for(caller), min_score=min_score)
             results = await self._gateway.search.by_embedding(_unit(request.vector.values), release, options)
             ids, scores = [hit.id for hit in results], [hit.score for hit in results]
             return pb.TopK(ids=ids, distances=scores, release=release.name)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12visualsearch.proto\x12\x0fvisualsearch.v1\"6\n\x04\x42\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x05\x12\n\n\x02y1\x18\x02 \x01(\x05\x12\n\n\x02x2\x18\x03 \x01(\x05\x12\n\n\x02y2\x18\x04 \x01(\x05\"V\n\x0c\x45mbedRequest\x12\x13\n\x0bimage_bytes\x18\x01 \x01(\x0c\x12(\n\x04\x62\x62ox\x18\x02 \x01(\x0b\x32\x15.visualsearch.v1.BBoxH\x00\x88\x01\x01\x42\x07\n\x05_bbox\")\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0f\n\x07release\x18\x02 \x01(\t\"C\n\rSearchRequest\x12\'\n\x06vector\x18\x01 \x01(\x0b\x32\x17.visualsearch.v1.Vector\x12\t\n\x01k\x18\x02 \x01(\x05\"7\n\x04TopK\x12\x0b\n\x03ids\x18\x01 \x03(\x03\x12\x11\n\tdistances\x18\x02 \x03(\x02\x12\x0f\n\x07release\x18\x03 \x01(\t2\x90\x01\n\x0cVisualSearch\x12?\n\x05\x45mbed\x12\x1d.visualsearch.v1.EmbedRequest\x1a\x17.visualsearch.v1.Vector\x12?\n\x06Search\x12\x1e.visualsearch.v1.SearchRequest\x1a\x15.visualsearch.v1.TopKb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12visualsearch.proto\x12\x0fvisualsearch.v1\"6\n\x04\x42\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x05\x12\n\n\x02y1\x18\x02 \x01(\x05\x12\n\n\x02x2\x18\x03 \x01(\x05\x12\n\n\x02y2\x18\x04 \x01(\x05\"V\n\x0c\x45mbedRequest\x12\x13\n\x0bimage_bytes\x18\x01 \x01(\x0c\x12(\n\x04\x62\x62ox\x18\x02 \x01(\x0b\x32\x15.visualsearch.v1.BBoxH\x00\x88\x01\x01\x42\x07\n\x05_bbox\")\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0f\n\x07release\x18\x02 \x01(\t\"i\n\rSearchRequest\x12\'\n\x06vector\x18\x01 \x01(\x0b\x32\x17.visualsearch.v1.Vector\x12\t\n\x01k\x18\x02 \x01(\x05\x12\x16\n\tmin_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_min_score\"7\n\x04TopK\x12\x0b\n\x03ids\x18\x01 \x03(\x03\x12\x11\n\tdistances\x18\x02 \x03(\x02\x12\x0f\n\x07release\x18\x03 \x01(\t2\x90\x01\n\x0cVisualSearch\x12?\n\x05\x45mbed\x12\x1d.visualsearch.v1.EmbedRequest\x1a\x17.visualsearch.v1.Vector\x12?\n\x06Search\x12\x1e.visualsearch.v1.SearchRequest\x1a\x15.visualsearch.v1.TopKb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,9 +38,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VECTOR']._serialized_start=183
   _globals['_VECTOR']._serialized_end=224
   _globals['_SEARCHREQUEST']._serialized_start=226
-  _globals['_SEARCHREQUEST']._serialized_end=293
-  _globals['_TOPK']._serialized_start=295
-  _globals['_TOPK']._serialized_end=350
-  _globals['_VISUALSEARCH']._serialized_start=353
-  _globals['_VISUALSEARCH']._serialized_end=497
+  _globals['_SEARCHREQUEST']._serialized_end=331
+  _globals['_TOPK']._serialized_start=333
+  _globals['_TOPK']._serialized_end=388
+  _globals['_VISUALSEARCH']._serialized_start=391
+  _globals['_VISUALSEARCH']._serialized_end=535
 # @@protoc_insertion_point(module_scope)

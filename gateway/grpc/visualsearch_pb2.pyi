@@ -37,12 +37,19 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ..., release: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("vector", "k")
+    __slots__ = ("vector", "k", "min_score")
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     vector: Vector
     k: int
-    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., k: _Optional[int] = ...) -> None: ...
+    min_score: float
+    def __init__(
+        self,
+        vector: _Optional[_Union[Vector, _Mapping]] = ...,
+        k: _Optional[int] = ...,
+        min_score: _Optional[float] = ...,
+    ) -> None: ...
 
 class TopK(_message.Message):
     __slots__ = ("ids", "distances", "release")

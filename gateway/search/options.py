@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_DISTANCE
-from visualsearch.domain.search import Consistency
+from visualsearch.domain.search import MIN_SCORE, Consistency
 
 if TYPE_CHECKING:
     from visualsearch.domain.search import Filter, NearDuplicates
@@ -25,6 +25,8 @@ class SearchOptions:
     user_id: int | None = None
     """The user who searches; None if unknown."""
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE
+    min_score: float = MIN_SCORE
+    """Lowest score of a result, and of a picture folded into one."""
 
     def sticky_key(self, picture: bytes) -> bytes:
         """Return the key that determines the release: the user, or the picture if no user is given."""

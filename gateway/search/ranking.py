@@ -84,6 +84,11 @@ def without(candidates: Candidates, image_ids: Collection[int]) -> Candidates:
     )
 
 
+def reaching(candidates: Candidates, score: float) -> Candidates:
+    """Return the candidates with at least this score."""
+    return without(candidates, candidates.ids[candidates.scores < score].tolist())
+
+
 def _members(
     candidates: Candidates,
     leader: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.search.ranking import depends_on_colours, rank, without
+from gateway.search.ranking import depends_on_colours, rank, reaching, without
 from visualsearch.domain.errors import NotFound, Unavailable
 from visualsearch.domain.near_duplicates import NearDuplicateRule
 from visualsearch.domain.recall import CANDIDATES
@@ -43,9 +43,9 @@ class Retriever:
     async def best(
         self, embedding: NDArray[np.float32], release: Release, options: SearchOptions, watch: StageTimer
     ) -> list[Result]:
-        """Return the k best results, or fewer if the collection has no more; fetch more candidates as needed.
+        """Return the k best results that reach the lowest score, or fewer if the collection has no more.
 
-        Adds the times of the stages to ``watch``. Raises ``Unavailable``.
+        Fetch more candidates as needed. Adds the times of the stages to ``watch``. Raises ``Unavailable``.
         """
         count = max(release.search_params.get("candidates", CANDIDATES), 4 * options.k)
         if options.consistency is Consistency.STRONG:
@@ -61,8 +61,9 @@ class Retriever:
             if self._on_candidates is not None and count == asked:
                 self._on_candidates(release, embedding, options.where, found)
             async with watch.stage("rank"):
-                results = await self._results(found, options, rule)
-            if len(results) >= options.k or found.exhausted or count >= MAX_CANDIDATES:
+                results = await self._results(reaching(found, options.min_score), options, rule)
+            no_better = bool((found.scores[-1:] < options.min_score).any())
+            if len(results) >= options.k or found.exhausted or no_better or count >= MAX_CANDIDATES:
                 return results
             count = min(MORE * count, MAX_CANDIDATES)
 

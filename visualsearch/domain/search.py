@@ -16,6 +16,8 @@ MAX_CANDIDATES = 16_384
 
 MAX_K = 200
 DEFAULT_K = 50
+MIN_SCORE, MAX_SCORE = -1.0, 1.0
+"""Range of scores, which are cosine similarities."""
 
 
 class NearDuplicates(StrEnum):

@@ -70,6 +70,24 @@ async def test_a_deleted_image_is_not_found(open_gateway):
     assert not (await stub.Search(pb.SearchRequest(vector=vector, k=5))).ids
 
 
+async def test_images_below_the_lowest_score_are_left_out(open_gateway):
+    serving, stub = open_gateway
+    image, other = await serving.index(jpeg(1)), await serving.index(jpeg(2))
+    vector = await stub.Embed(pb.EmbedRequest(image_bytes=jpeg(1)))
+    above = await stub.Search(pb.SearchRequest(vector=vector, k=5, min_score=0.9))
+    assert list(above.ids) == [image]
+    without = await stub.Search(pb.SearchRequest(vector=vector, k=5))
+    assert list(without.ids) == [image, other]
+
+
+@pytest.mark.parametrize("score", [1.5, -1.5, float("nan")])
+async def test_a_lowest_score_out_of_range_is_an_invalid_argument(open_gateway, score):
+    _, stub = open_gateway
+    vector = pb.Vector(values=[1.0] * 256)
+    call = stub.Search(pb.SearchRequest(vector=vector, min_score=score))
+    assert await code(call) is grpc.StatusCode.INVALID_ARGUMENT
+
+
 NO_VECTORS = [[], [1.0] * 255, [1.0] * 257, [0.0] * 256, [float("nan")] * 256, [float("inf")] * 256]
 
 

@@ -72,6 +72,21 @@ async def test_a_k_out_of_range_is_refused(serving, k):
     assert_problem(await serving.client.get(f"/images/{image}/similar", params={"k": k}), 422)
 
 
+@pytest.mark.parametrize("score", ["-1.01", "1.01", "nan", "inf", "high", ""])
+async def test_a_lowest_score_out_of_range_is_refused(serving, score):
+    assert_problem(await serving.search(jpeg(1), min_score=score), 422)
+    image = await serving.index(jpeg(1))
+    assert_problem(await serving.client.get(f"/images/{image}/similar", params={"min_score": score}), 422)
+
+
+async def test_pictures_below_the_lowest_score_are_left_out(serving):
+    one, other = [await serving.index(jpeg(number)) for number in (1, 2)]
+    results = (await serving.search(jpeg(1), min_score="0.9")).json()["results"]
+    assert [hit["id"] for hit in results] == [one]
+    similar = await serving.client.get(f"/images/{other}/similar", params={"min_score": 0.9})
+    assert similar.json()["results"] == []
+
+
 @pytest.mark.parametrize("fields", [{"near_duplicates": "maybe"}, {"user_id": "me"}, {"user_id": str(2**63)}])
 async def test_other_fields_of_a_search_that_do_not_fit_are_refused(serving, fields):
     assert_problem(await serving.search(jpeg(1), **fields), 422)

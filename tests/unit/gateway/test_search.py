@@ -231,3 +231,33 @@ async def test_a_search_by_embedding_shows_only_what_is_still_there(serving):
     vector = np.full(256, 1 / 16, np.float32)
     found = await serving.gateway.search.by_embedding(vector, RELEASE, SearchOptions(5, KEEP, Filter()))
     assert [hit.id for hit in found] == [there]
+
+
+async def test_results_and_folded_pictures_below_the_lowest_score_are_left_out(serving):
+    for number in range(30):
+        await serving.index(jpeg(number))
+    everything = (await ask(serving, jpeg(3), k=30, how=KEEP)).results
+    for score in (-1, everything[9].score, 1.0):
+        options = SearchOptions(30, KEEP, Filter(), min_score=score)
+        answer = await serving.gateway.search.by_picture(jpeg(3), None, options)
+        assert ids(answer) == [hit.id for hit in everything if hit.score >= score]
+
+
+async def test_a_picture_below_the_lowest_score_is_not_folded_into_a_result(serving):
+    best, twin = [await serving.index(data) for data in (jpeg(1), copy(1, 40))]
+    first, second = (hit.score for hit in (await ask(serving, jpeg(1), how=KEEP)).results)
+    options = SearchOptions(10, FOLD, Filter(), min_score=(first + second) / 2)
+    (hit,) = (await serving.gateway.search.by_picture(jpeg(1), None, options)).results
+    assert (await ask(serving, jpeg(1))).results[0].near_duplicates == (twin,)
+    assert (hit.id, hit.near_duplicates) == (best, ())
+
+
+async def test_no_more_candidates_are_fetched_once_all_others_score_too_low(serving):
+    for number in range(60):
+        await serving.index(jpeg(number))
+    serving.vectors.counts_asked.clear()
+    release = replace(RELEASE, search_params={"candidates": 10})
+    embedding = serving.vectors.rows[RELEASE.collection][4].embedding
+    options = SearchOptions(10, KEEP, Filter(), min_score=0.9)
+    found = await serving.gateway.search.by_embedding(embedding, release, options)
+    assert ([hit.id for hit in found], serving.vectors.counts_asked) == ([4], [40])

@@ -1,4 +1,4 @@
-"""The PostgreSQL connection pool, which every repository shares."""
+"""The PostgreSQL connection pool, which every repository shares. The server may be behind another pooler."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
 Row = dict[str, Any]
+LONGEST_STATEMENT = "30s"
+"""When the server ends a statement whose caller has gone without cancelling it."""
 
 
 class Database:
@@ -30,7 +32,6 @@ class Database:
             "connect_timeout": 2,
             # Let the kernel detect a dead server within 2 s, instead of after hours.
             "tcp_user_timeout": 2000,
-            "options": "-c statement_timeout=30000",
         }
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
             dsn,
@@ -40,6 +41,7 @@ class Database:
             open=False,
             timeout=timeout_s,
             reconnect_timeout=5,
+            configure=_configure,
             check=_check,
         )
         self._opening = asyncio.Lock()
@@ -107,6 +109,21 @@ class Database:
         finally:
             call.cancel()
         raise Unavailable("Postgres", f"no answer within {self._timeout_s:g} s")
+
+
+async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Set a new connection up, without leaving anything in a session that is not ours alone.
+
+    A pooler such as PgBouncer may give each transaction another session. It hides the number of the server's process
+    behind one of its own. Statements prepared in such a session collide with those of others, and settings would hold
+    for others.
+    """
+    cursor = await connection.execute("SELECT pg_backend_pid() AS pid")
+    row = await cursor.fetchone()
+    if row and row["pid"] == connection.info.backend_pid:
+        await connection.execute(f"SET statement_timeout = '{LONGEST_STATEMENT}'")
+    else:
+        connection.prepare_threshold = None
 
 
 async def _check(connection: psycopg.AsyncConnection[Row]) -> None:

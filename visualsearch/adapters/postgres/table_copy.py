@@ -71,7 +71,9 @@ class PostgresTableCopy:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
         try:
-            async with await psycopg.AsyncConnection.connect(**self._options, connect_timeout=5) as connection:  # type: ignore[arg-type]
+            # Without prepared statements, which collide in the sessions of a connection pooler.
+            connecting = psycopg.AsyncConnection.connect(**self._options, connect_timeout=5, prepare_threshold=None)  # type: ignore[arg-type]
+            async with await connecting as connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise Unavailable("Postgres", str(error)[:200]) from None

@@ -5,7 +5,9 @@ from sqlalchemy import create_engine, pool, text
 
 LOCK = 7461926
 
-engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
+# A statement prepared in a session of a connection pooler would collide with those of others.
+OPTIONS = {"connect_timeout": 10, "prepare_threshold": None}
+engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool, connect_args=OPTIONS)
 with engine.begin() as connection:
     connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     context.configure(connection=connection)

@@ -6,12 +6,18 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.credentials import requires_keys
-from gateway.host_policy import check_address
+from gateway.host_policy import check_address, cors_origins
 from gateway.process.worker_group import FOLDER
 from visualsearch.domain.errors import ConfigurationError
 from visualsearch.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from gateway.process.worker_group import WorkerGroup
 
 
 def main() -> None:
@@ -21,6 +27,7 @@ def main() -> None:
         if tls := settings.gateway_tls:
             tls.context()
         check_address(settings, requires_keys(settings))
+        origins = cors_origins(settings, requires_keys(settings))
     except (ConfigurationError, OSError) as error:
         sys.exit(f"The gateway cannot start. {error}")
     folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="visualsearch-gateway-"))
@@ -33,7 +40,13 @@ def main() -> None:
     from gateway.main import with_servers
     from gateway.process.workers import Workers
 
-    Workers(settings, folder, lambda group: create_app(with_servers(settings, group))).run()
+    def create(group: WorkerGroup) -> FastAPI:
+        return create_app(with_servers(settings, group), root_path=settings.root_path, origins=origins)
+
+    try:
+        Workers(settings, folder, create).run()
+    except ConfigurationError as error:
+        sys.exit(f"The gateway cannot start. {error}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = "*"
+ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+"""What a browser sends as Origin for a page that has an address, in small letters and without a path."""
 PAGES = frozenset({"/", "/docs"})
 """Pages that a link on another site may open."""
 PROBES = frozenset({"/health", "/ready", "/metrics"})
@@ -36,12 +39,14 @@ class HostPolicy:
 
     ``names`` are accepted beside those of loopback; ``*`` accepts every name. ``addresses`` accepts every IP address,
     which DNS cannot rebind. ``same_origin`` refuses requests that a browser sends for another site, which cannot hold
-    a key, but needs none where there are none. ``probes`` exempts ``PROBES`` from the check of the host.
+    a key, but needs none where there are none; ``origins`` are sites that may call nevertheless. ``probes`` exempts
+    ``PROBES`` from the check of the host.
     """
 
     names: frozenset[str] = frozenset()
     addresses: bool = False
     same_origin: bool = True
+    origins: frozenset[str] = frozenset()
     probes: bool = False
 
     def refusal(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -60,8 +65,8 @@ class HostPolicy:
         if self.same_origin and not _is_page(method, path, given) and self._is_cross_site(given, host):
             return (
                 "This gateway was started without requiring keys, so it refuses requests from other sites. Set "
-                "VISUALSEARCH_REQUIRE_KEYS or VISUALSEARCH_API_KEYS, or name the site's host in "
-                "VISUALSEARCH_ALLOWED_HOSTS."
+                "VISUALSEARCH_REQUIRE_KEYS or VISUALSEARCH_API_KEYS, or name the site in VISUALSEARCH_CORS_ORIGINS, or "
+                "its host in VISUALSEARCH_ALLOWED_HOSTS."
             )
         return ""
 
@@ -74,6 +79,8 @@ class HostPolicy:
 
     def _is_cross_site(self, headers: dict[str, str], host: str) -> bool:
         origin = headers.get("origin")
+        if origin in self.origins:
+            return False
         if origin is not None:
             authority = urlsplit(origin).netloc
             return authority.lower() != host.lower() and _name(authority) not in self.names
@@ -85,7 +92,32 @@ def host_policy(settings: Settings, keys: bool) -> HostPolicy:
     names = frozenset(name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip())
     if keys:
         return HostPolicy(names or frozenset({ANY}), same_origin=False, probes=True)
-    return HostPolicy(names, addresses=settings.allow_anonymous, probes=settings.allow_anonymous)
+    return HostPolicy(
+        names,
+        addresses=settings.allow_anonymous,
+        origins=cors_origins(settings, keys),
+        probes=settings.allow_anonymous,
+    )
+
+
+def cors_origins(settings: Settings, keys: bool) -> frozenset[str]:
+    """Return the origins whose pages may call a gateway with or without keys.
+
+    Raises ``ConfigurationError`` for a text that is no origin, and for ``*`` without keys.
+    """
+    origins = frozenset(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip())
+    for origin in origins - {ANY}:
+        if not ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"VISUALSEARCH_CORS_ORIGINS names {origin!r}: an origin is a scheme and a host, as a browser sends it, "
+                "such as https://shop.example or http://localhost:3000, or * for every one."
+            )
+    if ANY in origins and not keys:
+        raise ConfigurationError(
+            "VISUALSEARCH_CORS_ORIGINS is *, and no key is required: every page that somebody on this machine visits "
+            "could search, upload and delete. Name the origins, or set VISUALSEARCH_REQUIRE_KEYS=1."
+        )
+    return origins
 
 
 def check_address(settings: Settings, keys: bool) -> None:

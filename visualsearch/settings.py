@@ -75,8 +75,8 @@ class Settings(BaseSettings):
     postgres_dsn: str = Field(
         "postgresql://visualsearch@127.0.0.1:5432/visualsearch",
         description=(
-            "Postgres' address without its password. It takes libpq's parameters for TLS: sslmode=verify-full, "
-            "sslrootcert, sslcert, sslkey."
+            "Postgres' address, or a connection pooler's, without its password. It takes libpq's parameters for TLS: "
+            "sslmode=verify-full, sslrootcert, sslcert, sslkey."
         ),
     )
     postgres_password: SecretStr = Field(SecretStr(""), description="Postgres' password.")
@@ -155,6 +155,18 @@ class Settings(BaseSettings):
             "Comma-separated hosts by which the gateway may be called; * is every host. Empty: every host where keys "
             "are configured, loopback alone where not."
         ),
+    )
+    cors_origins: str = Field(
+        "",
+        description=(
+            "Comma-separated origins whose pages may call the gateway, such as https://shop.example; * is every origin "
+            "and needs keys. Empty: pages of the gateway alone."
+        ),
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path below which a proxy in front serves the gateway, such as /vs, stripped by the proxy or not.",
     )
     rate_limit: float = Field(
         0, ge=0, description="Requests a second that one caller may make; 0 is no limit. Loopback has none by default."

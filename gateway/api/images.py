@@ -12,6 +12,7 @@ from gateway.api.conditional_requests import is_known
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
+from gateway.api.root_path import public_address
 from gateway.api.schemas import MAX_ID, ImageId, Text
 from visualsearch.domain.audit import Action
 from visualsearch.domain.images import Status, Visibility
@@ -52,7 +53,7 @@ async def accept(
 ) -> schemas.Accepted:
     """Accept a picture for indexing. GET /images/{id} returns its status, and the reason if it is rejected."""
     accepted = await gateway_of(request).images.accept(await picture_bytes(image), source, caller.owner, visibility)
-    response.headers["Location"] = f"/images/{accepted.id}"
+    response.headers["Location"] = public_address(request.app, f"/images/{accepted.id}")
     return schemas.Accepted(id=accepted.id, uri=accepted.uri, status="pending")
 
 

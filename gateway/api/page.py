@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 
 import fastapi_offline
-from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from gateway.api.dependencies import GuardedRoute
+from gateway.api.root_path import public_address
 
 router = APIRouter(route_class=GuardedRoute)
 WEB = FilePath(__file__).parents[1] / "web"
@@ -23,12 +24,19 @@ HEADERS = {"Content-Security-Policy": PAGE_POLICY, "Cross-Origin-Opener-Policy":
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """Return the search page."""
-    return FileResponse(WEB / "index.html", headers=HEADERS)
+    return _page(request, "index.html")
 
 
 @router.get("/docs", include_in_schema=False)
-async def docs() -> Response:
+async def docs(request: Request) -> Response:
     """Return the page that describes the REST API."""
-    return FileResponse(WEB / "docs.html", headers=HEADERS)
+    return _page(request, "docs.html")
+
+
+def _page(request: Request, name: str) -> Response:
+    """Return a page whose links hold wherever the app is served, with or without a slash at the end."""
+    text = (WEB / name).read_text(encoding="utf-8")
+    static = public_address(request.app, "/static/")
+    return HTMLResponse(text.replace('="/static/', f'="{static}'), headers=HEADERS)

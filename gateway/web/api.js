@@ -4,6 +4,7 @@ import { headers as keyHeaders, key, needKey } from "./key.js";
 
 const MAX_UPLOAD_BYTES = 20 * 1024 * 1024;
 const USER_KEY = "visual-search.user_id";
+const ROOT = new URL("..", import.meta.url).pathname.slice(0, -1); // where the gateway is served: "", or a path such as "/vs"
 
 /** Something went wrong; the message is a sentence for a person. */
 export class Problem extends Error {
@@ -33,7 +34,7 @@ export const user = userId();
 async function send(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...keyHeaders(), ...options.headers } });
+    response = await fetch(ROOT + path, { ...options, headers: { ...keyHeaders(), ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The server can't be reached. Check the connection and try again.", 0);
@@ -95,7 +96,7 @@ const explainUrl = (queryId, id) => `/explain?query_image_id=${queryId}&image_id
 
 /** An address for a picture of the gateway; the browser itself can't send a key, so with one it is fetched here. */
 async function address(path) {
-  if (!key()) return path;
+  if (!key()) return ROOT + path;
   return URL.createObjectURL(await (await send(path)).blob());
 }
 
@@ -105,7 +106,7 @@ async function put(image, path) {
   const url = await address(path).catch(() => null);
   if (image.dataset.path !== path) return; // another one was asked for meanwhile
   if (url?.startsWith("blob:")) image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-  image.src = url ?? path;
+  image.src = url ?? ROOT + path;
 }
 
 export const putContent = (image, id, size) => put(image, contentUrl(id, size));

@@ -2,7 +2,7 @@
 const { SwaggerUIBundle } = window;
 
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: new URL("../openapi.json", import.meta.url).href,
   dom_id: "#swagger-ui",
   deepLinking: true,
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],

@@ -43,10 +43,21 @@ class Serving:
     """A gateway over fakes, and a client of it.
 
     Settings are given as the environment gives them. ``vectors`` and ``background_vectors`` replace the fakes.
-    ``scanner`` looks for malware, ``tokens`` verifies tokens, and ``topics`` messages of SNS.
+    ``scanner`` looks for malware, ``tokens`` verifies tokens, and ``topics`` messages of SNS. ``app`` is one that was
+    made otherwise than usual.
     """
 
-    def __init__(self, *, vectors=None, background_vectors=None, scanner=None, tokens=None, topics=None, **settings):
+    def __init__(
+        self,
+        *,
+        vectors=None,
+        background_vectors=None,
+        scanner=None,
+        tokens=None,
+        topics=None,
+        app=None,
+        **settings,
+    ):
         self.encoder = FakeEncoder(RELEASE.fingerprint)
         self.vectors = vectors or FakeVectors(RELEASE.collection)
         self.image_repository, self.object_store, self.events = FakeImages(), FakeObjectStore(), FakeEventStream()
@@ -91,7 +102,8 @@ class Serving:
         # Owners of a test ask in no time at all.
         settings = {"recall_share": 0, "user_id_key": KEY, "caller_share": 0} | settings
         self.gateway = build(Settings(_env_file=None, **settings), stores, self.pool, clock=self.clock)
-        self.app = idle_apps.pop() if idle_apps else create_app()
+        self.idle_apps = idle_apps if app is None else []
+        self.app = app or (idle_apps.pop() if idle_apps else create_app())
         self.app.state.gateway = self.gateway
         self.client = self.client_from("127.0.0.1")
 
@@ -109,7 +121,7 @@ class Serving:
         await self.gateway.drain()
         self.pool.__exit__()
         self.app.root_path = ""
-        idle_apps.append(self.app)
+        self.idle_apps.append(self.app)
 
     async def index(self, data, *, source="tests", owner="", visibility=Visibility.PUBLIC, name=None):
         """Put a picture into the corpus as the indexer does; return its id."""

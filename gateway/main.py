@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from gateway.authentication import AccessControl
+from gateway.bulk_deletion import BulkDeletion
 from gateway.credentials import Authenticator, EnvironmentKeys, requires_keys
 from gateway.explanation.explainer import Explainer
 from gateway.grpc.server import serve
 from gateway.host_policy import host_policy
+from gateway.image_changes import ImageChanges
 from gateway.image_service import ImageService
 from gateway.interactions.interaction_recorder import InteractionRecorder
 from gateway.interactions.query_image_store import QueryImageStore
@@ -102,7 +104,8 @@ def build(
     )
     blocklist = Blocklist(_ids(settings.blocked_ids), _names(settings.blocked_sources))
     quota = Quota(settings.quota_images, settings.quota_bytes)
-    images = _images(stores, decoder, blocklist, quota, deadline_s)
+    deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
+    images = _images(stores, decoder, deletion, blocklist, quota, deadline_s)
     canary_monitor = _canary_monitor(stores, release_router)
     interaction_recorder = InteractionRecorder(stores.interaction_queue)
     return Gateway(
@@ -118,6 +121,8 @@ def build(
         release_repository=stores.release_repository,
         search=search,
         images=images,
+        image_changes=ImageChanges(images, stores.image_repository, stores.object_store, stores.events),
+        bulk_deletion=BulkDeletion(stores.image_repository, stores.object_store, deletion),
         access=_access(settings, stores, processes, clock),
         limits=_limits(settings, budget or work_budget(settings, clock), most, processes),
         notices=LocalRateLimit(settings.webhook_rate / processes, clock),
@@ -143,8 +148,9 @@ def build(
     )
 
 
-def _images(stores: Stores, decoder: Decoder, blocklist: Blocklist, quota: Quota, deadline_s: float) -> ImageService:
-    deletion = ImageDeletion(stores.image_repository, stores.vectors, stores.object_store)
+def _images(
+    stores: Stores, decoder: Decoder, deletion: ImageDeletion, blocklist: Blocklist, quota: Quota, deadline_s: float
+) -> ImageService:
     return ImageService(
         decoder,
         stores.image_repository,

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from gateway.authentication import AccessControl
+    from gateway.bulk_deletion import BulkDeletion
     from gateway.caller import Caller
     from gateway.explanation.explainer import Explainer
     from gateway.host_policy import HostPolicy
+    from gateway.image_changes import ImageChanges
     from gateway.image_service import ImageService
     from gateway.interactions.interaction_recorder import InteractionRecorder
     from gateway.interactions.query_image_store import QueryImageStore
@@ -78,6 +80,8 @@ class Gateway:
     release_repository: ReleaseRepository
     search: ImageSearch
     images: ImageService
+    image_changes: ImageChanges
+    bulk_deletion: BulkDeletion
     access: AccessControl
     limits: CallerLimits
     notices: LocalRateLimit

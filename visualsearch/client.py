@@ -11,7 +11,7 @@ from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable, Visu
 from visualsearch.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 """Longer than any deadline of the gateway, so that the gateway's own error always arrives first."""
+DELETED_AT_ONCE = 200
+"""Images that one request deletes, in about a second."""
 
 
 def connect() -> Client:
@@ -59,9 +61,9 @@ class Client:
         answer: dict[str, Any] = response.json()
         return answer
 
-    def image(self, image_id: int) -> dict[str, Any]:
-        """Return the metadata of one image."""
-        facts: dict[str, Any] = self._call("GET", f"/images/{image_id}").json()
+    def image(self, image_id: int, wait_s: float = 0) -> dict[str, Any]:
+        """Return the metadata of one image, as soon as it is no longer pending or after ``wait_s`` seconds."""
+        facts: dict[str, Any] = self._call("GET", f"/images/{image_id}", params={"wait_s": wait_s}).json()
         return facts
 
     def images(self, **wanted: str | int) -> Iterator[dict[str, Any]]:
@@ -84,6 +86,27 @@ class Client:
     def delete(self, image_id: int) -> None:
         """Delete an image from every store."""
         self._call("DELETE", f"/images/{image_id}")
+
+    def deletable(self, wanted: dict[str, Any]) -> list[int]:
+        """Return the ids of the images that would be deleted; ``wanted`` is what `POST /images/delete` takes."""
+        found: list[int] = []
+        after: int | None = 0
+        while after is not None:
+            page = self._call("POST", "/images/delete", json=wanted | {"dry_run": True, "after": after}).json()
+            found += page["image_ids"]
+            after = page["next"]
+        return found
+
+    def delete_all(self, image_ids: Sequence[int]) -> list[int]:
+        """Delete up to ``DELETED_AT_ONCE`` images; return the ids of those that were there."""
+        answer = self._call("POST", "/images/delete", json={"image_ids": list(image_ids), "limit": DELETED_AT_ONCE})
+        deleted: list[int] = answer.json()["image_ids"]
+        return deleted
+
+    def change(self, image_id: int, **changes: str) -> dict[str, Any]:
+        """Change ``source`` or ``visibility`` of an image; it is pending then."""
+        accepted: dict[str, Any] = self._call("PATCH", f"/images/{image_id}", json=changes).json()
+        return accepted
 
     def experiments(self) -> list[dict[str, Any]]:
         """Return all experiments, newest first."""

@@ -9,12 +9,14 @@ from fastapi.staticfiles import StaticFiles
 from starlette.routing import Mount, Route
 
 from gateway.api import (
+    bulk_deletion,
     clicks,
     dead_letters,
     duplicate_exclusions,
     experiments,
     explain,
     health,
+    image_changes,
     images,
     openapi_document,
     page,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 ROUTED = (
     search,
     images,
+    image_changes,
+    bulk_deletion,
     clicks,
     health,
     page,

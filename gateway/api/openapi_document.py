@@ -17,6 +17,7 @@ IMAGE_CALLS = (
     "GET /images/{image_id}/content",
     "HEAD /images/{image_id}/content",
     "GET /images/{image_id}/similar",
+    "PATCH /images/{image_id}",
     "DELETE /images/{image_id}",
 )
 EXPERIMENT_CALLS = ("POST /experiments/{name}/start", "POST /experiments/{name}/stop")

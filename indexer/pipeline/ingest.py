@@ -303,6 +303,9 @@ class Ingest:
         await self._vectors.settle(live.collection)
         contents = {one.image.id: one.content_hash for one in written.values()}
         marked = set(await self._image_repository.mark_indexed(contents, live.name))
+        # Only after they are marked: a change from now on sets its image back to pending.
+        now = await self._image_repository.by_ids(list(marked))
+        marked -= {one.image.id for one in written.values() if _has_other_values(one.image, now.get(one.image.id))}
         left = [image_id for image_id in contents if image_id not in marked]
         there: dict[int, Image] = {}
         if left:
@@ -333,6 +336,11 @@ def _last_by_uri(events: Sequence[Event]) -> dict[str, Event]:
 def _tells_nothing_new(event: Event, image: Image) -> bool:
     """Return whether an event concerns exactly the object that is indexed already."""
     return image.status is Status.INDEXED and event.kind is EventKind.CREATED and "" != event.etag == image.etag
+
+
+def _has_other_values(image: Image, now: Image | None) -> bool:
+    """Return whether the vector that was written for an image carries values that its row no longer has."""
+    return now is not None and (image.source, image.visibility) != (now.source, now.visibility)
 
 
 def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:

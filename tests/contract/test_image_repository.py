@@ -22,6 +22,7 @@ from visualsearch.adapters.postgres.indexing_progress import PostgresIndexingPro
 from visualsearch.adapters.s3.object_store import uri_of
 from visualsearch.domain.errors import InvalidInput, NotFound, QuotaExceeded, Unavailable
 from visualsearch.domain.images import (
+    ImageChange,
     ImageMetadata,
     ImagePage,
     ImageSelection,
@@ -493,3 +494,32 @@ async def test_what_belongs_to_nobody_has_no_quota(image_repository):
     for number in range(3):
         await image_repository.register(owned(number, owner=""), Quota(images=1))
     assert len(await image_repository.after_uri("", 100)) == 3
+
+
+async def test_images_are_deleted_together_and_each_leaves_its_tombstone(image_repository):
+    one, other, kept = await image_repository.register_all([NewImage(f"s3://images/{n}.jpg") for n in range(3)])
+    assert await image_repository.delete_all([one.id, other.id, 10**9]) == {one.id: one.uri, other.id: other.uri}
+    assert set(await image_repository.by_ids([one.id, other.id, kept.id])) == {kept.id}
+    unfinished = await image_repository.unfinished_deletions(-1.0, 10)
+    assert sorted(unfinished) == sorted([(one.id, one.uri), (other.id, other.uri)])
+    assert await image_repository.delete_all([one.id]) == {}
+
+
+async def test_a_changed_image_is_pending_and_keeps_what_was_not_named(image_repository):
+    image = await image_repository.register(NewImage("s3://images/1.jpg", "web", "ada"))
+    await image_repository.mark_rejected(image.id, "damaged")
+    changed = await image_repository.change(image.id, ImageChange(visibility=Visibility.PRIVATE))
+    assert (changed.source, changed.visibility, changed.owner) == ("web", Visibility.PRIVATE, "ada")
+    assert (changed.status, changed.reason) == (Status.PENDING, None)
+    assert (await image_repository.change(image.id, ImageChange(source=""))).source == ""
+    assert await image_repository.get(image.id) == await image_repository.by_uri(image.uri)
+    with pytest.raises(NotFound):
+        await image_repository.change(10**9, ImageChange(source="web"))
+
+
+async def test_a_page_can_be_of_one_owner_alone(image_repository):
+    owners = ("ada", "bob", "")
+    images = [await image_repository.register(NewImage(f"s3://images/{who}.jpg", owner=who)) for who in owners]
+    for image in images:
+        page = await image_repository.page(ImageSelection(owner=image.owner), 0, 10)
+        assert page == ImagePage([image], None)

@@ -12,7 +12,7 @@ from visualsearch.domain.images import UNLIMITED, Image, ImageContent, ImagePage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage, Quota
+    from visualsearch.domain.images import ImageChange, ImageMetadata, ImageSelection, NewImage, Quota
 
 
 class FakeImages:
@@ -145,6 +145,15 @@ class FakeImages:
             self.promised_at[image_id] = datetime.now(UTC)
         return list((await self.by_ids(image_ids)).values())
 
+    async def change(self, image_id: int, change: ImageChange) -> Image:
+        image = await self.get(image_id)
+        source = image.source if change.source is None else change.source
+        visibility = change.visibility or image.visibility
+        image = replace(image, source=source, visibility=visibility, status=Status.PENDING, reason=None)
+        self.images[image_id] = image
+        self.promised_at[image_id] = datetime.now(UTC)
+        return image
+
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
         self._up()
         images = sorted(self.images.values(), key=lambda image: image.uri)
@@ -182,6 +191,10 @@ class FakeImages:
         if done:
             raise NotFound(f"There is no image {image_id}.")
         return uri
+
+    async def delete_all(self, image_ids: Sequence[int]) -> dict[int, str]:
+        there = [one for one in image_ids if one in self.images]
+        return {one: await self.delete(one) for one in there}
 
     async def finish_deletion(self, image_id: int) -> None:
         self._up()

@@ -31,7 +31,7 @@ class Scope(StrEnum):
     SEARCH = "search"
     """Read what the owner may see: searches, images, statistics, clicks."""
     INGEST = "ingest"
-    """Upload and delete images, mark pairs, report events, retry dead letters."""
+    """Upload, change and delete images, mark pairs, report events, retry dead letters."""
     ADMIN = "admin"
     """Everything, for all owners; includes the other scopes."""
 

@@ -15,6 +15,8 @@ class Action(StrEnum):
     """What is recorded. Changes of releases are not among them: ``release_history`` records those, and is shown too."""
 
     DELETE_IMAGE = "image.delete"
+    DELETE_IMAGES = "image.delete-many"
+    CHANGE_IMAGE = "image.change"
     MARK_NOT_DUPLICATES = "not-duplicates.mark"
     UNMARK_NOT_DUPLICATES = "not-duplicates.unmark"
     RETRY_DEAD_LETTERS = "dead-letters.retry"

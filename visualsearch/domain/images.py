@@ -129,7 +129,8 @@ class ImageSelection:
     """Which images a listing shows.
 
     Public images always pass, private ones only of ``owners``, or all if that is None. Blocked ids and sources are left
-    out, unless they are of ``owners``. ``prefix`` is the beginning of the uri. Empty fields restrict nothing.
+    out, unless they are of ``owners``. ``prefix`` is the beginning of the uri. Empty fields restrict nothing, and
+    neither does an ``owner`` that is None.
     """
 
     owners: frozenset[str] | None = None
@@ -138,6 +139,7 @@ class ImageSelection:
     status: Status | None = None
     source: str = ""
     prefix: str = ""
+    owner: str | None = None
 
     def has(self, image: Image) -> bool:
         """Return whether an image is selected."""
@@ -148,6 +150,7 @@ class ImageSelection:
             and self.status in (None, image.status)
             and self.source in ("", image.source)
             and image.uri.startswith(self.prefix)
+            and self.owner in (None, image.owner)
         )
 
 
@@ -157,6 +160,14 @@ class ImagePage:
 
     images: list[Image]
     next: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChange:
+    """What to change of an image; None leaves it as it is."""
+
+    source: str | None = None
+    visibility: Visibility | None = None
 
 
 @dataclass(frozen=True, slots=True)

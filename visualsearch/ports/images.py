@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from visualsearch.domain.images import (
         Image,
+        ImageChange,
         ImageContent,
         ImageMetadata,
         ImagePage,
@@ -85,6 +86,10 @@ class ImageRepository(Protocol):
         """Set images back to pending; return those that exist."""
         ...
 
+    async def change(self, image_id: int, change: ImageChange) -> Image:
+        """Change an image and set it back to pending, since its vectors carry the old values. Raises ``NotFound``."""
+        ...
+
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
         """Return the first ``limit`` images whose uri sorts (bytewise) after this one, in that order."""
         ...
@@ -111,6 +116,10 @@ class ImageRepository(Protocol):
         If an earlier deletion of the same id is unfinished (see ``finish_deletion``), its uri is returned. With
         ``finished``, nothing else is left to be removed.
         """
+        ...
+
+    async def delete_all(self, image_ids: Sequence[int]) -> dict[int, str]:
+        """Delete the rows of images as ``delete`` does, in one statement; return the uris of those there, by id."""
         ...
 
     async def finish_deletion(self, image_id: int) -> None:

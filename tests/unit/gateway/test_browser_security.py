@@ -87,7 +87,7 @@ async def test_no_answer_redirects(serving, path):
 
 ALLOWED = {
     "/search": "POST",
-    "/images/1": "GET, DELETE",
+    "/images/1": "GET, PATCH, DELETE",
     "/not-duplicates": "POST, DELETE",
     "/experiments": "GET, POST",
     "/releases": "GET, POST",
@@ -110,4 +110,4 @@ async def test_allow_names_the_same_methods_behind_a_prefix(serving):
     serving.app.root_path = "/pictures"
     refused = await serving.client.put("/pictures/images/1")
     assert_problem(refused, 405)
-    assert refused.headers["allow"] == "GET, DELETE"
+    assert refused.headers["allow"] == "GET, PATCH, DELETE"

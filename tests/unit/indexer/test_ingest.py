@@ -381,3 +381,17 @@ async def test_an_object_beyond_its_owners_quota_is_rejected_with_the_reason(wor
     assert len(rejected) == 2
     assert "You may store 2 pictures" in rejected[0].reason
     assert (await world.image_repository.usage("eve")).images == 2
+
+
+async def test_an_image_that_becomes_private_while_it_is_indexed_is_not_found_by_its_old_values(world):
+    event = await world.upload("uploads/one.jpg", jpeg(1))
+
+    def becomes_private():
+        images = world.image_repository.images
+        images[event.image_id] = replace(images[event.image_id], visibility=Visibility.PRIVATE)
+
+    world.vectors.before_settling = becomes_private
+    assert isinstance((await world.index(event))[0], Retry)
+    assert world.image_repository.images[event.image_id].status is Status.PENDING
+    assert (await world.index(event))[0] == Indexed(event.image_id)
+    assert world.vectors.written[event.image_id].visibility is Visibility.PRIVATE

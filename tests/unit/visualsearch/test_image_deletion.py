@@ -116,3 +116,22 @@ async def test_an_image_that_took_the_name_of_another_object_is_deleted_without_
     assert not image_repository.images
     assert await image_repository.unfinished_deletions(0.0, 10) == []
     assert "queries/7" in object_store.objects
+
+
+@pytest.mark.parametrize("calls", range(12))
+async def test_a_deletion_of_many_interrupted_at_any_step_is_completed_later(stores, image, calls):
+    image_repository, _, object_store = stores
+    other = await image_repository.register(NewImage(object_store.uri("uploads/other.jpg")))
+    await object_store.put("uploads/other.jpg", b"picture")
+    kept = await image_repository.register(NewImage(object_store.uri("uploads/kept.jpg")))
+    try:
+        assert await cut_off_after(stores, calls).delete_all([image.id, other.id], COLLECTIONS) == [image.id, other.id]
+    except Unavailable:
+        for unfinished in await image_repository.unfinished_deletions(0.0, 10):
+            await ImageDeletion(*stores).finish(*unfinished, COLLECTIONS)
+        if calls == 0:
+            return
+    assert await remains(stores, image.id) == []
+    assert list(image_repository.images) == [kept.id]
+    assert object_store.objects == {}
+    assert await image_repository.unfinished_deletions(0.0, 10) == []

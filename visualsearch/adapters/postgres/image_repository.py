@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from visualsearch.adapters.postgres.database import Database
-    from visualsearch.domain.images import ImageMetadata, ImageSelection, NewImage, Quota
+    from visualsearch.domain.images import ImageChange, ImageMetadata, ImageSelection, NewImage, Quota
 
 
 COLUMNS = "id, uri, width, height, created_at, status, reason, source, owner, visibility, content_hash, etag"
@@ -66,7 +66,7 @@ class PostgresImages(ImageRepository):
     async def get(self, image_id: int) -> Image:
         found = await self.by_ids([image_id])
         if image_id not in found:
-            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+            raise _not_found(image_id)
         return found[image_id]
 
     @override
@@ -167,6 +167,18 @@ class PostgresImages(ImageRepository):
         return [to_image(row) for row in rows]
 
     @override
+    async def change(self, image_id: int, change: ImageChange) -> Image:
+        rows = await self.database.rows(
+            f"""UPDATE images SET source = COALESCE(%s, source), visibility = COALESCE(%s, visibility),
+              status = 'pending', reason = NULL, promised_at = now()
+            WHERE id = %s RETURNING {COLUMNS}""",  # noqa: S608
+            *(change.source, change.visibility, image_id),
+        )
+        if not rows:
+            raise _not_found(image_id)
+        return to_image(rows[0])
+
+    @override
     async def after_uri(self, uri: str, limit: int) -> list[Image]:
         query = f"SELECT {COLUMNS} FROM images WHERE uri > %s ORDER BY uri LIMIT %s"  # noqa: S608
         return [to_image(row) for row in await self.database.rows(query, uri, limit)]
@@ -186,13 +198,14 @@ class PostgresImages(ImageRepository):
               SELECT * FROM owned
               WHERE (own OR visibility = 'public' AND id <> ALL(%s::bigint[]) AND source <> ALL(%s::text[]))
                 AND (%s = '' OR status = %s) AND (%s = '' OR source = %s) AND uri ^@ %s
+                AND (%s::text IS NULL OR owner = %s)
               ORDER BY id LIMIT %s
             )
             SELECT (SELECT max(id) FROM scanned) AS last, (SELECT count(*) FROM scanned) AS scanned, {COLUMNS}
             FROM (VALUES (true)) AS once LEFT JOIN page ON true ORDER BY id""",  # noqa: S608
             *(after, SCANNED, owners, owners, list(selection.blocked_ids), list(selection.blocked_sources)),
             *(selection.status or "", selection.status or "", selection.source, selection.source),
-            *(selection.prefix, limit),
+            *(selection.prefix, selection.owner, selection.owner, limit),
         )
         (last, scanned), *_ = [(row.pop("last"), row.pop("scanned")) for row in rows]
         images = [to_image(row) for row in rows if row["id"] is not None]
@@ -226,9 +239,19 @@ class PostgresImages(ImageRepository):
         )
         rows = rows or await self.database.rows("SELECT uri FROM deletions WHERE image_id = %s AND NOT done", image_id)
         if not rows:
-            raise NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
+            raise _not_found(image_id)
         uri: str = rows[0]["uri"]
         return uri
+
+    @override
+    async def delete_all(self, image_ids: Sequence[int]) -> dict[int, str]:
+        rows = await self.database.rows(
+            """WITH gone AS (DELETE FROM images WHERE id = ANY(%s) RETURNING id, uri),
+            noted AS (INSERT INTO deletions (image_id, uri) SELECT id, uri FROM gone ON CONFLICT (image_id) DO NOTHING)
+            SELECT id, uri FROM gone""",
+            list(image_ids),
+        )
+        return {row["id"]: row["uri"] for row in rows}
 
     @override
     async def finish_deletion(self, image_id: int) -> None:
@@ -299,6 +322,10 @@ class PostgresImages(ImageRepository):
     @override
     async def close(self) -> None:
         await self.database.close()
+
+
+def _not_found(image_id: int) -> NotFound:
+    return NotFound(f"There is no image {image_id}: it was never accepted, or it has been deleted.")
 
 
 def to_image(row: dict[str, Any]) -> Image:

@@ -12,9 +12,10 @@ from cli.connections import operator, with_stores
 from cli.console import out
 from cli.release_progress import build_with_bar
 from cli.release_tables import canary_table, checks_table, history_table, shadow_table, standings_table
+from indexer.releases import score_calibrator
 from indexer.releases.release_gate import Gate, Limits
 from visualsearch.client import connect
-from visualsearch.domain.errors import InvalidInput, NotFound, VisualSearchError
+from visualsearch.domain.errors import Conflict, InvalidInput, NotFound, VisualSearchError
 from visualsearch.domain.release_state import Canary
 from visualsearch.releases.active_releases import wanted
 from visualsearch.releases.lifecycle import Lifecycle, unproved
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from visualsearch.composition import Stores
     from visualsearch.domain.release_state import Evaluation, ReleaseRecord
     from visualsearch.domain.releases import Release
+    from visualsearch.domain.score_calibration import ScoreCalibration
 
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -131,6 +133,24 @@ def evaluate(name: Name) -> None:
         return (await _evaluate(stores, lifecycle, (await _record(stores, name)).release)).passed
 
     raise typer.Exit(0 if _with_releases(work) else 1)
+
+
+@app.command()
+def calibrate(name: Name) -> None:
+    """Estimate the score that 1 in 1,000 unrelated pictures reaches; an indexer does so by itself as a corpus grows."""
+
+    async def work(stores: Stores, _: Lifecycle) -> ScoreCalibration | None:
+        release = (await _record(stores, name)).release
+        return await score_calibrator.calibrate(stores.vectors, stores.release_repository, release)
+
+    found = _with_releases(work)
+    if found is None:
+        raise Conflict(f"Release {name} has too few unrelated pictures for an estimate: index some hundreds first.")
+    out.print(
+        f"At {found.min_score:.3f} (±{found.error:.3f}) 1 in {1 / found.rate:,.0f} unrelated pictures passes, "
+        f"by {found.pairs:,} pairs of {found.images:,} pictures.",
+        highlight=False,
+    )
 
 
 @app.command()

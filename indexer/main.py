@@ -20,6 +20,7 @@ from indexer.pipeline.sweeper import Sweeper
 from indexer.pipeline.worker import Worker
 from indexer.releases.release_controller import ReleaseController
 from indexer.releases.release_gate import Gate, Limits
+from indexer.releases.score_calibrator import ScoreCalibrator
 from indexer.sources.change_feed_consumer import BucketSweep, ChangeFeedConsumer
 from visualsearch.composition import open_stores
 from visualsearch.domain.images import Quota
@@ -116,6 +117,7 @@ def _workers(settings: Settings, stores: Stores, pool: PicturePool, beat: Callab
     limits = Limits(settings.release_margin, settings.release_recall, settings.release_p95_ms)
     gate = Gate(stores, settings.evaluation_set, settings.model_repository / settings.model_name, limits)
     yield ReleaseController(name, stores, gate, pool)
+    yield ScoreCalibrator(name, stores.events, stores.release_repository, stores.background_vectors)
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:

@@ -133,6 +133,7 @@ def release_response(one: ReleaseRecord) -> ReleaseResponse:
         collection=release.collection,
         profile=release.profile,
         search_params=dict(release.search_params),
+        calibration=schemas.ScoreCalibration.model_validate(release.calibration) if release.calibration else None,
         state=one.state,
         since=one.since,
         note=one.note,

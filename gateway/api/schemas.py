@@ -78,6 +78,10 @@ class SearchAnswer(BaseModel):
     latency_ms: float
     timings_ms: Timings
     release: str
+    suggested_min_score: Annotated[
+        float | None,
+        Field(description="A score that 1 in 1,000 unrelated pictures reaches. Omitted while it is not known."),
+    ] = None
     experiments: Annotated[
         dict[str, str] | None, Field(description="The user's variant in each experiment. Omitted if there is none.")
     ] = None
@@ -146,6 +150,24 @@ class Stream(BaseModel):
     oldest_pending_s: float
 
 
+class ScoreCalibration(BaseModel):
+    """The suggested lowest score of results: a share of ``rate`` of unrelated pictures reaches ``min_score``.
+
+    ``error`` is the standard error of ``min_score``. ``pairs`` of ``images`` were compared, when the release held
+    ``corpus``.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    min_score: float
+    error: float
+    rate: float
+    pairs: int
+    images: int
+    corpus: int
+    at: datetime
+
+
 class Release(BaseModel):
     """A release: the model and the collection that answer searches."""
 
@@ -155,6 +177,7 @@ class Release(BaseModel):
     collection: str
     profile: str
     search_params: dict[str, int]
+    calibration: ScoreCalibration | None = None
 
 
 class Build(BaseModel):

@@ -56,6 +56,8 @@ def _search_answer(answer: SearchAnswer) -> Response:
         "timings_ms": {stage: round(ms, 3) for stage, ms in answer.timings_ms.items()},
         "release": answer.release,
     }
+    if answer.suggested_min_score is not None:
+        body["suggested_min_score"] = answer.suggested_min_score
     if answer.variants:
         body["experiments"] = dict(answer.variants)
     return Response(orjson.dumps(body), media_type="application/json")

@@ -150,7 +150,14 @@ class ImageSearch:
     ) -> SearchAnswer:
         results = await self._retriever.best(embedding, assignment.on(release), assignment.options, watch)
         return SearchAnswer(
-            query_id, tuple(results), watch.total, watch.stages, release.name, watch.rescore_ms, assignment.variants
+            query_id,
+            tuple(results),
+            watch.total,
+            watch.stages,
+            release.name,
+            watch.rescore_ms,
+            assignment.variants,
+            release.calibration.min_score if release.calibration else None,
         )
 
     @asynccontextmanager

@@ -60,7 +60,12 @@ function form(file, fields) {
   return body;
 }
 
-const wishFields = ({ k, collapse }) => ({ k, near_duplicates: collapse ? "collapse" : "keep", user_id: user });
+const wishFields = ({ k, collapse, minScore }) => ({
+  k,
+  near_duplicates: collapse ? "collapse" : "keep",
+  user_id: user,
+  ...(minScore !== null && { min_score: minScore }),
+});
 
 /** Search with a file, or with a box `[x1, y1, x2, y2]` of it in pixels of the upright picture. */
 export async function search(file, box, wish, signal) {

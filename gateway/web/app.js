@@ -27,7 +27,13 @@ let picked = null; // the result that the detail view was opened from
 let running = new AbortController();
 
 const route = () => new URLSearchParams(location.hash.slice(1));
-const wish = () => ({ k: Number(byId("k").value), collapse: byId("collapse").checked });
+const wish = () => ({ k: Number(byId("k").value), collapse: byId("collapse").checked, minScore: minScore() });
+
+/** The lowest score that the person wants; null for any, and for what is no such number. */
+function minScore() {
+  const { value, validity } = byId("min-score");
+  return value && !validity.rangeUnderflow && !validity.rangeOverflow ? Number(value) : null;
+}
 
 function boxOf(params) {
   const numbers = (params.get("box") ?? "").split(",").map(Number);

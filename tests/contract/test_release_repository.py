@@ -16,6 +16,7 @@ from visualsearch.adapters.postgres.release_repository import PostgresReleases
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.release_state import Action, Job, ReleaseRecord, Transition
 from visualsearch.domain.releases import Build, ReleaseState
+from visualsearch.domain.score_calibration import ScoreCalibration
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STANDING = ReleaseRecord(NEW, ReleaseState.READY, NOW, None, 2.5, Job.EVALUATE, verdict(), "why")
@@ -57,6 +58,18 @@ async def test_a_release_keeps_the_cosine_of_its_near_duplicates(log):
     await put(log, replace(STANDING, release=replace(NEW, duplicate_cosine=0.61)))
     await log.add(replace(OLD, duplicate_cosine=0.72), ReleaseState.LIVE)
     assert {one.release.name: one.release.duplicate_cosine for one in await log.records()} == {"v1": 0.72, "v2": 0.61}
+
+
+async def test_the_suggested_score_of_a_release_is_kept_when_its_state_changes(log):
+    await put(log, STANDING)
+    calibration = ScoreCalibration(0.62, 0.004, 0.001, 4_000_000, 3000, 100_000, NOW)
+    await log.record_calibration("v2", calibration)
+    await log.record_calibration("nothing", calibration)
+    (record,) = await log.records()
+    assert (record.release, record.release.calibration) == (NEW, calibration)
+    await put(log, replace(record, state=ReleaseState.LIVE))
+    (record,) = await log.records()
+    assert (record.state, record.release.calibration) == (ReleaseState.LIVE, calibration)
 
 
 async def test_the_history_is_read_newest_first_and_by_release(log):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.fakes.image_repository import FakeImages
+    from visualsearch.domain.score_calibration import ScoreCalibration
 
 
 class FakeReleases:
@@ -52,6 +54,11 @@ class FakeReleases:
     async def record_build(self, build: Build) -> None:
         await self._image_repository.check()
         self.builds_by_name[build.release] = build
+
+    async def record_calibration(self, release: str, calibration: ScoreCalibration) -> None:
+        await self._image_repository.check()
+        if record := self.by_name.get(release):
+            self.by_name[release] = replace(record, release=replace(record.release, calibration=calibration))
 
     async def builds(self) -> list[Build]:
         await self._image_repository.check()

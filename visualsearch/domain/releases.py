@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_COSINE
+
+if TYPE_CHECKING:
+    from visualsearch.domain.score_calibration import ScoreCalibration
 
 PIXEL_REVISION = 2
 """Revision of the pixels of unusual pictures, such as pale ones on transparency. Raise it when only theirs change, and
@@ -30,6 +34,8 @@ class Release:
     duplicate_cosine: float = field(default=NEAR_DUPLICATE_COSINE, compare=False)
     """Lowest cosine of near-duplicates, from the model's card. Not compared: a build may be resumed after a card
     got one."""
+    calibration: ScoreCalibration | None = field(default=None, compare=False)
+    """The lowest score that is suggested for results; None if it is not known yet."""
 
     @property
     def encoder_fingerprint(self) -> str:

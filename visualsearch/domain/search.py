@@ -138,3 +138,5 @@ class SearchAnswer:
     rescore_ms: float = 0.0
     variants: Mapping[str, str] = field(default_factory=dict)
     """Which variant of each experiment answered."""
+    suggested_min_score: float | None = None
+    """The score that few unrelated pictures reach in this release; None if it is not known."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from visualsearch.domain.release_state import ReleaseRecord, Releases, Transition
     from visualsearch.domain.releases import Build, Release, ReleaseState
+    from visualsearch.domain.score_calibration import ScoreCalibration
 
 
 class ReleaseTransaction(Protocol):
@@ -53,6 +54,10 @@ class ReleaseRepository(Protocol):
 
     async def record_build(self, build: Build) -> None:
         """Write how far a release's collection is built."""
+        ...
+
+    async def record_calibration(self, release: str, calibration: ScoreCalibration) -> None:
+        """Write the suggested lowest score of a release; no-op if the release is gone."""
         ...
 
     async def builds(self) -> list[Build]:

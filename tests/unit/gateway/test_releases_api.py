@@ -1,12 +1,15 @@
 """The REST routes of releases."""
 
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 
+from tests.pictures import jpeg
 from tests.unit.releases import NEW, Shop
 from tests.unit.serving import RELEASE, Serving, assert_problem
 from visualsearch.domain.releases import ReleaseState
+from visualsearch.domain.score_calibration import ScoreCalibration
 from visualsearch.releases import active_releases
 
 KEYS = ",".join(
@@ -94,3 +97,23 @@ async def test_only_an_administrator_changes_releases():
 async def test_while_postgres_is_down_changes_of_releases_are_refused_with_the_reason(serving):
     serving.image_repository.down = True
     assert_problem(await post(serving, "v2/promote"), 503)
+
+
+async def test_the_suggested_lowest_score_comes_with_the_release_and_with_each_answer():
+    async with Serving() as serving:
+        await serving.index(jpeg(1))
+        found = ScoreCalibration(0.62, 0.004, 0.001, 4_000_000, 3000, 100_000, datetime.now(UTC))
+        await serving.release_repository.record_calibration(RELEASE.name, found)
+        (release,) = (await serving.client.get("/releases")).json()
+        assert (release["calibration"]["min_score"], release["calibration"]["error"]) == (0.62, 0.004)
+        assert (await serving.client.get("/stats")).json()["live_release"]["calibration"]["pairs"] == 4_000_000
+        assert (await serving.search(jpeg(1))).json()["suggested_min_score"] == 0.62
+        assert (await serving.client.get("/images/1/similar")).json()["suggested_min_score"] == 0.62
+
+
+async def test_without_a_suggestion_the_answer_is_as_before():
+    async with Serving() as serving:
+        await serving.index(jpeg(1))
+        assert "suggested_min_score" not in (await serving.search(jpeg(1))).json()
+        (release,) = (await serving.client.get("/releases")).json()
+        assert release["calibration"] is None

@@ -28,6 +28,7 @@ from visualsearch.domain.release_state import (
     Transition,
 )
 from visualsearch.domain.releases import Build, Release, ReleaseState
+from visualsearch.domain.score_calibration import ScoreCalibration
 from visualsearch.ports import ReleaseRepository, ReleaseTransaction
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class PostgresReleases(ReleaseRepository):
             "UPDATE releases SET built_to = %s, built = %s, to_build = %s WHERE name = %s",
             *(build.up_to, build.done, build.total, build.release),
         )
+
+    @override
+    async def record_calibration(self, release: str, calibration: ScoreCalibration) -> None:
+        await self._database.rows("UPDATE releases SET calibration = %s WHERE name = %s", _json(calibration), release)
 
     @override
     async def builds(self) -> list[Build]:
@@ -154,7 +159,7 @@ class PostgresReleaseTransaction(ReleaseTransaction):
         )
 
 
-def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
+def _json(thing: Canary | Evaluation | ScoreCalibration | None) -> Jsonb | None:
     if thing is None:
         return None
     return Jsonb(
@@ -165,7 +170,11 @@ def _json(thing: Canary | Evaluation | None) -> Jsonb | None:
 def _record(row: Row) -> ReleaseRecord:
     names = ("name", "model_version", "fingerprint", "collection", "profile", "search_params")
     return ReleaseRecord(
-        Release(**{name: row[name] for name in names}, duplicate_cosine=row["duplicate_cosine"] or UNCALIBRATED),
+        Release(
+            **{name: row[name] for name in names},
+            duplicate_cosine=row["duplicate_cosine"] or UNCALIBRATED,
+            calibration=_calibration(row["calibration"]),
+        ),
         ReleaseState(row["state"]),
         row["since"],
         _canary(row["canary"]),
@@ -174,6 +183,10 @@ def _record(row: Row) -> ReleaseRecord:
         _evaluation(row["evaluation"]),
         row["note"],
     )
+
+
+def _calibration(stored: Row | None) -> ScoreCalibration | None:
+    return None if stored is None else ScoreCalibration(**stored | {"at": datetime.fromisoformat(stored["at"])})
 
 
 def _canary(stored: Row | None) -> Canary | None:

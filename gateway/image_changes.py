@@ -11,7 +11,7 @@ from gateway.limits.costs import INDEX_MS
 from visualsearch.domain.errors import Forbidden, InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata
-from visualsearch.imaging.preprocessing import content_type
+from visualsearch.imaging.formats.table import content_type
 from visualsearch.observability import tracing
 
 if TYPE_CHECKING:

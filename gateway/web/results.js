@@ -41,9 +41,8 @@ export function show(answer, opened, parted) {
   const tiles = (results) => results.map((result) => tile(result, opened, parted));
   const [good, others] = byScore(answer);
   const apart = others.length ? [element("li", { class: "apart" }, "Less similar")] : [];
-  notice(sentence(answer, good), true);
-  if (good.length || !others.length) grid.replaceChildren(...tiles(good), ...apart, ...tiles(others));
-  else grid.replaceChildren(nearest(others, () => grid.replaceChildren(...tiles(others))));
+  notice(verdict(answer, good), true);
+  grid.replaceChildren(...tiles(good), ...apart, ...tiles(others));
   const count = answer.results.length;
   facts.replaceChildren(
     element("span", {}, element("strong", {}, `${count} ${count === 1 ? "picture" : "pictures"}`),
@@ -61,17 +60,12 @@ function byScore({ results, suggested_min_score: enough = -1 }) {
   return [results.filter(({ score }) => score >= enough), results.filter(({ score }) => score < enough)];
 }
 
-function sentence({ results }, good) {
+function verdict({ results }, good) {
   if (good.length) return "";
   if (results.length) return "No good match: nothing in the index looks much like it.";
   if (byId("min-score").value) return "Nothing in the index is that similar. Lower the similarity, or try another picture.";
   return "Nothing like it is in the index yet. Add some pictures, or try another one.";
 }
-
-/** A button for a person who wants to see the nearest pictures although none is a good match. */
-const nearest = (results, wanted) =>
-  element("li", { class: "anyway" },
-    element("button", { type: "button", class: "button", onclick: wanted }, `Show the ${results.length} nearest anyway`));
 
 function tile(result, opened, parted) {
   const folded = result.near_duplicates;

@@ -24,15 +24,28 @@ def _table(*headings: str) -> Table:
 
 def standings_table(records: Sequence[ReleaseRecord]) -> Table:
     """Show where releases stand, and why."""
-    table = _table("name", "state", "since", "model version", "collection", "profile", "fingerprint", "gate", "note")
+    table = _table(
+        "name",
+        "state",
+        "since",
+        "model version",
+        "collection",
+        "profile",
+        "fingerprint",
+        "gate",
+        "lowest score",
+        "note",
+    )
     for one in records:
         release = one.release
         share = one.canary.share if one.canary else one.shadow
         state = f"{one.state} {share:g}%" if one.canary else f"{one.state}, shadow {share:g}%" if share else one.state
+        lowest = f"{release.calibration.min_score:.3f}" if release.calibration else ""
         gate = "" if one.evaluation is None else "passed" if one.evaluation.passed else "failed"
         table.add_row(
             *(release.name, state, f"{one.since:%F %T}", str(release.model_version), release.collection),
-            *(release.profile, f"{release.fingerprint[:12]} r{release.pixel_revision}", gate, escape(_note(one))),
+            *(release.profile, f"{release.fingerprint[:12]} r{release.pixel_revision}", gate, lowest),
+            escape(_note(one)),
         )
     return table
 

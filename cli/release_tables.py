@@ -24,18 +24,8 @@ def _table(*headings: str) -> Table:
 
 def standings_table(records: Sequence[ReleaseRecord]) -> Table:
     """Show where releases stand, and why."""
-    table = _table(
-        "name",
-        "state",
-        "since",
-        "model version",
-        "collection",
-        "profile",
-        "fingerprint",
-        "gate",
-        "lowest score",
-        "note",
-    )
+    names = ("name", "state", "since", "model version", "collection", "profile", "fingerprint", "gate")
+    table = _table(*names, "lowest score", "note")
     for one in records:
         release = one.release
         share = one.canary.share if one.canary else one.shadow

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api import schemas
 from gateway.api.dependencies import AdminCaller, GuardedRoute, gateway_of
 from gateway.api.problem_details import failures
+from gateway.api.release_schemas import Release, ScoreCalibration
 from gateway.caller import Caller
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.release_state import Canary, Job, ReleaseRecord
@@ -59,7 +59,7 @@ class CanarySchema(BaseModel):
     share: float
 
 
-class ReleaseResponse(schemas.Release):
+class ReleaseResponse(Release):
     """State of a release, and the reason for it; ``shadow`` is in percent of the queries."""
 
     state: str
@@ -133,7 +133,7 @@ def release_response(one: ReleaseRecord) -> ReleaseResponse:
         collection=release.collection,
         profile=release.profile,
         search_params=dict(release.search_params),
-        calibration=schemas.ScoreCalibration.model_validate(release.calibration) if release.calibration else None,
+        calibration=ScoreCalibration.model_validate(release.calibration) if release.calibration else None,
         state=one.state,
         since=one.since,
         note=one.note,

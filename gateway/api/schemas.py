@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from gateway.api.release_schemas import Release
 from visualsearch.domain.images import Status, Visibility
 
 if TYPE_CHECKING:
@@ -148,36 +149,6 @@ class Stream(BaseModel):
     pending: int
     dead_letters: int
     oldest_pending_s: float
-
-
-class ScoreCalibration(BaseModel):
-    """The suggested lowest score of results: a share of ``rate`` of unrelated pictures reaches ``min_score``.
-
-    ``error`` is the standard error of ``min_score``. ``pairs`` of ``images`` were compared, when the release held
-    ``corpus``.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
-
-    min_score: float
-    error: float
-    rate: float
-    pairs: int
-    images: int
-    corpus: int
-    at: datetime
-
-
-class Release(BaseModel):
-    """A release: the model and the collection that answer searches."""
-
-    name: str
-    model_version: int
-    fingerprint: str
-    collection: str
-    profile: str
-    search_params: dict[str, int]
-    calibration: ScoreCalibration | None = None
 
 
 class Build(BaseModel):

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import printable
+from visualsearch.domain.search import MIN_SCORE
 from visualsearch.imaging.contact_sheet import TILE, Tile, contact_sheet
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ def _table(*headings: str, caption: str = "") -> Table:
 
 
 def results_table(answer: dict[str, Any]) -> Table:
-    """Show the answer of a search."""
+    """Show the answer of a search, with a line between good matches and the others."""
+    enough = answer.get("suggested_min_score", MIN_SCORE)
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
     caption = f"{answer['latency_ms']:.1f} ms ({timings}) by release {answer['release']}"
+    good = [hit for hit in answer["results"] if hit["score"] >= enough]
+    if len(good) < len(answer["results"]):
+        caption += f"\nGood matches score {enough:.3f} or more."
     table = _table("rank", "score", "id", "uri", "size", "near-duplicates", caption=caption)
     for hit in answer["results"]:
         table.add_row(
@@ -45,6 +50,7 @@ def results_table(answer: dict[str, Any]) -> Table:
             hit["uri"],
             f"{hit['width']}x{hit['height']}",
             " ".join(map(str, hit["near_duplicates"])),
+            end_section=hit["rank"] == len(good),
         )
     return table
 

@@ -88,18 +88,18 @@ class Client:
         self._call("DELETE", f"/images/{image_id}")
 
     def deletable(self, wanted: dict[str, Any]) -> list[int]:
-        """Return the ids of the images that would be deleted; ``wanted`` is what `POST /images/delete` takes."""
+        """Return the ids of the images that would be deleted; ``wanted`` is what `POST /deletions` takes."""
         found: list[int] = []
         after: int | None = 0
         while after is not None:
-            page = self._call("POST", "/images/delete", json=wanted | {"dry_run": True, "after": after}).json()
+            page = self._call("POST", "/deletions", json=wanted | {"dry_run": True, "after": after}).json()
             found += page["image_ids"]
             after = page["next"]
         return found
 
     def delete_all(self, image_ids: Sequence[int]) -> list[int]:
         """Delete up to ``DELETED_AT_ONCE`` images; return the ids of those that were there."""
-        answer = self._call("POST", "/images/delete", json={"image_ids": list(image_ids), "limit": DELETED_AT_ONCE})
+        answer = self._call("POST", "/deletions", json={"image_ids": list(image_ids), "limit": DELETED_AT_ONCE})
         deleted: list[int] = answer.json()["image_ids"]
         return deleted
 

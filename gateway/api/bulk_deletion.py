@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from gateway.api.auditing import audited
 from gateway.api.dependencies import GuardedRoute, IngestCaller, gateway_of
@@ -31,9 +31,9 @@ class DeletionRequest(BaseModel):
     image_ids: Annotated[list[Id] | None, Field(max_length=MOST)] = None
     prefix: Annotated[Text, Field(description="The beginning of the key in the object store.")] = ""
     source: Text = ""
-    dry_run: bool = False
-    after: Annotated[int, Field(ge=0, le=MAX_ID, description="Only images with a higher id.")] = 0
-    limit: Annotated[int, Field(ge=1, le=MOST, description="At most this many.")] = 200
+    dry_run: StrictBool = False
+    after: Annotated[int, Field(strict=True, ge=0, le=MAX_ID, description="Only images with a higher id.")] = 0
+    limit: Annotated[int, Field(strict=True, ge=1, le=MOST, description="At most this many.")] = 200
 
     @property
     def wanted(self) -> Wanted:
@@ -50,7 +50,7 @@ class DeletionResponse(BaseModel):
     next: int | None
 
 
-@router.post("/images/delete", summary="Delete many pictures", responses=failures(401, 403, 422, 429, 503))
+@router.post("/deletions", summary="Delete many pictures", responses=failures(401, 403, 422, 429, 503))
 async def delete_many(request: Request, caller: IngestCaller, asked: DeletionRequest) -> DeletionResponse:
     """Remove your own pictures, or any with the scope `admin`, from search, Postgres and the object store.
 

@@ -37,8 +37,8 @@ def test_good_matches_come_before_the_line_and_the_others_after_it(page, calibra
 
 
 def test_a_picture_like_nothing_in_the_index_has_no_good_match(page, tmp_path):
-    file = tmp_path / "noise.png"
-    Image.effect_noise((224, 224), 90).save(file)
+    file = tmp_path / "fractal.png"
+    Image.effect_mandelbrot((224, 224), (-3, -2.5, 2, 2.5), 100).save(file)
     page.set_input_files("#query-file", file)
     expect(page.get_by_role("alert")).to_contain_text("No good match")
     expect(page.locator("#grid > :first-child")).to_have_text("Less similar")

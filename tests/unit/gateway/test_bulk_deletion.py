@@ -20,7 +20,7 @@ async def serving():
 
 
 async def ask(serving, owner, **wanted):
-    return await serving.client.post("/images/delete", json=wanted, headers={"authorization": f"Bearer {owner}"})
+    return await serving.client.post("/deletions", json=wanted, headers={"authorization": f"Bearer {owner}"})
 
 
 async def deleted(serving, owner, **wanted):
@@ -126,7 +126,9 @@ async def test_what_a_store_that_is_down_interrupts_is_finished_later(serving, i
         {"source": "old", "limit": 0},
         {"source": "old", "limit": 1001},
         {"source": "old", "after": -1},
+        {"source": "old", "after": False},
         {"source": "old", "dry_run": "perhaps"},
+        {"source": "old", "dry_run": 1},
     ],
 )
 async def test_a_call_that_does_not_say_which_is_refused(serving, ids, wanted):
@@ -136,7 +138,7 @@ async def test_a_call_that_does_not_say_which_is_refused(serving, ids, wanted):
 
 
 async def test_it_needs_a_key_that_may_write(serving):
-    assert_problem(await serving.client.post("/images/delete", json={"source": "old"}), 401)
+    assert_problem(await serving.client.post("/deletions", json={"source": "old"}), 401)
     assert_problem(await ask(serving, "carl", source="old"), 403)
 
 

@@ -61,7 +61,7 @@ def test_every_call_of_the_contract_is_there():
         "GET /images/{image_id}/similar",
         "PATCH /images/{image_id}",
         "DELETE /images/{image_id}",
-        "POST /images/delete",
+        "POST /deletions",
         "GET /explain",
         "POST /not-duplicates",
         "DELETE /not-duplicates",

@@ -73,6 +73,18 @@ def test_copies_do_not_count():
     assert known.score < unknown.score
 
 
+def test_many_related_pictures_all_over_the_corpus_do_not_drown_the_others():
+    random = np.random.default_rng(5)
+    pictures = World(1)
+    pictures.embeddings = unit(random.normal(size=pictures.embeddings.shape) + 0.2)
+    plain = estimate(pictures.blocks())
+    shoes = random.choice(len(pictures.embeddings), len(pictures.embeddings) // 12, replace=False)
+    pictures.embeddings[shoes] = unit(5 * pictures.embeddings[0] + 0.1 * random.normal(size=(len(shoes), 256)))
+    crowded = estimate(pictures.blocks())
+    assert (pictures.embeddings[shoes] @ pictures.embeddings[shoes].T).min() > 0.85
+    assert plain.score <= crowded.score < plain.score + 0.25
+
+
 def test_it_holds_for_candidates_that_a_coarse_index_found_and_that_were_scored_exactly():
     found = estimate(World(1).blocks())
     queries, corpus = World(2).embeddings[::30], World(3).embeddings

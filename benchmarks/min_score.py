@@ -17,10 +17,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import table
-from benchmarks.folding import EDITS, MODEL, STEP, opened
-from benchmarks.golden import DEMO, GoldenEncoder, encoded
+from benchmarks.folding import MODEL, STEP, VERSION, opened
+from benchmarks.golden import DEMO, GoldenEncoder
+from evaluation.offline.copies import COPIES, encoded
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_DISTANCE
 from visualsearch.domain.score_calibration import RATE, estimate
-from visualsearch.domain.search import NEAR_DUPLICATE_DISTANCE, VectorRow
+from visualsearch.domain.search import VectorRow
 from visualsearch.imaging.preprocessing import prepare
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def folders(files: list[Path]) -> NDArray[np.str_]:
 
 def main() -> None:
     """Measure and write the table."""
-    encoder = GoldenEncoder(MODEL)
+    encoder = GoldenEncoder(MODEL / str(VERSION) / "model.onnx")
     files = sorted((DEMO / "pictures").rglob("*.*"))
     data = [file.read_bytes() for file in files]
     corpus = encoder(data)
@@ -93,7 +95,7 @@ def main() -> None:
     top = np.take_along_axis(scores, nearest, axis=1)
     origin = folders(files)
     alike = np.take_along_axis(same, nearest, axis=1), origin[nearest] == origin[:, None]
-    edited = np.stack([encoder([edit(opened(file)) for file in files[::STEP]]) for edit in EDITS.values()])
+    edited = np.stack([encoder([edit(opened(file)) for file in files[::STEP]]) for edit in COPIES.values()])
     edits = (edited * corpus[::STEP]).sum(axis=2)
     odd = (encoder(odd_pictures()) @ corpus.T).max(axis=1)
     asked = encoder([file.read_bytes() for file in sorted((DEMO / "queries").iterdir())]) @ corpus.T
@@ -120,7 +122,7 @@ def main() -> None:
         "of 1,000 pairs of different categories, pass",
         "suggestion from half of the pictures",
         "of 1,000 such pairs of the other half, pass",
-        "originals of edited pictures (12 edits) below it",
+        f"originals of edited pictures ({len(COPIES)} edits) below it",
         "pictures of the query's category among its ten nearest, below it",
         "pictures of the query's folder in the package among its ten nearest, below it",
         f"odd queries ({NOTHING_LIKE_IT}: noise, gradients, patches) without a good match",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visualsearch.domain.search import NEAR_DUPLICATE_DISTANCE
+from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_DISTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path, PurePath
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 IGNORE_FILE = ".visualsearchignore"
 DEFAULT_EXCLUDES = (
@@ -37,33 +37,31 @@ class Exclusions:
         self._root = root
         self._command = Rules(patterns, "The command")
         self._defaults = Rules(DEFAULT_EXCLUDES, "The defaults")
-        self._ignore_file = cache(_read_ignore_file)
+        self._rules = cache(self._rules_in)
 
-    def pattern(self, path: Path, *, is_folder: bool) -> str | None:
-        """Return the pattern that excludes a path below the root; None if none does.
+    def pattern(self, folder: Path, name: str, *, is_folder: bool) -> str | None:
+        """Return the pattern that excludes what has this name in a folder at or below the root; None if none does.
 
-        The folders above the path are not looked at. Raises ``InvalidInput`` for an ignore file with a malformed line.
+        The folder itself is not looked at. Raises ``InvalidInput`` for an ignore file with a malformed line.
         """
-        for base, rules in self._rules(path):
-            if (rule := rules.last_match(path.relative_to(base), is_folder=is_folder)) is not None:
+        for base, rules in self._rules(folder):
+            if (rule := rules.last_match(base, folder, name, is_folder=is_folder)) is not None:
                 return str(rule) if rule.include else None
         return None
 
     def pattern_of_any(self, path: Path, *, is_folder: bool) -> str | None:
-        """Return the pattern that excludes a path or a folder above it."""
-        above = list(path.parents)
-        folders = above[: above.index(self._root)] if self._root in above else []
-        found = (self.pattern(one, is_folder=True) for one in reversed(folders))
-        return next((one for one in found if one), None) or self.pattern(path, is_folder=is_folder)
+        """Return the pattern that excludes a path or a folder between the root and it."""
+        above = [one for one in reversed(path.parents) if one != self._root and one.is_relative_to(self._root)]
+        for folder in above:
+            if pattern := self.pattern(folder.parent, folder.name, is_folder=True):
+                return pattern
+        return self.pattern(path.parent, path.name, is_folder=is_folder)
 
-    def _rules(self, path: Path) -> Iterator[tuple[Path, Rules]]:
-        yield self._root, self._command
-        for folder in path.parents:
-            if (rules := self._ignore_file(folder)) is not None:
-                yield folder, rules
-            if folder == self._root:
-                break
-        yield self._root, self._defaults
+    def _rules_in(self, folder: Path) -> list[tuple[Path, Rules]]:
+        """Return the rules for what is in a folder, each with the folder that its patterns are relative to."""
+        within = [one for one in (folder, *folder.parents) if one.is_relative_to(self._root)]
+        files = [(one, rules) for one in within if (rules := _read_ignore_file(one)) is not None]
+        return [(self._root, self._command), *files, (self._root, self._defaults)]
 
 
 class Rules:
@@ -74,17 +72,20 @@ class Rules:
 
     def __init__(self, lines: Iterable[str], where: str) -> None:
         try:
-            self._patterns = [one for one in map(GitIgnoreSpecPattern, lines) if one.include is not None]
+            patterns = [one for one in map(GitIgnoreSpecPattern, lines) if one.include is not None]
         except ValueError as error:
             raise InvalidInput(f"{where} has a pattern that .gitignore cannot have: {error}.") from None
+        # Only a slash before the end anchors a pattern; without one it names files and folders at any depth.
+        self._patterns = [(one, "/" in str(one).rstrip("/")) for one in reversed(patterns)]
 
-    def last_match(self, below: PurePath, *, is_folder: bool) -> GitIgnoreSpecPattern | None:
-        """Return the last pattern that matches a path, which is relative to the folder of the lines."""
-        end = "/" if is_folder else ""
-        for pattern in reversed(self._patterns):
-            # Only a slash before the end anchors a pattern; without one it names files and folders at any depth.
-            is_anchored = "/" in str(pattern).rstrip("/")
-            if pattern.match_file(f"{below.as_posix() if is_anchored else below.name}{end}") is not None:
+    def last_match(self, base: Path, folder: Path, name: str, *, is_folder: bool) -> GitIgnoreSpecPattern | None:
+        """Return the last pattern that matches what has this name in a folder. ``base`` is the folder of the lines."""
+        name = f"{name}/" if is_folder else name
+        for pattern, is_anchored in self._patterns:
+            below = (folder.relative_to(base) / name).as_posix() if is_anchored else name
+            if is_anchored and is_folder:
+                below += "/"
+            if pattern.match_file(below) is not None:
                 return pattern
         return None
 

@@ -34,9 +34,10 @@ class FolderWalk:
         waiting = [begin]
         while waiting:
             below = []
-            for entry in self._entries(waiting.pop()):
-                path, is_folder = Path(entry.path), _is_folder(entry)
-                if pattern := self._exclusions.pattern(path, is_folder=is_folder):
+            folder = waiting.pop()
+            for entry in self._entries(folder):
+                path, is_folder = folder / entry.name, _is_folder(entry)
+                if pattern := self._exclusions.pattern(folder, entry.name, is_folder=is_folder):
                     self.exclude(path, pattern, is_folder=is_folder)
                 elif not is_folder:
                     yield path

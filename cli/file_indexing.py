@@ -6,13 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cli.connections import open_bucket
-from cli.console import printable
+from cli.index_names import IndexNames
 from cli.index_progress import index_with_bar
 from indexer.sources.archives.source import Archives, is_archive
-from indexer.sources.folder_names import FolderNames
 from indexer.sources.lists.rows import is_list
 from indexer.sources.lists.source import PictureList
-from indexer.sources.picture_sample import PictureSample
 from visualsearch.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.folder_indexing import FolderOptions
-    from indexer.sources.folder_names import FolderName
     from indexer.sources.index_summary import Summary
     from indexer.sources.picture_sources import PictureSource
     from visualsearch.indexing_stores import IndexingStores
@@ -70,21 +67,8 @@ class FileIndexing:
 
     async def _prefix(self, path: Path) -> str:
         """Return the prefix of the keys of an archive or a table, and record it."""
-        stores = self._stores
-        names = FolderNames(stores.indexed_folders, stores.image_repository, stores.object_store)
-        archive = None if is_list(path) else Archives({path: ""}, self._options.patterns)
-        sample = PictureSample(archive or self._list(path, ""), "")
-        try:
-            name = await names.choose(path, sample, whole=True, name=self._options.name, alone=True)
-        finally:
-            if archive is not None:
-                archive.close()
-        if not self._options.dry_run:
-            await names.record(name)
-        self._print_name(path, name)
-        return name.prefix
-
-    def _print_name(self, path: Path, name: FolderName) -> None:
-        if name.remark or name.prefix != f"{path.name}/":
-            said = f"{path} is {name.prefix.removesuffix('/')!r} in the corpus. {name.remark}"
-            self._console.print(printable(said).rstrip(), markup=False, highlight=False, soft_wrap=True)
+        names = IndexNames(self._stores, self._console, dry_run=self._options.dry_run)
+        if is_list(path):
+            return await names.prefix_of_file(path, self._list(path, ""), self._options.name)
+        with closing(Archives({path: ""}, self._options.patterns)) as archive:
+            return await names.prefix_of_file(path, archive, self._options.name)

@@ -10,13 +10,12 @@ from rich.text import Text
 
 from cli.connections import operator
 from cli.console import printable
+from cli.index_names import IndexNames
 from cli.index_progress import index_with_bar
 from cli.index_report import images, print_gone, print_summary
 from indexer.sources.bulk import index_all
 from indexer.sources.folder import Folder
-from indexer.sources.folder_names import FolderNames
 from indexer.sources.folder_watch import FolderWatch
-from indexer.sources.picture_sample import PictureSample
 from indexer.sources.pruning import Pruning
 from visualsearch.audit import audited
 from visualsearch.domain.audit import Action
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from indexer.sources.folder_names import FolderName
     from indexer.sources.index_summary import Summary
     from visualsearch.domain.images import Image
     from visualsearch.indexing_stores import IndexingStores
@@ -62,7 +60,8 @@ class FolderIndexing:
             raise InvalidInput("--prune and --watch are for folders.")
         if self._options.watch and self._options.dry_run:
             raise InvalidInput("--watch cannot be tried with --dry-run.")
-        folder = await self._named(folder)
+        names = IndexNames(self._stores, self._console, dry_run=self._options.dry_run)
+        folder = await names.named_folder(folder, self._options.name)
         if not self._options.watch:
             return await self._index(folder)
         async with FolderWatch(folder.root) as watch:
@@ -70,21 +69,6 @@ class FolderIndexing:
             self._print(f"Watching {folder.root}; Ctrl-C ends it.")
             while True:
                 await self._follow(folder, watch)
-
-    async def _named(self, folder: Folder) -> Folder:
-        """Return the folder with the prefix that belongs to it."""
-        stores = self._stores
-        names = FolderNames(stores.indexed_folders, stores.image_repository, stores.object_store)
-        sample = PictureSample(folder, folder.prefix)
-        name = await names.choose(folder.root, sample, whole=folder.is_whole, name=self._options.name)
-        if not self._options.dry_run:
-            await names.record(name)
-        self._print_name(folder, name)
-        return folder.named(name.prefix)
-
-    def _print_name(self, folder: Folder, name: FolderName) -> None:
-        if name.remark or name.prefix != folder.prefix:
-            self._print(f"{folder.root} is {name.prefix.removesuffix('/')!r} in the corpus. {name.remark}".rstrip())
 
     async def _index(self, folder: Folder) -> Summary:
         summary = await index_with_bar(self._stores, folder, self._console, dry_run=self._options.dry_run)

@@ -11,6 +11,7 @@ from cli.connections import open_bucket, with_indexing_stores
 from cli.console import out
 from cli.file_indexing import FileIndexing, holds_pictures
 from cli.folder_indexing import FolderIndexing, FolderOptions
+from cli.index_names import IndexNames
 from cli.index_progress import index_with_bar
 from indexer.sources.picture_sources import Bucket
 from indexer.sources.shards import expand
@@ -87,10 +88,11 @@ def _exists(what: str) -> bool:
 def _index_bucket(what: str, options: FolderOptions) -> Summary:
     if options != FolderOptions(dry_run=options.dry_run):
         raise InvalidInput("For buckets there is only --dry-run; the other options are for folders.")
-    name, _, prefix = what.partition("/")
+    name, _, below = what.partition("/")
 
     async def work(stores: IndexingStores) -> Summary:
-        source = Bucket(open_bucket(name), prefix, stores.object_store.bucket)
-        return await index_with_bar(stores, source, out, dry_run=options.dry_run)
+        source = Bucket(open_bucket(name), below, stores.object_store.bucket)
+        named = await IndexNames(stores, out, dry_run=options.dry_run).named_bucket(source)
+        return await index_with_bar(stores, named, out, dry_run=options.dry_run)
 
     return with_indexing_stores(work)

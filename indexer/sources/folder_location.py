@@ -20,9 +20,19 @@ def location_of(folder: Path) -> str:
     return f"file://{quote(socket.gethostname())}{quote(os.fsencode(real))}{query}"
 
 
+def location_of_bucket(name: str) -> str:
+    """Return the location of a bucket of the object store."""
+    return f"s3://{name}"
+
+
 def is_there(location: str) -> bool:
-    """Return whether the folder or file of a location can be seen from here, and not on another machine or disk."""
+    """Return whether the folder or file of a location can be seen from here, and not on another machine or disk.
+
+    Buckets are seen from everywhere.
+    """
     parts = urlsplit(location)
+    if parts.scheme == "s3":
+        return True
     if parts.netloc != quote(socket.gethostname()):
         return False
     path = path_of(location)
@@ -37,6 +47,8 @@ def path_of(location: str) -> Path:
 def describe(location: str) -> str:
     """Return a location in words: its path, and the machine and the disk if they are not these."""
     parts = urlsplit(location)
+    if parts.scheme == "s3":
+        return location
     machine = "" if parts.netloc == quote(socket.gethostname()) else f" on {parts.netloc}"
     disk = "".join(f" of the disk {one}" for one in parse_qs(parts.query).get("disk", ()))
     return f"{path_of(location)}{disk}{machine}"

@@ -1,4 +1,4 @@
-"""Chooses what a folder is called in the corpus, so that no two folders share keys.
+"""Chooses what a folder or bucket is called in the corpus, so that no two share keys.
 
 A folder keeps its name for as long as it is indexed from the same place. A new one gets its own last name unless that
 is taken: by a folder that is still where it was, by one that is out of sight but has other pictures, or by objects that
@@ -9,17 +9,17 @@ that were indexed before names were recorded. They are recognized by their pictu
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.sources.file_keys import key_step
-from indexer.sources.folder_location import describe, is_there, location_of
+from indexer.sources.folder_location import describe, is_there, location_of, location_of_bucket
 from indexer.sources.picture_sources import key_prefix
 from visualsearch.domain.errors import Conflict, InvalidInput
 from visualsearch.domain.indexed_folders import IndexedFolder, same_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from indexer.sources.picture_sample import PictureSample
@@ -63,7 +63,16 @@ class FolderNames:
             return self._wanted(folder, known, name, whole=whole)
         if found := self._recorded(folder, known, whole=whole, alone=alone):
             return found
-        return await self._new(folder, known, sample, whole=whole)
+        here = IndexedFolder("", location_of(folder), whole)
+        return await self._new(here, _candidates(folder), known, sample)
+
+    async def choose_for_bucket(self, bucket: str, sample: PictureSample) -> FolderName:
+        """Return the name for the copies of another bucket's objects, as ``choose`` does for a folder."""
+        here = IndexedFolder("", location_of_bucket(bucket))
+        known = await self._folders.all()
+        if found := next((one for one in known if one.location == here.location), None):
+            return _named(found)
+        return await self._new(here, _numbered([bucket, f"{bucket}-bucket"]), known, sample)
 
     async def record(self, name: FolderName) -> None:
         """Record a chosen name; raises ``Conflict`` if another folder got it meanwhile."""
@@ -96,13 +105,15 @@ class FolderNames:
                     return FolderName(one.prefix + steps, recorded, one.location)
         return None
 
-    async def _new(self, folder: Path, known: list[IndexedFolder], sample: PictureSample, *, whole: bool) -> FolderName:
-        here = location_of(folder)
+    async def _new(
+        self, here: IndexedFolder, candidates: Iterator[str], known: list[IndexedFolder], sample: PictureSample
+    ) -> FolderName:
+        """Return the first name that is free or belongs to these pictures already. ``here`` has no name yet."""
         taken = {same_name(one.name): one for one in known}
         remark = ""
-        for name in _candidates(folder):
+        for name in candidates:
             old = taken.get(same_name(name))
-            new = IndexedFolder(old.name if old else name, here, whole)
+            new = replace(here, name=old.name if old else name)
             if old is None and not await self._has_images(new.prefix):
                 return _named(new, remark=remark)
             if (old is None or not is_there(old.location)) and await self._has_these(new, sample):
@@ -116,8 +127,8 @@ class FolderNames:
 
     async def _has_these(self, folder: IndexedFolder, sample: PictureSample) -> bool:
         """Return whether most of a folder's pictures that have an image by this name have the same content."""
-        uri = self._object_store.uri_prefix
-        hashes = {uri(folder.prefix + key): content for key, content in (await sample.hashes()).items()}
+        uri_of = self._object_store.uri_prefix
+        hashes = {uri_of(folder.prefix + key): content for key, content in (await sample.hashes()).items()}
         images = await self._image_repository.by_uris(list(hashes))
         same = [image.content_hash == hashes[uri] for uri, image in images.items() if image.content_hash]
         return sum(same) > len(same) / 2
@@ -138,5 +149,10 @@ def _candidates(folder: Path) -> Iterator[str]:
     names = [last]
     if folder.parent.name:
         names.append(f"{key_step(folder.parent.name)}-{last}")
-    numbered = (f"{last}-{number}" for number in itertools.count(2))
+    return _numbered(names)
+
+
+def _numbered(names: Sequence[str]) -> Iterator[str]:
+    """Yield these names, then the first one with numbers. None is one of our own in the bucket."""
+    numbered = (f"{names[0]}-{number}" for number in itertools.count(2))
     return (key_prefix(name).removesuffix("/") for name in itertools.chain(names, numbered))

@@ -79,18 +79,27 @@ class PictureSource(Protocol):
 
 
 class Bucket:
-    """Objects under a prefix of the corpus' own bucket, or of another one, whose objects are copied."""
+    """Objects whose keys begin with ``below``, in the corpus' ``own`` bucket or in another one, which is copied.
 
-    def __init__(self, object_store: ObjectStore, prefix: str, own: str) -> None:
+    The keys of the copies begin with ``prefix``, by default the bucket's name.
+    """
+
+    def __init__(self, object_store: ObjectStore, below: str, own: str, prefix: str = "") -> None:
         self._object_store = object_store
-        self._prefix = prefix
-        self._below = key_prefix(object_store.bucket)
+        self._below = below
+        self._own = own
+        self.name = object_store.bucket
+        self.prefix = prefix or key_prefix(object_store.bucket)
         self.in_place = object_store.bucket == own
         self.omissions = Omissions()
 
+    def named(self, prefix: str) -> Bucket:
+        """Return this bucket with another prefix."""
+        return Bucket(self._object_store, self._below, self._own, prefix)
+
     async def pages(self) -> AsyncIterator[list[Item]]:
         """Yield every object under the prefix; in the corpus' own bucket, without reserved keys and uploads."""
-        async for page in self._object_store.walk(self._prefix):
+        async for page in self._object_store.walk(self._below):
             files = [one for one in page if not is_folder(one.key)]
             wanted = [one for one in files if not (self.in_place and _is_ours(one.key))]
             yield [self._item(one.key, one.size, one.etag) for one in wanted]
@@ -100,12 +109,12 @@ class Bucket:
         if self.in_place:
             folder, _, _ = key.rpartition("/")
             return Item(name, key, size, folder.split("/")[0], etag)
-        return Item(name, f"{self._below}{key}", size, self._object_store.bucket, etag)
+        return Item(name, f"{self.prefix}{key}", size, self._object_store.bucket, etag)
 
     async def read(self, item: Item) -> bytes:
         """Read an object, unless it is no picture or larger than an upload may be."""
         try:
-            data = await self._object_store.get(item.key.removeprefix(self._below), MAX_UPLOAD_BYTES)
+            data = await self._object_store.get(item.key.removeprefix(self.prefix), MAX_UPLOAD_BYTES)
         except NotFound:
             raise InvalidInput("It was removed meanwhile.") from None
         check_is_picture(item.name, data)

@@ -8,9 +8,12 @@ import pytest
 from rich.console import Console
 
 from cli.folder_indexing import FolderIndexing, FolderOptions
+from cli.index_names import IndexNames
 from indexer.sources import folder_location
 from indexer.sources.bulk import index_all
 from indexer.sources.folder import Folder
+from indexer.sources.picture_sources import Bucket
+from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.indexing import working
 from visualsearch.domain.errors import Conflict, InvalidInput
@@ -170,6 +173,36 @@ async def test_a_person_can_name_a_folder_and_no_other_gets_the_name(index, keys
 async def test_an_unsuitable_name_is_refused(index, tmp_path, name):
     with pytest.raises(InvalidInput, match="no name"):
         await index(album(tmp_path / "one", 1), name=name)
+
+
+async def index_bucket(world, bucket):
+    async with working(world):
+        source = Bucket(bucket, "", world.object_store.bucket)
+        named = await IndexNames(world, Console(file=StringIO()), dry_run=False).named_bucket(source)
+        return await index_all(
+            named, world.object_store, world.image_repository, world.events, on_progress=lambda _: None
+        )
+
+
+async def test_a_bucket_and_a_folder_of_one_name_share_no_keys(world, index, keys, tmp_path):
+    bucket = FakeObjectStore("holiday")
+    await bucket.put("0.jpg", jpeg(1))
+    await index(album(tmp_path / "holiday", 2))
+    assert (await index_bucket(world, bucket)).indexed == 1
+    assert keys() == ["holiday-bucket/0.jpg", "holiday/0.jpg"]
+    assert (await index_bucket(world, bucket)).skipped == 1
+
+
+async def test_a_bucket_copied_before_names_were_recorded_keeps_its_keys(world, index, keys, tmp_path):
+    bucket = FakeObjectStore("holiday")
+    await bucket.put("0.jpg", jpeg(1))
+    async with working(world):
+        source = Bucket(bucket, "", world.object_store.bucket)
+        await index_all(source, world.object_store, world.image_repository, world.events, on_progress=lambda _: None)
+    assert (await index_bucket(world, bucket)).skipped == 1
+    await index(album(tmp_path / "holiday", 2))
+    assert len(keys()) == 2
+    assert "holiday/0.jpg" in keys()
 
 
 # What is said

@@ -13,10 +13,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore:Corrupt EX
 
 BLACK_INK = "Chromium replaces black ink by the other three before it applies the profile, which was not made for that."
 HDR = "Chromium maps the brightness of HDR to the screen in a way of its own. Here the samples are taken as sRGB."
+NO_END = "Chromium waits for more data and leaves out the last rows, although none is missing."
 DIFFERENCES = {
     "JPEG, CMYK with a profile": BLACK_INK,
     "JPEG, CMYK with a profile, without Adobe's marker": BLACK_INK,
     "JPEG, YCCK with a profile": BLACK_INK,
+    "JPEG, no end": NO_END,
+    "JPEG, half an end": NO_END,
     "PNG, a clear colour that differs in its last bits": "Pillow keeps 8 of 16 bits, and so similar colours are clear.",
     "PNG, cICP of a matrix": "A PNG is RGB, so Chromium refuses the file. Here the chunk alone is ignored.",
     "PNG, cICP of PQ": HDR,

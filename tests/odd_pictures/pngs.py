@@ -144,7 +144,7 @@ def _colour_chunks() -> dict[str, OddPicture]:
         "gamma 1/2.2 and primaries of sRGB": [gamma(1 / 2.2), primaries(profiles.SRGB)],
         "gamma 1/2.2 and primaries of P3": [gamma(1 / 2.2), primaries(profiles.P3)],
         "primaries of P3 alone": [primaries(profiles.P3)],
-        "primaries of nothing and gamma": [gamma(1 / 2.2), chunk(b"cHRM", bytes(32))],
+        "gamma 1 and primaries of nothing": [gamma(1), chunk(b"cHRM", bytes(32))],
         "sRGB": [alike],
         "sRGB and gamma 1": [alike, gamma(1)],
         "sRGB and gamma 1 and primaries of P3": [gamma(1), primaries(profiles.P3), alike],

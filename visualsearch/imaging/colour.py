@@ -24,10 +24,8 @@ def resizable(image: Image.Image) -> Image.Image:
     """Convert modes that cannot be averaged (palettes, bits, 16 bits) to L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I"):
         return _grey_of_16_bits(image)
-    if isinstance(image.info.get("transparency"), str):  # a text of this name, which any PNG may have
-        del image.info["transparency"]
     if image.has_transparency_data:
-        return image.convert("LA" if image.mode in ("1", "L", "LA") or image.info.get("grey") is True else "RGBA")
+        return image.convert("LA" if image.mode in ("1", "L", "LA") or image.info.get("grey") else "RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")

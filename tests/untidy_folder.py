@@ -82,7 +82,7 @@ def odd_names(made):
 
 
 def refused(made):
-    made.reject("cut off.jpg", jpeg(1)[:2000], "damaged")
+    made.reject("half.jpg", jpeg(1)[:2000], "is cut off")
     made.reject("tiny.png", encoded(Image.new("RGB", (4, 4)), "PNG"), "16 pixels")
     made.reject("page.jpg", b"<html>no picture</html>", "by its content")
     made.reject("empty.jpg", b"", "empty")

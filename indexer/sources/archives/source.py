@@ -72,15 +72,12 @@ class Archives(PictureSource):
 
     def _items(self, omissions: Omissions) -> Iterator[Item]:
         for archive, path in enumerate(self._paths):
-            exclusions = Exclusions(path, self._patterns)
+            exclusions = _MemberExclusions(path, self._patterns)
             number = -1
             try:
                 with _Cursor(archive, path) as cursor:
                     for number, member in enumerate(cursor.members):
-                        pattern = (
-                            None if member.refusal else exclusions.pattern_of_any(path / member.name, is_folder=False)
-                        )
-                        if pattern:
+                        if not member.refusal and (pattern := exclusions.pattern(member.name)):
                             omissions.excluded[pattern] += 1
                         else:
                             yield self._item(archive, number, member)
@@ -125,6 +122,25 @@ class Archives(PictureSource):
         if self._cursor is not None:
             self._cursor.__exit__()
             self._cursor = None
+
+
+class _MemberExclusions:
+    """The patterns for the members of one archive. The folder of the last member is remembered: most share it."""
+
+    def __init__(self, archive: Path, patterns: Sequence[str]) -> None:
+        self._archive = archive
+        self._exclusions = Exclusions(archive, patterns)
+        self._folder = archive
+        self._of_folder: str | None = None
+
+    def pattern(self, name: str) -> str | None:
+        """Return the pattern that excludes a member or a folder that it is in; None if none does."""
+        path = self._archive / name
+        if path.parent != self._folder:
+            self._folder = path.parent
+            inside = self._folder != self._archive
+            self._of_folder = self._exclusions.pattern_of_any(self._folder, is_folder=True) if inside else None
+        return self._of_folder or self._exclusions.pattern(path, is_folder=False)
 
 
 class _Cursor:

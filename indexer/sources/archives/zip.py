@@ -23,7 +23,7 @@ IS_ENCRYPTED = 0x1
 
 
 class ZipReader(OpenArchive):
-    """Reads a zip file. Its directory is in memory: some hundred bytes a member."""
+    """Reads a zip file. Its directory is in memory: about a kilobyte a member."""
 
     def __init__(self, path: Path) -> None:
         try:

@@ -140,7 +140,7 @@ class _MemberExclusions:
             self._folder = path.parent
             inside = self._folder != self._archive
             self._of_folder = self._exclusions.pattern_of_any(self._folder, is_folder=True) if inside else None
-        return self._of_folder or self._exclusions.pattern(path, is_folder=False)
+        return self._of_folder or self._exclusions.pattern(path.parent, path.name, is_folder=False)
 
 
 class _Cursor:

@@ -6,7 +6,6 @@ programs write such keys, and one of them would hide up to 999 pictures from eve
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """The most keys that S3 lists at once."""
-TRIES = 2
-"""How often a page is asked for if the connection breaks, as obstore does it for other calls."""
 SERVER = "The object store"
 
 
@@ -76,10 +73,12 @@ class BucketListing:
     async def _get(self, client: httpx.AsyncClient, asked: dict[str, str]) -> bytes:
         # Written by hand, because httpx encodes a query as forms do, and the signature demands percents.
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in asked.items() if value)
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(httpx.TransportError):
-                return _body(await client.get(f"{self._url}?{query}"))
-        return _body(await client.get(f"{self._url}?{query}"))
+        address = f"{self._url}?{query}"
+        try:
+            answer = await client.get(address)
+        except httpx.TransportError:  # once more, as obstore does it for other calls
+            answer = await client.get(address)
+        return _body(answer)
 
 
 class _Page:
@@ -88,32 +87,39 @@ class _Page:
     def __init__(self, xml: bytes) -> None:
         try:
             # Entities cannot grow without bounds: expat limits how much they may amplify a document.
-            self._root = ElementTree.fromstring(xml)  # noqa: S314 - of our own object store
+            root = ElementTree.fromstring(xml)  # noqa: S314 - of our own object store
         except ElementTree.ParseError as error:
             raise Unavailable(SERVER, f"its listing cannot be read: {error}") from None
-        self._encoded = self._text(self._root, "EncodingType") == "url"
-        self.objects = [self._object(entry) for entry in self._root.iterfind("{*}Contents")]
+        self._fields = _fields(root)
+        self._encoded = self._fields.get("EncodingType") == "url"
+        entries = (_fields(child) for child in root if _name(child) == "Contents")
+        self.objects = [self._object(entry) for entry in entries]
 
-    def _object(self, entry: ElementTree.Element) -> ObjectInfo:
-        key = self._text(entry, "Key")
+    def _object(self, entry: dict[str, str]) -> ObjectInfo:
+        key = entry["Key"]
         return ObjectInfo(
             unquote_plus(key) if self._encoded else key,
-            int(self._text(entry, "Size") or 0),
-            self._text(entry, "ETag").strip('"'),
-            datetime.fromisoformat(self._text(entry, "LastModified")),
+            int(entry.get("Size", 0)),
+            entry.get("ETag", "").strip('"'),
+            datetime.fromisoformat(entry["LastModified"]),
         )
 
     def following(self) -> dict[str, str]:
         """Return where the next page begins; nothing after the last page."""
-        if self._text(self._root, "IsTruncated") != "true":
+        if self._fields.get("IsTruncated") != "true":
             return {}
         if self.objects:  # not the token, which some stores make of the key without encoding it
             return {"start-after": self.objects[-1].key}
-        return {"continuation-token": self._text(self._root, "NextContinuationToken")}
+        return {"continuation-token": self._fields.get("NextContinuationToken", "")}
 
-    @staticmethod
-    def _text(parent: ElementTree.Element, name: str) -> str:
-        return parent.findtext(f"{{*}}{name}") or ""
+
+def _fields(element: ElementTree.Element) -> dict[str, str]:
+    """Return the texts inside an element by their names, without the namespace, which not every store gives."""
+    return {_name(child): child.text or "" for child in element}
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def _body(answer: httpx.Response) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from visualsearch.domain.errors import ConfigurationError, InvalidInput
 from visualsearch.domain.topics import Topic
 from visualsearch.tls import ClientTLS, ServerTLS
 
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+"""What needs no escapes in an address, and no step of which is a dot or two."""
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout (or, in a container, the folder) that holds model_repository/ and milvus/."""
 
@@ -165,7 +168,6 @@ class Settings(BaseSettings):
     )
     root_path: str = Field(
         "",
-        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path below which a proxy in front serves the gateway, such as /vs, stripped by the proxy or not.",
     )
     rate_limit: float = Field(
@@ -302,6 +304,13 @@ class Settings(BaseSettings):
         except InvalidInput as error:
             raise ValueError(str(error)) from None
         return topics
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not ROOT_PATH.fullmatch(path):
+            raise ValueError("it must be a path such as /vs: letters, digits and -._~, and no slash at the end")
+        return path
 
     @field_validator("jwt_issuer", "jwt_jwks_url")
     @classmethod

@@ -111,7 +111,7 @@ def test_a_path_like_an_own_address_is_refused(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["vs", "/vs/", "/", "/v s", "/vs//x", "/vs?x", "https://shop.example/vs", '/"><script>']
+    "path", ["vs", "/vs/", "/", "/..", "/./vs", "/v s", "/vs//x", "/vs?x", "https://shop.example/vs", '/"><script>']
 )
 def test_a_text_that_is_no_path_is_refused(path, monkeypatch):
     monkeypatch.setenv("VISUALSEARCH_ROOT_PATH", path)

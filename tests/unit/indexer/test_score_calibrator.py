@@ -1,5 +1,6 @@
 """The suggested lowest score is kept with the release, and made anew as its collection changes."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ import pytest
 
 from indexer.releases import score_calibrator
 from indexer.releases.score_calibrator import ScoreCalibrator, sample
+from tests.eventually import eventually
 from tests.fakes.event_stream import FakeEventStream
 from tests.fakes.image_repository import FakeImages
 from tests.fakes.release_repository import FakeReleases
@@ -22,7 +24,8 @@ RANDOM = np.random.default_rng(0)
 class World:
     def __init__(self):
         self.vectors, self.releases = FakeVectors(RELEASE.collection), FakeReleases(FakeImages())
-        self.calibrator = ScoreCalibrator("one", FakeEventStream(), self.releases, self.vectors)
+        self.events = FakeEventStream()
+        self.calibrator = ScoreCalibrator("one", self.events, self.releases, self.vectors)
 
     async def hold(self, ids):
         vectors = RANDOM.normal(size=(len(ids), 256)).astype(np.float32)
@@ -65,6 +68,23 @@ async def test_a_score_is_made_anew_when_the_collection_has_grown_or_the_score_i
     await world.releases.record_calibration(RELEASE.name, old)
     await world.calibrator.turn()
     assert world.known.at > old.at + timedelta(days=7)
+
+
+async def test_of_all_indexers_only_the_one_with_the_lease_works(world):
+    await world.hold(range(1, 401))
+    assert await world.events.lease(score_calibrator.LEASE, "another", 60)
+    stop = asyncio.Event()
+    task = asyncio.create_task(world.calibrator.run(stop))
+    await asyncio.sleep(0.1)
+    assert world.known is None
+    stop.set()
+    await task
+    world.events.leases.clear()
+    stop.clear()
+    task = asyncio.create_task(world.calibrator.run(stop))
+    await eventually(lambda: world.known is not None)
+    stop.set()
+    await task
 
 
 async def test_a_few_pictures_give_no_score(world):

@@ -67,6 +67,13 @@ async def test_the_openapi_document_names_the_path(outside):
     assert "/search" in document["paths"]
 
 
+async def test_no_header_changes_the_path(outside):
+    strange = {"x-forwarded-prefix": "/evil", "x-script-name": "/evil", "forwarded": "path=/evil"}
+    accepted = await outside.post("/images", files={"image": ("x.jpg", jpeg(1))}, headers=strange)
+    assert accepted.headers["location"].startswith(f"{ROOT}/images/")
+    assert "evil" not in (await outside.get("/", headers=strange)).text
+
+
 async def test_a_search_and_its_pictures_are_below_the_path(outside):
     image = await outside.serving.index(jpeg(1))
     answer = await outside.post("/search", files={"image": ("x.jpg", jpeg(1))})

@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, MIN_SIDE
-from visualsearch.imaging.decoding_cost import DECODING_BYTES, FULL_SIZE_BYTES, most_pixels
+from visualsearch.imaging.decoding_cost import DECODING_BYTES, PROGRESSIVE_BYTES, most_pixels
 from visualsearch.imaging.formats.jpeg import MAX_MISSING_ROWS, UNSUPPORTED_FRAMES
 from visualsearch.imaging.formats.others import OTHERS
 from visualsearch.imaging.formats.refusals import unsupported
@@ -34,8 +34,8 @@ every picture of some formats, is decoded in a process with limits of time and m
 |---|---|---|---|---|
 """
 AFTER = f"""
-Browsers do not show {{unseen}}; the page shows their thumbnails, which are JPEG. A small box in a JPEG of over
-{DECODING_BYTES // FULL_SIZE_BYTES // MEGA} megapixels needs all its pixels in full and is refused with a 413.
+Browsers do not show {{unseen}}; the page shows their thumbnails, which are JPEG. A small box in a progressive JPEG
+of over {DECODING_BYTES // PROGRESSIVE_BYTES // MEGA} megapixels needs all its pixels in full and is refused with a 413.
 
 HEIC needs an extra, because HEVC is patented in some countries: `.venv/bin/pip install -r requirements/heic.lock`, or
 `docker build --build-arg LOCK=heic .`. Its library, under the LGPL, decodes only. `make setup-dev` installs it.

@@ -13,7 +13,7 @@ from visualsearch.imaging.formats.table import MEDIA_TYPES, NAMES
 NEVER_EMPTY = ("bbox", "k", "near_duplicates", "consistency", "user_id", "min_score")
 """Form fields that must be omitted, not empty, to get their default. An empty value is a mistake of the client."""
 
-Picture = Annotated[UploadFile, File(description=f"{NAMES}, up to 20 MB and, by format, 75 to 200 megapixels.")]
+Picture = Annotated[UploadFile, File(description=f"{NAMES}, up to 20 MB and, by format, 64 to 200 megapixels.")]
 
 PICTURE_FORM = {
     "requestBody": {

@@ -12,6 +12,8 @@ from visualsearch.domain.errors import BrokenImage, ImageTooLarge, VisualSearchE
 from visualsearch.domain.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from visualsearch.imaging.formats.format import Format
 
 QUICK = 16_000_000
@@ -20,10 +22,11 @@ CHEAP = 64_000_000
 """Up to this cost a picture is decoded in a thread: within about 0.25 s, in 200 MB at most."""
 HIGHEST = 2_000_000_000
 """The highest cost that is accepted, about 3 s: that of a progressive JPEG of 200 megapixels with 10 scans."""
-DECODING_BYTES = 1_200_000_000
+DECODING_BYTES = 1_600_000_000
 """The most memory that decoding one picture may take."""
-FULL_SIZE_BYTES = 8
-"""What a pixel takes of a JPEG that is not scaled down while it is decoded: Pillow's 4 bytes, and 4 to turn it."""
+FULL_SIZE_BYTES, PROGRESSIVE_BYTES = 8, 14
+"""What a pixel takes of a JPEG that is not scaled down while it is decoded: Pillow's 4 bytes, 4 to turn it, and the
+coefficients of a progressive one."""
 
 
 class TooExpensiveHere(VisualSearchError):
@@ -53,10 +56,11 @@ def decoding_cost(kind: Format, width: int, height: int, scans: int = 1) -> int:
     return cost
 
 
-def check_full_size(width: int, height: int) -> None:
-    """Raise ``ImageTooLarge`` if so many pixels, decoded to show a small box, take too much memory."""
-    if width * height * FULL_SIZE_BYTES > DECODING_BYTES:
+def check_full_size(image: Image.Image) -> None:
+    """Raise ``ImageTooLarge`` if a JPEG, decoded in full to show a small box, takes too much memory."""
+    most = DECODING_BYTES // (PROGRESSIVE_BYTES if "progression" in image.info else FULL_SIZE_BYTES)
+    if image.width * image.height > most:
         raise ImageTooLarge(
-            f"A box this small needs the picture in full, and {width}x{height} pixels are too many for that: at most "
-            f"{DECODING_BYTES // FULL_SIZE_BYTES:,} are taken. Draw a larger box, or shrink the picture."
+            f"A box this small needs the picture in full, and {image.width}x{image.height} pixels are too many for "
+            f"that: at most {most:,} are taken. Draw a larger box, or shrink the picture."
         )

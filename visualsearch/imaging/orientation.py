@@ -80,7 +80,7 @@ def upright_region(image: Image.Image, turn: int, box: Box, side: int) -> Image.
     keep = side / min(box.width, box.height)
     image.draft(None, (int(image.width * keep) + 1, int(image.height * keep) + 1))
     if image.size == before:
-        check_full_size(*before)
+        check_full_size(image)
     scale_x, scale_y = image.width / before[0], image.height / before[1]
     if turn in _LYING:
         scale_x, scale_y = scale_y, scale_x

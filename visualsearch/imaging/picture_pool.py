@@ -31,7 +31,7 @@ CPU_S = 7
 """CPU time of one expensive picture, twice what the highest cost that is accepted takes. Unlike the time on the clock,
 it does not depend on what else the machine does, so it tells a bad picture from a busy machine."""
 MEMORY_BYTES = 3 * 2**30
-"""Address space of the process. A picture takes up to 1.2 GB (``DECODING_BYTES``), and the libraries reserve some
+"""Address space of the process. A picture takes up to 1.6 GB (``DECODING_BYTES``), and the libraries reserve some
 without use."""
 MMAP_THRESHOLD = -3
 """glibc's M_MMAP_THRESHOLD."""

@@ -1,7 +1,7 @@
 """How large a picture may be: as large as memory allows, which depends on its format and on what is decoded of it."""
 
-import resource
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -48,17 +48,19 @@ async def test_a_jpeg_of_200_megapixels_is_decoded_small(pool):
     assert Image.open(BytesIO(await pool.run(thumbnail, data, 256))).size == (256, 192)
 
 
-async def test_a_box_of_a_huge_jpeg_is_searched_unless_it_needs_all_pixels_in_full(pool):
-    data = grey(HUGE)
-    assert (await pool.run(decode, data, Box(0, 0, 8000, 8000))).width == HUGE[0]
+async def test_a_box_of_a_huge_jpeg_is_searched_even_if_it_needs_all_pixels_in_full(pool):
+    assert (await pool.run(decode, grey(HUGE), Box(0, 0, 100, 100))).width == HUGE[0]
+
+
+def test_a_small_box_of_a_huge_progressive_jpeg_is_refused_before_it_is_decoded():
     with pytest.raises(ImageTooLarge, match="Draw a larger box"):
-        await pool.run(decode, data, Box(0, 0, 100, 100))
+        decode(sized(*HUGE, "progressive jpeg"), Box(0, 0, 100, 100))
 
 
 @pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
 def test_every_format_is_limited_by_the_memory_that_it_takes(one):
     assert most_pixels(one) * one.bytes_per_pixel <= DECODING_BYTES
-    assert most_pixels(one) >= 64_800_000
+    assert most_pixels(one) >= 16_382 * 3628
 
 
 def test_a_jpeg_over_the_limit_is_refused_by_its_header():
@@ -73,11 +75,15 @@ def test_a_progressive_jpeg_may_have_ten_scans_at_most_at_this_size():
         )
 
 
-@pytest.mark.parametrize(("plugin", "mode"), [("PNG", "RGBA"), ("GIF", "P"), ("BMP", "L"), ("TIFF", "RGBA")])
+@pytest.mark.parametrize(
+    ("plugin", "mode"),
+    [("PNG", "RGBA"), ("GIF", "P"), ("BMP", "L"), ("TIFF", "RGBA"), ("WEBP", "RGBA"), ("AVIF", "RGBA")],
+)
 async def test_decoding_takes_no_more_memory_than_a_formats_limit_says(plugin, mode):
     (one,) = (one for one in FORMATS if one.plugin == plugin)
     side = 3000
-    data = encoded(Image.new(mode, (side, side)), plugin, **({"compression": "tiff_lzw"} if plugin == "TIFF" else {}))
+    options = {"TIFF": {"compression": "tiff_lzw"}, "WEBP": {"method": 0}, "AVIF": {"speed": 10}}
+    data = encoded(Image.new(mode, (side, side)), plugin, **options.get(plugin, {}))
     with PicturePool(2, timeout_s=60) as pool:
         await pool.run_apart(decode, encoded(Image.new(mode, (64, 64)), plugin))
         before = await pool.run_apart(_peak, b"")
@@ -86,4 +92,6 @@ async def test_decoding_takes_no_more_memory_than_a_formats_limit_says(plugin, m
 
 
 def _peak(_data):
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not by getrusage, which counts the parent of a process that was forked and then started another program.
+    (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])

@@ -53,7 +53,7 @@ HEIC = Format(
         rb".{4}ftyp(?:he(?:i[cxms]|v[cxms])|m[is]f1.{4}(?:.{4}){0,15}?he(?:i[cxms]|v[cxms]))", re.DOTALL
     ),
     passes=20,
-    bytes_per_pixel=16,
+    bytes_per_pixel=25,
     read="The primary picture, turned as its container says. Gain maps and videos are ignored. 10 bits as 8.",
     limits="20,000 boxes. Always decoded in a process of its own.",
     browsers=False,

@@ -139,7 +139,7 @@ PNG = Format(
     extension="png",
     signature=re.compile(re.escape(_SIGNATURE)),
     passes=6,
-    bytes_per_pixel=12,
+    bytes_per_pixel=17,
     read="Every colour type and depth, interlaced or not; the first frame of an animation. Texts are not read.",
     limits="50,000 chunks. A damaged chunk is skipped if the picture can be shown without it, as is a colour profile "
     "that unpacks to over 1 MB. A file that is cut off within its pixels is refused.",

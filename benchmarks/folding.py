@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance
 from benchmarks import table
 from benchmarks.golden import DEMO, GoldenEncoder
 from evaluation.datasets.fetch import DATA, SOURCES, fetch
-from evaluation.offline.copies import COPIES, RECOLOURED, encoded
+from evaluation.offline.copies import COPIES, RECOLOURED, SMALLEST, encoded
 from evaluation.offline.duplicate_calibration import ComparedPictures
 from evaluation.offline.edits import on_white
 from evaluation.offline.shirts import COLOURS, flat, shirt
@@ -49,7 +49,7 @@ COLOURFUL = 8.0
 MIRRORED = ("_mirror", "_flip")
 """Endings of the names of stamps that repeat another."""
 TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
-SAMPLE, FRAMES = 150, 4
+SAMPLE, FRAMES = 120, 4
 LARGE = 640
 LEVELS = (0, 85, 170, 255)
 
@@ -150,7 +150,8 @@ def emoji(vendor: str) -> list[bytes]:
 
 def sampled(files: list[Path]) -> list[Image.Image]:
     """Return some pictures, always the same."""
-    return [opened(file) for file in random.Random(0).sample(sorted(files), min(SAMPLE, len(files)))]
+    found = map(opened, random.Random(0).sample(sorted(files), min(SAMPLE, len(files))))
+    return [picture for picture in found if min(picture.size) >= SMALLEST]
 
 
 def rows(folding: Folding) -> Iterator[list[object]]:

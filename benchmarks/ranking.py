@@ -28,8 +28,10 @@ def candidates(count: int, copies: float) -> Candidates:
     """Return candidates, a share of which are copies of others."""
     random = np.random.default_rng(0)
     different = random.integers(0, 2**64, max(1, round(count * (1 - copies))), np.uint64)
-    phashes = different[random.integers(0, len(different), count)] if copies else different
-    embeddings = random.normal(size=(count, EMBEDDING_DIM)).astype(np.float32)
+    pictures = random.integers(0, len(different), count) if copies else np.arange(count)
+    phashes = different[pictures]
+    embeddings = random.normal(size=(len(different), EMBEDDING_DIM)).astype(np.float32)[pictures]
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     scores = np.linspace(1, 0.5, count, dtype=np.float32)
     mirrored = random.integers(0, 2**64, count, np.uint64)
     return Candidates(np.arange(1, count + 1), scores, phashes, mirrored, True, embeddings=embeddings)

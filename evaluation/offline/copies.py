@@ -8,8 +8,12 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from visualsearch.domain.images import MIN_SIDE
+
 Edit = Callable[[Image.Image], bytes]
 
+SMALLEST = 2 * MIN_SIDE
+"""Shorter side in pixels of pictures whose copies are all large enough to be accepted."""
 SATURATED = 64
 """Saturation (of 255) from which a pixel is cloth or paint to be dyed, rather than paper or ink."""
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluation.offline.copies import COPIES, encoded
+from evaluation.offline.copies import COPIES, SMALLEST, encoded
 from evaluation.offline.edits import on_white
 from evaluation.offline.sets import picture_files
 from visualsearch.domain.colour_layout import ColourLayouts
 from visualsearch.domain.errors import InvalidInput
-from visualsearch.domain.images import MIN_SIDE, stack_pixels
-from visualsearch.domain.near_duplicates import NEAR_DUPLICATE_DISTANCE, NearDuplicateRule, discounted
+from visualsearch.domain.images import stack_pixels
+from visualsearch.domain.near_duplicates import CLOSE_DISTANCE, NEAR_DUPLICATE_DISTANCE, NearDuplicateRule
 from visualsearch.imaging.preprocessing import prepare
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ class ComparedPictures:
 
     def discounted(self, other: ComparedPictures) -> NDArray[np.float32]:
         """Return those cosines, less where the hashes say little, as the rule of near-duplicates compares them."""
-        return discounted(self.distances(other), self.cosines(other), self._layouts(other).plain(*self._places))
+        unsure = (self.distances(other) > CLOSE_DISTANCE) | self._layouts(other).plain(*self._places)
+        cosines = self.cosines(other)
+        # The inverse of ``twice_as_close``: at which cosine of the release this one would suffice.
+        found: NDArray[np.float32] = np.where(unsure, 2 * cosines - 1, cosines)
+        return found
 
     def near(self, other: ComparedPictures, rule: NearDuplicateRule) -> NDArray[np.bool_]:
         """Return which pictures are near-duplicates of the one at the same place of ``other``: bool [n]."""
@@ -111,12 +115,12 @@ class ComparedPictures:
 def calibration_pictures(folder: Path) -> list[Image.Image]:
     """Return up to ``SAMPLE`` pictures of a folder, in RGB, evenly drawn from the order of their names.
 
-    Unreadable pictures are skipped. Raises ``InvalidInput`` if there is none.
+    Unreadable and tiny pictures are skipped. Raises ``InvalidInput`` if there is none.
     """
     files = list(picture_files(folder).values())
     step = max(1, len(files) // SAMPLE)
     readable = filter(None, map(_opened, files[step // 2 :: step][:SAMPLE]))
-    if pictures := [picture for picture in readable if min(picture.size) >= MIN_SIDE]:
+    if pictures := [picture for picture in readable if min(picture.size) >= SMALLEST]:
         return pictures
     raise InvalidInput(f"{folder} holds no picture that can be read.")
 

@@ -7,6 +7,7 @@ rule is symmetric: which of the two is asked for does not matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ NEAR_DUPLICATE_DISTANCE = 10
 """Largest Hamming distance of two 64-bit pHashes of near-duplicates: 1 false pair in 10,000 by the hash alone."""
 CLOSE_DISTANCE = 4
 """Hamming distance up to which a hash says much. Different drawings of one style are often 5 to 10 bits apart."""
+NEVER = 2.0
+"""A cosine that no pictures reach."""
 NEAR_DUPLICATE_COSINE = 0.4
 """Lowest cosine of the embeddings of near-duplicates, for releases whose model card has no calibrated one."""
 
@@ -45,25 +48,24 @@ class NearDuplicateRule:
         ``distances`` (uint8, bits) and ``cosines`` (float32) are those of the pairs, ``one`` and ``other`` their places
         in ``layouts``. What is None, or a layout that a picture lacks, is not compared.
         """
-        found = distances <= self.distance
+        least = _least_cosines(self.distance, self.cosine)[distances]
         if layouts is not None:
-            found &= layouts.agree(one, other)
-        if cosines is not None:
-            plain = np.zeros(len(one), bool) if layouts is None else layouts.plain(one, other)
-            found &= discounted(distances, cosines, plain) >= self.cosine
-        return found
+            least = np.where(layouts.plain(one, other), np.maximum(least, twice_as_close(self.cosine)), least)
+        found: NDArray[np.bool_] = least < NEVER if cosines is None else cosines >= least
+        return found if layouts is None else found & layouts.agree(one, other)
 
 
-def discounted(
-    distances: NDArray[np.uint8], cosines: NDArray[np.float32], plain: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Return the cosines of pairs, less where their hashes say little: float32 [pairs].
+def twice_as_close(cosine: float) -> float:
+    """Return the cosine that is needed in place of this one where hashes say less."""
+    return (1 + cosine) / 2
 
-    That is beyond ``CLOSE_DISTANCE`` and where ``plain``, of nearly empty pictures. The cosine of such a pair must be
-    twice as close to 1.
-    """
-    found: NDArray[np.float32] = np.where((distances > CLOSE_DISTANCE) | plain, 2 * cosines - 1, cosines)
-    return found
+
+@lru_cache(maxsize=16)
+def _least_cosines(distance: int, cosine: float) -> NDArray[np.float32]:
+    """Return the cosine that pictures need by the distance of their hashes in bits."""
+    bits = np.arange(np.iinfo(np.uint8).max + 1)
+    least = np.where(bits <= CLOSE_DISTANCE, cosine, twice_as_close(cosine))
+    return np.where(bits <= distance, least, NEVER).astype(np.float32)
 
 
 def hash_distances(

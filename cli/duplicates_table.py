@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ MEMBERS = 20
 
 def duplicates_table(report: DuplicateReport, limit: int) -> Table:
     """Show the largest groups of exact copies, then those of near-duplicates: at most ``limit`` of each."""
-    table = Table("group", "id", "uri", "size", "owner", "visibility", "cosine", "bits")
+    uri = Column("uri", overflow="fold")
+    table = Table("group", "id", uri, "size", "owner", "visibility", "cosine", "bits")
     for number, group in enumerate(report.copies[:limit], 1):
         _add(table, f"copies {number}", group, report, near=False)
     for number, group in enumerate(report.near[:limit], 1):
@@ -36,18 +37,16 @@ def summary(report: DuplicateReport, limit: int) -> str:
 def _sentences(report: DuplicateReport, limit: int) -> Iterator[str]:
     copies, near = (sum(len(group.members) for group in groups) for groups in (report.copies, report.near))
     yield (
-        f"{report.images:,} images: {copies:,} exact copies in {len(report.copies):,} groups, {near:,} near-duplicates "
-        f"in {len(report.near):,} groups (release {report.release})."
+        f"{report.images:,} images, release {report.release}. "
+        f"Exact copies: {copies:,} (groups: {len(report.copies):,}). "
+        f"Near-duplicates: {near:,} (groups: {len(report.near):,})."
     )
     if (most := max(len(report.copies), len(report.near))) > limit:
-        yield f"Only {limit} groups of each kind are shown; --limit {most} shows all."
+        yield f"At most {limit} groups of each kind are shown; --limit {most} shows all."
     if report.without_embedding:
-        yield f"{report.without_embedding:,} images have no embedding; only exact copies of them were looked for."
+        yield f"Without an embedding, so that only exact copies were looked for: {report.without_embedding:,}."
     if report.without_colours:
-        yield (
-            f"{report.without_colours:,} images have no colours yet and were compared without; the indexers add them "
-            "in the background."
-        )
+        yield f"Compared without colours, which the indexers add in the background: {report.without_colours:,}."
 
 
 def _add(table: Table, name: str, group: DuplicateGroup, report: DuplicateReport, *, near: bool) -> None:

@@ -61,7 +61,7 @@ def test_the_table_and_the_page_show_the_groups(running, pictures, tmp_path):
     page = tmp_path / "duplicates.html"
     printed = duplicates(running, "--html", str(page), "--limit", "1000")
     assert f" {pictures[0]} " in printed
-    assert "exact copies in" in printed
+    assert "Exact copies: " in printed
     text = page.read_text()
     assert text.count("data:image/jpeg;base64,") >= 5
     for image_id in pictures[:5]:

@@ -101,8 +101,12 @@ def opened(file: Path) -> Image.Image:
 def copies(folding: Folding, name: str, pictures: Sequence[Image.Image]) -> Iterator[list[object]]:
     """Compare edits of pictures with the pictures, and so the same in other colours."""
     originals = folding.compared([encoded(one) for one in pictures])
+    edited = []
     for edit, make in COPIES.items():
-        yield folding.row(f"{name}: {edit}", "yes", folding.compared([make(one) for one in pictures]), originals)
+        edited.append(folding.compared([make(one) for one in pictures]))
+        yield folding.row(f"{name}: {edit}", "yes", edited[-1], originals)
+    every = ComparedPictures.joined([originals] * len(edited))
+    yield folding.row(f"{name}: all copies", "yes", ComparedPictures.joined(edited), every)
     colourful = np.flatnonzero(originals.strengths >= COLOURFUL)
     for edit, make in RECOLOURED.items():
         changed = folding.compared([make(pictures[place]) for place in colourful])

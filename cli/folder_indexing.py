@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,9 +82,12 @@ class FolderIndexing:
         if not gone:
             self._print("There is nothing to remove.")
             return
-        print_gone(gone, self._console)
         if not summary.seen:
-            raise InvalidInput("The folder has no pictures: nothing is removed, because its disk may be missing.")
+            raise InvalidInput(
+                "The folder has no pictures: nothing is removed, because its disk may be missing. If it is to be empty, "
+                f"`visualsearch images delete --prefix {shlex.quote(folder.prefix)}` removes {images(len(gone))}."
+            )
+        print_gone(gone, self._console)
         if self._options.dry_run:
             self._print(f"{images(len(gone))} would be removed.")
         elif self._options.yes or typer.confirm(f"Remove {images(len(gone))}?"):

@@ -41,10 +41,13 @@ def list_command(
     with connect() as client:
         found = client.images(**{name: value for name, value in wanted.items() if value})
         listed = list(itertools.islice(found, limit or None))
+        more = next(found, None) is not None if limit else False
     if json:
         print_json(listed)
     else:
         out.print(images_table(listed))
+    if more:
+        err.print(f"These are the first {limit}; --limit 0 lists all.")
 
 
 @app.command("get")

@@ -33,6 +33,8 @@ def search(
             print_json(answer)
         else:
             out.print(results_table(answer))
+            if min_score is not None and not answer["results"]:
+                err.print(f"Nothing in the index has a score of {min_score:g} or more: lower --min-score.")
         if sheet:
             write_sheet(client, file, box, answer, sheet)
             err.print(f"Contact sheet: {sheet}", markup=False)

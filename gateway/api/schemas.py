@@ -108,11 +108,6 @@ class ImageFacts(BaseModel):
     created_at: datetime
     status: Literal["pending", "indexed", "rejected"]
     reason: str | None
-
-
-class ListedImage(ImageFacts):
-    """An image in a listing."""
-
     source: str
     visibility: Visibility
 
@@ -125,7 +120,7 @@ class ImageList(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    images: list[ListedImage]
+    images: list[ImageFacts]
     next: int | None
 
 

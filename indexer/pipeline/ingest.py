@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass, replace
@@ -227,7 +228,8 @@ class Ingest:
             return Indexed(0) if expected else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
-        await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
+        with contextlib.suppress(NotFound):  # somebody else has just removed it
+            await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
         return Indexed(image.id)
 
     async def _reject(self, image: Image, releases: Sequence[Release], reason: str, etag: str = "") -> Outcome:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from indexer.sources.index_summary import IndexingCounts, Summary
 from indexer.sources.picture_sources import NoPicture
-from visualsearch.domain.errors import InvalidInput, NotFound, Unavailable
+from visualsearch.domain.errors import BrokenImage, InvalidInput, NotFound, Unavailable, UnsupportedImage
 from visualsearch.domain.images import Image, NewImage, Status
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import corpus_key
@@ -65,6 +65,7 @@ class Bulk:
         self._counts = IndexingCounts()
         self._summary = Summary()
         self._waiting: dict[int, str] = {}
+        self._replacing: set[int] = set()
         self._last_change = 0.0
 
     async def run(self) -> Summary:
@@ -113,15 +114,16 @@ class Bulk:
         wanted = [one for one in loaded if not _is_unchanged(one.new, known.get(one.new.uri))]
         self._summary.skipped += len(loaded) - len(wanted)
         self._counts.skipped = self._summary.skipped
-        self._summary.replaced += sum(map(_replaces, wanted, (known.get(one.new.uri) for one in wanted)))
+        replacing = {one.new.uri for one in wanted if _replaces(one, known.get(one.new.uri))}
         if self._dry_run:
+            self._summary.replaced += len(replacing)
             self._summary.indexed += len(wanted)
             self._counts.indexed = self._summary.indexed
         else:
-            await self._register(wanted, known)
+            await self._register(wanted, known, replacing)
         self._on_progress(self._counts)
 
-    async def _register(self, wanted: Sequence[Loaded], known: Mapping[str, Image]) -> None:
+    async def _register(self, wanted: Sequence[Loaded], known: Mapping[str, Image], replacing: set[str]) -> None:
         new = await asyncio.gather(*(self._new(one, known.get(one.new.uri)) for one in wanted))
         images = await self._image_repository.register_all(new)
         await asyncio.gather(*map(self._store, wanted, images))
@@ -130,6 +132,7 @@ class Bulk:
             [Event(EventKind.CREATED, image.uri, image.id) for image in images if image.status is Status.PENDING]
         )
         self._waiting |= {image.id: one.item.name for image, one in zip(images, wanted, strict=True)}
+        self._replacing |= {image.id for image in images if image.uri in replacing}
 
     async def _load(self, item: Item) -> Loaded | None:
         """Read an item as far as necessary; return None if it cannot be used."""
@@ -147,6 +150,10 @@ class Bulk:
             self._counts.no_pictures += 1
             self._summary.no_pictures.add(item.name)
             self._summary.seen.discard(hash(uri))
+            return None
+        except (UnsupportedImage, BrokenImage) as error:
+            self._summary.seen.discard(hash(uri))  # what was a picture before is none now
+            self._reject(item.name, str(error))
             return None
         except InvalidInput as error:
             self._reject(item.name, str(error))
@@ -194,16 +201,17 @@ class Bulk:
         found = await self._image_repository.by_ids(asked)
         settled = [i for i in asked if i not in found or found[i].status is not Status.PENDING]
         for image_id in settled:
-            self._settle(self._waiting.pop(image_id), found.get(image_id))
+            self._settle(image_id, self._waiting.pop(image_id), found.get(image_id))
         if settled:
             self._last_change = time.monotonic()
             self._on_progress(self._counts)
         return bool(settled)
 
-    def _settle(self, name: str, image: Image | None) -> None:
+    def _settle(self, image_id: int, name: str, image: Image | None) -> None:
         if image is not None and image.status is Status.INDEXED:
             self._counts.indexed += 1
             self._summary.indexed += 1
+            self._summary.replaced += image_id in self._replacing
         else:
             reason = image.reason if image else "It was deleted meanwhile."
             self._reject(name, reason or "It was rejected.")

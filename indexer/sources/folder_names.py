@@ -9,11 +9,12 @@ that were indexed before names were recorded. They are recognized by their pictu
 from __future__ import annotations
 
 import itertools
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.sources.file_keys import key_step
-from indexer.sources.folder_location import describe, is_there, location_of, location_of_bucket
+from indexer.sources.folder_location import describe, is_there, location_of, location_of_bucket, path_of
 from indexer.sources.picture_sources import key_prefix
 from visualsearch.domain.errors import Conflict, InvalidInput
 from visualsearch.domain.indexed_folders import IndexedFolder, same_name
@@ -64,7 +65,10 @@ class FolderNames:
         if found := self._recorded(folder, known, whole=whole, alone=alone):
             return found
         here = IndexedFolder("", location_of(folder), whole)
-        return await self._new(here, _candidates(folder), known, sample)
+        if old := await self._moved(here, known, sample):
+            return old
+        found = await self._new(here, _candidates(folder), known, sample)
+        return replace(found, remark=f"{found.remark} {_inside(folder, known) if whole else ''}".strip())
 
     async def choose_for_bucket(self, bucket: str, sample: PictureSample) -> FolderName:
         """Return the name for the copies of another bucket's objects, as ``choose`` does for a folder."""
@@ -88,7 +92,8 @@ class FolderNames:
         here = location_of(folder)
         old = next((one for one in known if same_name(one.name) == same_name(name)), None)
         if old is None or old.location == here:
-            return _named(IndexedFolder(old.name if old else name, here, whole))
+            before = next((one for one in known if one.location == here and one is not old), None)
+            return _named(IndexedFolder(old.name if old else name, here, whole), remark=_renamed(before))
         if is_there(old.location):
             raise Conflict(f"{describe(old.location)} is named {old.name!r} already. Choose another name.")
         return _named(IndexedFolder(old.name, here, whole), old.location, f"It was {describe(old.location)} before.")
@@ -103,6 +108,13 @@ class FolderNames:
                     # What is inside a whole folder is not recorded itself.
                     recorded = IndexedFolder(one.name, here, one.whole or whole)
                     return FolderName(one.prefix + steps, recorded, one.location)
+        return None
+
+    async def _moved(self, here: IndexedFolder, known: list[IndexedFolder], sample: PictureSample) -> FolderName | None:
+        """Return the name of a recorded folder that is out of sight and had these pictures, whatever it was called."""
+        for old in known:
+            if not is_there(old.location) and await self._has_these(old, sample):
+                return _named(replace(here, name=old.name), old.location, _recognized(old))
         return None
 
     async def _new(
@@ -136,6 +148,23 @@ class FolderNames:
 
 def _named(folder: IndexedFolder, moved_from: str = "", remark: str = "") -> FolderName:
     return FolderName(folder.prefix, folder, moved_from, remark)
+
+
+def _renamed(before: IndexedFolder | None) -> str:
+    return f"Its pictures are there as {before.name!r} too. {_removal(before)}" if before else ""
+
+
+def _inside(folder: Path, known: list[IndexedFolder]) -> str:
+    """Return a remark on a recorded folder inside a new one: what is in it will be in the corpus twice."""
+    for one in known:
+        if one.whole and is_there(one.location) and folder in path_of(one.location).parents:
+            what = f"{describe(one.location)} inside it is indexed as {one.name!r} already, so it is there twice."
+            return f"{what} {_removal(one)}"
+    return ""
+
+
+def _removal(folder: IndexedFolder) -> str:
+    return f"`visualsearch images delete --prefix {shlex.quote(folder.prefix)}` removes those."
 
 
 def _recognized(old: IndexedFolder | None) -> str:

@@ -33,15 +33,17 @@ class Pruning:
     async def gone(self, keys: Sequence[str], seen: AbstractSet[int], unread: Sequence[str] = ()) -> list[Image]:
         """Return the images at or below these keys that a run has not seen, except for those below ``unread`` keys.
 
-        ``seen`` holds the hashes of uris, as ``Summary.seen`` does.
+        ``seen`` holds the hashes of uris, as ``Summary.seen`` does. An image is returned once, also if a key lies below
+        another one.
         """
         kept = tuple(self._object_store.uri_prefix(f"{key}/") for key in unread)
-        return [
-            image
+        gone = {
+            image.id: image
             for key in keys
             async for image in self._below(key)
             if hash(image.uri) not in seen and not image.uri.startswith(kept)
-        ]
+        }
+        return list(gone.values())
 
     async def _below(self, key: str) -> AsyncIterator[Image]:
         uri = self._object_store.uri_prefix(key)

@@ -13,6 +13,7 @@ from indexer.sources import folder_location
 from indexer.sources.bulk import index_all
 from indexer.sources.folder import Folder
 from indexer.sources.picture_sources import Bucket
+from indexer.sources.pruning import Pruning
 from tests.fakes.object_store import FakeObjectStore
 from tests.pictures import jpeg
 from tests.unit.indexing import working
@@ -98,6 +99,26 @@ async def test_a_folder_that_was_moved_is_recognized_by_its_pictures(index, keys
     assert "1 indexed, 2 unchanged" in said
     assert str(tmp_path / "old" / "2024") in said
     assert keys() == ["2024/0.jpg", "2024/1.jpg", "2024/2.jpg"]
+
+
+async def test_a_folder_that_was_renamed_is_recognized_by_its_pictures(index, keys, tmp_path):
+    await index(album(tmp_path / "old", 1, 2, 3))
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert "0 indexed, 3 unchanged" in await index(tmp_path / "new")
+    assert keys() == ["old/0.jpg", "old/1.jpg", "old/2.jpg"]
+
+
+async def test_who_indexes_a_folder_around_an_indexed_one_hears_that_pictures_are_twice(index, tmp_path):
+    await index(album(tmp_path / "all" / "2024", 1))
+    said = await index(album(tmp_path / "all", 2))
+    assert "2 indexed" in said
+    assert "images delete --prefix 2024/" in said
+
+
+async def test_who_names_a_folder_anew_hears_that_pictures_are_twice(index, tmp_path):
+    folder = album(tmp_path / "ph", 1)
+    await index(folder)
+    assert "images delete --prefix ph/" in await index(folder, name="holiday")
 
 
 async def test_another_folder_at_the_place_of_one_that_is_gone_has_a_name_of_its_own(index, keys, tmp_path):
@@ -235,6 +256,15 @@ async def test_pictures_that_replace_others_are_counted(index, tmp_path):
     assert "1 file had other content" in await index(album(folder, 3))
 
 
+async def test_a_picture_that_is_rejected_replaces_none(index, tmp_path):
+    folder = album(tmp_path / "pictures", 1)
+    await index(folder)
+    (folder / "0.jpg").write_bytes(jpeg(1, 64, 64)[:500])
+    said = await index(folder)
+    assert "1 rejected" in said
+    assert "other content" not in said
+
+
 async def test_a_dry_run_compares_and_changes_nothing(world, index, keys, tmp_path):
     folder = album(tmp_path / "x", 1, 2)
     assert "2 would be indexed" in await index(folder, dry_run=True)
@@ -265,6 +295,23 @@ async def test_pruning_removes_what_is_gone_excluded_or_no_picture_and_says_so_f
     assert len(world.image_repository.images) == len(world.vectors.written) == 2
     ((act,)) = world.audit_log.kept.values()
     assert (act.subject, act.outcome) == ("3 images below x/", "done")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>"], ids=["empty", "a web page"])
+async def test_pruning_removes_what_was_a_picture_and_is_none_now(index, keys, tmp_path, content):
+    folder = album(tmp_path / "pictures", 1, 2)
+    await index(folder)
+    (folder / "0.jpg").write_bytes(content)
+    said = await index(folder, prune=True)
+    assert "1 rejected" in said
+    assert "1 image removed" in said
+    assert keys() == ["pictures/1.jpg"]
+
+
+async def test_an_image_below_several_removed_folders_is_removed_once(world, index, tmp_path):
+    await index(album(tmp_path / "x" / "a" / "b", 1).parents[1])
+    pruning = Pruning(world.object_store, world.image_repository, world.events)
+    assert len(await pruning.gone(["x/a", "x/a/b", "x/a/b/0.jpg"], set())) == 1
 
 
 async def test_pruning_spares_what_could_not_be_read(index, keys, tmp_path, monkeypatch):

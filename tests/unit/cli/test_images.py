@@ -101,3 +101,14 @@ async def test_a_change_is_shown_with_its_status(serving, ids, monkeypatch):
 @pytest.mark.parametrize("words", [("delete",), ("delete", "--dry-run"), ("set", "1")])
 async def test_a_command_that_does_not_say_what_is_refused(words):
     assert isinstance((await run(*words)).exception, InvalidInput)
+
+
+async def test_a_list_that_is_cut_says_so(serving, ids):
+    cut = await run("list", "--limit", 2)
+    assert "--limit 0 lists all" in cut.stderr
+    assert "--limit 0" not in (await run("list")).stderr
+
+
+async def test_an_images_source_and_visibility_are_shown(serving, ids):
+    one = json.loads((await run("get", ids[0])).stdout)
+    assert (one["source"], one["visibility"]) == ("web", "public")

@@ -84,8 +84,9 @@ class FolderIndexing:
             return
         if not summary.seen:
             raise InvalidInput(
-                "The folder has no pictures: nothing is removed, because its disk may be missing. If it is to be empty, "
-                f"`visualsearch images delete --prefix {shlex.quote(folder.prefix)}` removes {images(len(gone))}."
+                "The folder has no pictures: nothing is removed, because its disk may be missing. If it is to "
+                f"be empty, `visualsearch images delete --prefix {shlex.quote(folder.prefix)}` removes "
+                f"{images(len(gone))}."
             )
         print_gone(gone, self._console)
         if self._options.dry_run:

@@ -16,6 +16,7 @@ from cli.index_progress import index_with_bar
 from indexer.sources.picture_sources import Bucket
 from indexer.sources.shards import expand
 from visualsearch.domain.errors import InvalidInput
+from visualsearch.domain.object_keys import bucket_name, canonical_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,9 @@ def _index_bucket(what: str, options: FolderOptions) -> Summary:
     if options != FolderOptions(dry_run=options.dry_run):
         raise InvalidInput("For buckets there is only --dry-run; the other options are for folders.")
     name, _, below = what.partition("/")
+    bucket_name(name)
+    if below:
+        canonical_key(below.removesuffix("/"))
 
     async def work(stores: IndexingStores) -> Summary:
         source = Bucket(open_bucket(name), below, stores.object_store.bucket)

@@ -1,10 +1,11 @@
-"""Which keys of the bucket may hold a picture of the corpus. Standard library only.
+"""Which keys of the bucket may hold a picture of the corpus, and what a bucket may be called. Standard library only.
 
 Every key from outside passes here: notices, the change log, `visualsearch index`, the sweep, reconciliation and events.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from visualsearch.domain.errors import InvalidInput
@@ -17,6 +18,21 @@ RESERVED_PREFIXES = ("queries/", ".")
 """Key prefixes of objects that are not part of the corpus: query images, health probes, parts of unfinished uploads."""
 NEVER_IN_KEYS = {"Cc", "Cs"}
 """Unicode's control characters and lone surrogates."""
+
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""S3's rule for a bucket's name."""
+
+
+def bucket_name(name: str) -> str:
+    """Return the name of a bucket; raise ``InvalidInput`` if a store or client could take it for that of another one.
+
+    SeaweedFS reads a backslash as a slash, and clients end the name at ``?``, ``#`` or ``%2F``.
+    """
+    if not BUCKET_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name[:80]!r} is no bucket's name: it has 3 to 63 lower-case letters, digits, dots and hyphens."
+        )
+    return name
 
 
 def canonical_key(key: str) -> str:

@@ -15,6 +15,7 @@ from indexer.sources.omissions import Omissions
 from indexer.sources.picture_sources import Item, PictureSource, check_is_picture
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
+from visualsearch.domain.object_keys import bucket_name, canonical_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -69,7 +70,6 @@ class PictureList(PictureSource):
             bucket, key = "", ""
             file = Path(os.path.normpath(self._folder / row.place.removeprefix("file://")))
             below = PurePosixPath(self._below(file))
-        refusal = row.refusal or (f"Only files and {S3} can be read." if _is_elsewhere(row.place) else "")
         in_place = bucket != "" and bucket == self._own_bucket
         return ListedItem(
             name=name,
@@ -82,7 +82,7 @@ class PictureList(PictureSource):
             file=file,
             bucket=bucket,
             object_key=key,
-            refusal=refusal,
+            refusal=row.refusal or _refusal(row.place, bucket, key),
         )
 
     def _key(self, row: Row, below: PurePosixPath) -> str:
@@ -123,6 +123,19 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise InvalidInput(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _refusal(place: str, bucket: str, key: str) -> str:
+    """Return why nothing is read from a place; empty if it can be."""
+    if _is_elsewhere(place):
+        return f"Only files and {S3} can be read."
+    if place.startswith(S3):
+        try:
+            bucket_name(bucket)
+            canonical_key(key)
+        except InvalidInput as error:
+            return str(error)
+    return ""
 
 
 def _is_elsewhere(place: str) -> bool:

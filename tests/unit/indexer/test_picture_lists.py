@@ -180,3 +180,30 @@ async def test_without_pyarrow_a_parquet_file_names_the_extra(world, folder, mon
 
 def test_tables_are_told_by_their_names(tmp_path):
     assert [is_list(tmp_path / name) for name in ("a.CSV", "a.parquet", "a.csv.jpg")] == [True, True, False]
+
+
+BUCKETS_THAT_ARE_NONE = ["images\\", "images%2F", "images?x=", "Images", "images#", "im", "..", "", "-images", "i" * 64]
+
+
+@pytest.mark.parametrize("bucket", BUCKETS_THAT_ARE_NONE)
+async def test_a_row_whose_bucket_has_no_buckets_name_is_refused_and_the_next_is_used(world, folder, bucket):
+    r"""SeaweedFS reads `s3://images\/uploads/7.jpg` as an upload in the bucket `images`."""
+    alias = FakeObjectStore(bucket)
+    await alias.put("uploads/7.jpg", jpeg(7), metadata=ObjectMetadata("bob", Visibility.PRIVATE))
+    rows = [(f"s3://{bucket}/uploads/7.jpg", "public"), ("file://a.jpg", "public")]
+    path = write(folder / "t.csv", [{"uri": uri, "visibility": visibility} for uri, visibility in rows])
+    summary = await indexed(world, path, alias)
+    assert list(world.object_store.objects) == ["set/a.jpg"]
+    assert [reason for _, reason in summary.rejected] == [
+        f"{bucket!r} is no bucket's name: it has 3 to 63 lower-case letters, digits, dots and hyphens."
+    ]
+
+
+@pytest.mark.parametrize("key", ["sub\\a.jpg", "sub//a.jpg", "../images/uploads/7.jpg", "a\n.jpg", ""])
+async def test_a_row_with_an_id_is_refused_if_its_objects_key_is_not_canonical(world, folder, key):
+    other = FakeObjectStore("holiday")
+    other.put_by_another_program(key, jpeg(7))
+    other.get = other.fetch = None  # the row is refused before anything is read
+    summary = await indexed(world, write(folder / "t.csv", [{"uri": f"s3://holiday/{key}", "id": "7"}]), other)
+    assert not world.object_store.objects
+    assert "no name for an object" in summary.rejected[0][1]

@@ -82,6 +82,8 @@ class HostPolicy:
         if origin in self.origins:
             return False
         if origin is not None:
+            if not ORIGIN.fullmatch(origin):
+                return True
             authority = urlsplit(origin).netloc
             return authority.lower() != host.lower() and _name(authority) not in self.names
         return headers.get("sec-fetch-site", "none") not in TRUSTED_SITES

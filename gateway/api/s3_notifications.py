@@ -90,7 +90,7 @@ def read_notification(body: object, object_store: ObjectStore) -> Notification:
 
 
 def _from_record(number: int, record: dict[str, Any], ours: str) -> Report:
-    name = str(record.get("eventName", "")).removeprefix("s3:")
+    name = _text(record.get("eventName")).removeprefix("s3:")
     kind = next((kind for start, kind in KINDS.items() if f"{name}:".startswith(f"{start}:")), None)
     if kind is None:
         raise InvalidInput(f"Events of the kind {name[:80]!r} are not used: ObjectCreated and ObjectRemoved are.")
@@ -101,7 +101,7 @@ def _from_record(number: int, record: dict[str, Any], ours: str) -> Report:
 
 
 def _from_eventbridge(number: int, event: dict[str, Any], ours: str) -> Report:
-    name = str(event.get("detail-type"))
+    name = _text(event.get("detail-type"))
     kind = EVENTBRIDGE_KINDS.get(name) if event.get("source") == "aws.s3" else None
     if kind is None:
         raise InvalidInput(
@@ -119,7 +119,7 @@ def _object(place: object, ours: str, name: str) -> dict[str, Any]:
             f"The record names no bucket or no key: {name}.bucket.name and {name}.object.key are expected."
         )
     if bucket.get("name") != ours:
-        raise InvalidInput(f"The bucket {str(bucket.get('name'))[:80]!r} is not ours: {ours!r} is.")
+        raise InvalidInput(f"The bucket {_text(bucket.get('name'))[:80]!r} is not ours: {ours!r} is.")
     return thing
 
 
@@ -136,5 +136,10 @@ def _keys(kind: EventKind, likeliest: str, *others: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
+def _text(given: object) -> str:
+    """Return a value if it is a text: others may be nested so deeply that they cannot be shown."""
+    return given if isinstance(given, str) else ""
+
+
 def _etag(given: object) -> str:
-    return str(given or "").strip('"')[:200]
+    return given.strip('"')[:200] if isinstance(given, str) else ""

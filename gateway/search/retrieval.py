@@ -89,7 +89,7 @@ class Retriever:
             ranked = rank(without(found, gone), options.near_duplicates, options.k, pairs, rule, colours)
             unknown = {image_id for one in ranked for image_id in (one.image_id, *one.near_duplicates)} - rows.keys()
             if unknown:
-                marked, images = await self._exclusions.pairs_and_shown(unasked, sorted(unknown))
+                marked, images = await self._exclusions.pairs_and_shown(unasked, sorted(unknown), options.where.owner)
                 rows |= images
                 missing, unasked = unknown - rows.keys(), []
                 pairs |= marked

@@ -146,7 +146,7 @@ class IndexImport:
         await self._vectors.upsert(self._release.collection, rows)
         await self._vectors.settle(self._release.collection)
         contents = {one.image_id: one.content_hash for one in described}
-        marked = await self._image_repository.mark_indexed(contents, self._release.name)
+        marked = await self._image_repository.mark_indexed(contents, self._release.name, images)
         self._report.imported += len(marked)
         changed = [image.uri for image in images if image.id not in set(marked)]
         self._report.refused += [(uri, "It was changed or deleted meanwhile.") for uri in changed]

@@ -228,6 +228,8 @@ class Ingest:
             return Indexed(0) if expected else Rejected(reason)
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
+        if image.status is Status.PENDING and event.image_id is None:
+            return Retry("its object may be about to be stored")  # anybody may send such an event at that moment
         with contextlib.suppress(NotFound):  # somebody else has just removed it
             await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
         return Indexed(image.id)
@@ -304,10 +306,9 @@ class Ingest:
         live = releases[0]
         await self._vectors.settle(live.collection)
         contents = {one.image.id: one.content_hash for one in written.values()}
-        marked = set(await self._image_repository.mark_indexed(contents, live.name))
-        # Only after they are marked: a change from now on sets its image back to pending.
-        now = await self._image_repository.by_ids(list(marked))
-        marked -= {one.image.id for one in written.values() if _has_other_values(one.image, now.get(one.image.id))}
+        marked = set(
+            await self._image_repository.mark_indexed(contents, live.name, [one.image for one in written.values()])
+        )
         left = [image_id for image_id in contents if image_id not in marked]
         there: dict[int, Image] = {}
         if left:
@@ -331,18 +332,14 @@ def _last_by_uri(events: Sequence[Event]) -> dict[str, Event]:
     for event in events:
         before = last.get(event.uri, event)
         contradicts = (before.kind, before.etag) != (event.kind, event.etag)
-        last[event.uri] = replace(event, etag="") if contradicts else event
+        image_id = before.image_id if event.image_id is None else event.image_id
+        last[event.uri] = replace(event, etag="" if contradicts else event.etag, image_id=image_id)
     return last
 
 
 def _tells_nothing_new(event: Event, image: Image) -> bool:
     """Return whether an event concerns exactly the object that is indexed already."""
     return image.status is Status.INDEXED and event.kind is EventKind.CREATED and "" != event.etag == image.etag
-
-
-def _has_other_values(image: Image, now: Image | None) -> bool:
-    """Return whether the vector that was written for an image carries values that its row no longer has."""
-    return now is not None and (image.source, image.visibility) != (now.source, now.visibility)
 
 
 def _row(one: Ready, embedding: NDArray[np.float32]) -> VectorRow:

@@ -52,7 +52,7 @@ async def test_contents_are_read_page_by_page_with_and_without_colours(images):
 
 async def test_a_result_has_the_colours_of_its_image(images, exclusions):
     first, second = await indexed(images, "a", COLOURS), await indexed(images, "b")
-    _, shown = await exclusions.pairs_and_shown([], [first, second])
+    _, shown = await exclusions.pairs_and_shown([], [first, second], "")
     assert shown == {
         first: ImageSummary("s3://images/a", 640, 480, COLOURS),
         second: ImageSummary("s3://images/b", 640, 480, b""),

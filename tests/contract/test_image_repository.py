@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -74,6 +75,14 @@ def progress(image_repository):
     if isinstance(image_repository, FakeImages):
         return FakeIndexingProgress(image_repository)
     return PostgresIndexingProgress(image_repository.database)
+
+
+async def test_an_image_is_not_marked_if_its_vector_has_another_source_or_visibility(image_repository):
+    image = await image_repository.register(NewImage("s3://images/changing", "web", content_hash=ONE))
+    was_private = replace(image, visibility=Visibility.PRIVATE)
+    for other in (was_private, replace(image, source="album")):
+        assert await image_repository.mark_indexed({image.id: ONE}, "v1", [other]) == []
+    assert await image_repository.mark_indexed({image.id: ONE}, "v1", [image]) == [image.id]
 
 
 @pytest.mark.parametrize(("first", "last"), [(0xA1, 0x800), (0x4E00, 0x9FFF), (0x10000, 0x110000)])
@@ -195,6 +204,14 @@ async def test_overdue_pending_images_are_listed_oldest_first(image_repository):
     assert {image.id for image in await image_repository.waiting(0, 10)} == {images[1].id, images[2].id}
 
 
+async def test_a_result_shows_a_private_image_to_its_owner_alone(image_repository, exclusions):
+    new = NewImage("s3://images/a", owner="ada", visibility=Visibility.PRIVATE, content_hash=ONE)
+    image = await image_repository.register(new)
+    await image_repository.mark_indexed({image.id: ONE}, "v1")
+    found = {who: list((await exclusions.pairs_and_shown([], [image.id], who))[1]) for who in ("", "ada", "bob")}
+    assert found == {"": [], "ada": [image.id], "bob": []}
+
+
 async def test_images_are_counted_by_status_zeros_included(image_repository):
     await indexed(image_repository, "s3://images/a", ONE)
     await image_repository.register(NewImage("s3://images/b"))
@@ -220,20 +237,20 @@ async def test_query_ids_and_image_ids_never_collide(image_repository):
 
 async def test_duplicate_exclusions_are_returned_only_among_the_requested_images(image_repository, exclusions):
     one, two, three = [await image_repository.register(NewImage(f"s3://images/{name}")) for name in "abc"]
-    assert await exclusions.pairs_and_shown([], []) == (set(), {})
+    assert await exclusions.pairs_and_shown([], [], "") == (set(), {})
     await image_repository.describe([ImageMetadata(three.id, 640, 480, 5, ONE)])
-    assert (await exclusions.pairs_and_shown([], [three.id]))[1] == {}, "it is not indexed yet"
+    assert (await exclusions.pairs_and_shown([], [three.id], ""))[1] == {}, "it is not indexed yet"
     await image_repository.mark_indexed({three.id: ONE}, "v1")
     await exclusions.mark_not_duplicates(two.id, one.id, "ada")
     await exclusions.mark_not_duplicates(one.id, two.id, "bob")
     await exclusions.mark_not_duplicates(two.id, three.id, "")
-    pairs, images = await exclusions.pairs_and_shown([one.id, two.id], [three.id, 10**12])
+    pairs, images = await exclusions.pairs_and_shown([one.id, two.id], [three.id, 10**12], "")
     assert pairs == {(one.id, two.id)}
     assert images == {three.id: ImageSummary("s3://images/c", 640, 480)}
     assert await exclusions.unmark_not_duplicates(two.id, one.id)
     assert not await exclusions.unmark_not_duplicates(two.id, one.id)
     everything = [one.id, two.id, three.id]
-    assert (await exclusions.pairs_and_shown(everything, []))[0] == {(two.id, three.id)}
+    assert (await exclusions.pairs_and_shown(everything, [], ""))[0] == {(two.id, three.id)}
 
 
 async def test_a_duplicate_exclusion_of_a_missing_image_is_not_stored(image_repository, exclusions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from visualsearch.domain.images import ImageSummary, Status
+from visualsearch.domain.images import ImageSummary, Status, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +20,13 @@ class FakeDuplicateExclusions:
         self.pairs: dict[tuple[int, int], str] = {}
 
     async def pairs_and_shown(
-        self, candidates: Sequence[int], wanted: Sequence[int]
+        self, candidates: Sequence[int], wanted: Sequence[int], owner: str
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         asked, known = set(candidates), (await self._image_repository.by_ids(wanted)).items()
         shown = {
             i: ImageSummary(one.uri, one.width or 0, one.height or 0, self._image_repository.colours.get(i) or b"")
             for i, one in known
-            if one.status is Status.INDEXED
+            if one.status is Status.INDEXED and (one.visibility is Visibility.PUBLIC or (owner and one.owner == owner))
         }
         return {pair for pair in self.pairs if asked.issuperset(pair)}, shown
 

@@ -125,9 +125,14 @@ class FakeImages:
             for one in await self.after_id(after, limit)
         ]
 
-    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+    async def mark_indexed(
+        self, contents: Mapping[int, bytes], release: str, written: Sequence[Image] = ()
+    ) -> list[int]:
         self._up()
         there = [i for i, content in contents.items() if i in self.images and self.images[i].content_hash == content]
+        values = {one.id: (one.source, one.visibility) for one in written}
+        here = {i: (self.images[i].source, self.images[i].visibility) for i in there}
+        there = [i for i in there if values.get(i, here[i]) == here[i]]
         for image_id in there:
             self.images[image_id] = replace(self.images[image_id], status=Status.INDEXED, reason=None)
             self.indexed_in[image_id] = release

@@ -86,7 +86,7 @@ def test_a_picture_replaced_in_the_bucket_is_found_by_its_new_content_only(stack
         ("empty.jpg", b"", "empty"),
         ("text.jpg", b"a text file", "not a JPEG"),
         ("large.jpg", jpeg(1) + bytes(200 * 2**20), "bytes"),
-        ("cut.jpg", jpeg(1)[:2000], "damaged"),
+        ("cut.jpg", jpeg(1)[:2000], "cut off"),
     ],
 )
 def test_an_object_that_is_no_picture_is_rejected_with_its_reason(stack, bucket, name, data, reason):

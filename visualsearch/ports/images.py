@@ -71,10 +71,13 @@ class ImageRepository(Protocol):
         """Return the contents of the first ``limit`` indexed images with a higher id, ascending."""
         ...
 
-    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+    async def mark_indexed(
+        self, contents: Mapping[int, bytes], release: str, written: Sequence[Image] = ()
+    ) -> list[int]:
         """Mark images (id to content hash) as searchable in a release.
 
-        Returns the ids that were marked. The others were deleted in the meantime, or described with other content.
+        ``written`` are images as their vectors were written. Returns the ids that were marked. The others were deleted
+        in the meantime, described with other content, or have another source or visibility than the vector.
         """
         ...
 
@@ -175,11 +178,11 @@ class DuplicateExclusions(Protocol):
     """Pairs of images that people marked as no duplicates, whatever their pHashes say."""
 
     async def pairs_and_shown(
-        self, candidates: Sequence[int], wanted: Sequence[int]
+        self, candidates: Sequence[int], wanted: Sequence[int], owner: str
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
-        """Return the candidates' duplicate exclusions and the wanted images that are indexed.
+        """Return the candidates' duplicate exclusions, and the wanted images that are indexed and ``owner`` may see.
 
-        Exclusions are pairs (lower id, higher id); images are by id.
+        Exclusions are pairs (lower id, higher id); images are by id. An empty owner may see public images alone.
         """
         ...
 

@@ -55,9 +55,9 @@ async def test_rows_are_asked_for_once_if_nothing_of_another_colour_folds(servin
     asked = []
     shown = serving.duplicate_exclusions.pairs_and_shown
 
-    async def counted(candidates, wanted):
+    async def counted(candidates, wanted, owner):
         asked.append(len(wanted))
-        return await shown(candidates, wanted)
+        return await shown(candidates, wanted, owner)
 
     serving.duplicate_exclusions.pairs_and_shown = counted
     await asyncio.gather(*(serving.image_repository.delete(image_id) for image_id in (2, 3, 4, 6, 7)))

@@ -72,6 +72,8 @@ CROSS_SITE = [
     {"origin": "http://evil.example/localhost:8080"},
     {"origin": "http://localhost:8080@evil.example"},
     {"origin": ""},
+    {"origin": "http://["},
+    {"origin": "http://localhost:8080/x"},
     {"sec_fetch_site": "cross-site"},
     {"sec_fetch_site": "same-site"},
     {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"},

@@ -1,5 +1,6 @@
 """Notifications as stores really send them: names of events, spellings of keys, and EventBridge's form."""
 
+import orjson
 import pytest
 
 from tests.unit.gateway.test_operations import put, record, serving, tell, told  # noqa: F401
@@ -86,6 +87,14 @@ async def test_of_two_objects_that_a_key_can_mean_the_one_with_the_entity_tag_is
         serving.events.entries.clear()
         assert (await tell(serving, {"Records": [record("a+b.jpg", eTag=tag)]})).json()["accepted"] == 1
         assert events(serving) == [(CREATED, key) for key in keys]
+
+
+async def test_values_that_are_no_texts_are_taken_for_missing_ones(serving):  # noqa: F811
+    nested = b"[" * 990 + b"]" * 990
+    body = orjson.dumps({"Records": [record("a.jpg", "s3:ObjectRemoved:Delete", eTag="x"), record("a.jpg", "y")]})
+    answer = await tell(serving, body.replace(b'"x"', nested).replace(b'"y"', nested))
+    assert answer.json()["accepted"] == 1
+    assert "not used" in answer.json()["refused"][0]["reason"]
 
 
 async def test_a_deletion_is_reported_for_both_spellings_of_a_key(serving):  # noqa: F811

@@ -193,6 +193,23 @@ async def test_deleting_an_object_deletes_its_image(world):
     assert await world.index(world.bare("a", EventKind.DELETED)) == [Indexed(0)]
 
 
+async def test_a_deletion_that_anybody_reports_of_an_upload_that_is_about_to_be_stored_removes_nothing(world):
+    event = await world.upload("uploads/a.jpg", jpeg(1))
+    stored = world.object_store.objects.pop("uploads/a.jpg")
+    (outcome,) = await world.index(world.bare("uploads/a.jpg", EventKind.DELETED))
+    assert isinstance(outcome, Retry)
+    world.object_store.objects["uploads/a.jpg"] = stored
+    assert await world.index(event) == [Indexed(event.image_id)]
+    assert event.image_id in world.vectors.searchable
+
+
+async def test_an_upload_that_is_removed_before_it_is_indexed_is_deleted(world):
+    event = await world.upload("uploads/a.jpg", jpeg(1))
+    await world.object_store.delete("uploads/a.jpg")
+    await world.index(event, world.bare("uploads/a.jpg", EventKind.DELETED))
+    assert not world.image_repository.images
+
+
 async def test_a_late_deletion_event_keeps_a_recreated_object(world):
     event = await world.upload("a", jpeg(1))
     assert await world.index(event, world.bare("a", EventKind.DELETED)) == [Indexed(event.image_id)] * 2

@@ -25,16 +25,17 @@ class PostgresDuplicateExclusions(DuplicateExclusions):
 
     @override
     async def pairs_and_shown(
-        self, candidates: Sequence[int], wanted: Sequence[int]
+        self, candidates: Sequence[int], wanted: Sequence[int], owner: str
     ) -> tuple[set[tuple[int, int]], dict[int, ImageSummary]]:
         rows = await self._database.rows(
             """SELECT id, uri, COALESCE(width, 0) AS width, COALESCE(height, 0) AS height,
               COALESCE(colours, '') AS colours, NULL::bigint AS low_id, NULL::bigint AS high_id
             FROM images LEFT JOIN image_hash ON image_id = id WHERE id = ANY(%s::bigint[]) AND status = 'indexed'
+              AND (visibility = 'public' OR owner = NULLIF(%s, ''))
             UNION ALL
             SELECT NULL, NULL, NULL, NULL, NULL, low_id, high_id
             FROM not_duplicates WHERE low_id = ANY(%s::bigint[]) AND high_id = ANY(%s::bigint[])""",
-            *(_array(wanted), _array(candidates), _array(candidates)),
+            *(_array(wanted), owner, _array(candidates), _array(candidates)),
         )
         images: dict[int, ImageSummary] = {}
         pairs: set[tuple[int, int]] = set()

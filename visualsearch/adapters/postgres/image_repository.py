@@ -142,12 +142,18 @@ class PostgresImages(ImageRepository):
         return [ImageContent(**row) for row in rows]
 
     @override
-    async def mark_indexed(self, contents: Mapping[int, bytes], release: str) -> list[int]:
+    async def mark_indexed(
+        self, contents: Mapping[int, bytes], release: str, written: Sequence[Image] = ()
+    ) -> list[int]:
         rows = await self.database.rows(
             """UPDATE images SET status = 'indexed', reason = NULL, indexed_at = now(), release = %s
             FROM unnest(%s::bigint[], %s::bytea[]) AS mine (id, content_hash)
-            WHERE images.id = mine.id AND images.content_hash = mine.content_hash RETURNING images.id""",
+            LEFT JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS written (id, source, visibility) USING (id)
+            WHERE images.id = mine.id AND images.content_hash = mine.content_hash
+              AND images.source = COALESCE(written.source, images.source)
+              AND images.visibility = COALESCE(written.visibility, images.visibility) RETURNING images.id""",
             *(release, list(contents), list(contents.values())),
+            *([one.id for one in written], [one.source for one in written], [one.visibility for one in written]),
         )
         return [row["id"] for row in rows]
 

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from typing_extensions import override
 
+from gateway.api.request_bodies import announced_bytes
 from gateway.caller import Caller
 from gateway.process.limited_connection import CHARGED
 from gateway.service import Gateway
@@ -35,6 +36,11 @@ def gateway_of(request: Request) -> Gateway:
 def address_of(request: Request) -> str:
     """Return the network address that a request comes from; empty if it is unknown."""
     return request.client.host if request.client else ""
+
+
+def port_of(request: Request) -> int:
+    """Return the port that a request comes from; 0 if it is unknown."""
+    return request.client.port if request.client else 0
 
 
 def needs(scope: Scope) -> Any:  # noqa: ANN401 - as Depends itself
@@ -71,11 +77,10 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             gateway, address = gateway_of(request), address_of(request)
             request.state.caller = caller = await gateway.access.admit(request.headers, scope, address)
-            with gateway.limits.request(caller.owner, address, request.client.port if request.client else 0) as account:
+            with gateway.limits.request(caller.owner, address, port_of(request)) as account:
                 request.scope[CHARGED] = True
                 self.check(gateway, account)
-                length = request.headers.get("content-length", "")
-                account.charge_body(int(length) if length.isdecimal() else 0)
+                account.charge_body(announced_bytes(request))
                 return await handle(request)
 
         return guarded

@@ -27,6 +27,7 @@ STATIC_METHODS = ("GET", "HEAD")
 STATUSES: dict[type[errors.VisualSearchError], int] = {
     errors.UnsupportedImage: 415,
     errors.ImageTooLarge: 413,
+    errors.RequestTooLarge: 413,
     errors.QuotaExceeded: 403,
     errors.InvalidInput: 422,
     errors.NotFound: 404,
@@ -52,7 +53,8 @@ MEANINGS = {
     "site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",
-    413: "The request is over 20 MB, or the picture has more pixels than its format may have.",
+    413: "The request is over 20 MB (a notification of a store: 512 KB), or the picture has more pixels than its "
+    "format may have.",
     415: f"By its content the file is no {NAMES} picture, or one of an unusual coding; the detail names it.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",

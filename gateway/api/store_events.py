@@ -9,7 +9,7 @@ from gateway.api.dependencies import GuardedRoute, gateway_of
 from gateway.api.notification_senders import receive
 from gateway.api.problem_details import failures
 from gateway.api.reported_objects import find_objects
-from gateway.api.s3_notifications import read_notification
+from gateway.api.s3_notifications import MAX_RECORDS, read_notification
 from visualsearch.observability.metrics import NOTICES
 
 router = APIRouter(route_class=GuardedRoute)
@@ -35,14 +35,20 @@ async def store_events(request: Request) -> schemas.NotificationResponse:
     again. A request may have 100 records. A message of SNS needs no token: its signature is verified, its topic must be
     one of VISUALSEARCH_SNS_TOPICS, and its subscription is confirmed.
     """
-    sender, body = await receive(request)
     gateway = gateway_of(request)
-    notification = read_notification(body, gateway.object_store)
-    await gateway.notices.take(sender, len(notification))
-    events, refused = await find_objects(notification, gateway.object_store)
-    await gateway.events.publish(events)
+    async with receive(request) as (sender, body):
+        await gateway.notices.take(sender, _records(body))
+        notification = read_notification(body, gateway.object_store)
+        events, refused = await find_objects(notification, gateway.object_store)
+        await gateway.events.publish(events)
     accepted = len(notification) - len(refused)
     NOTICES.labels("accepted").inc(accepted)
     NOTICES.labels("refused").inc(len(refused))
     reasons = [schemas.RefusedRecord(record=number, reason=reason) for number, reason in refused]
     return schemas.NotificationResponse(accepted=accepted, refused=reasons)
+
+
+def _records(body: object) -> int:
+    """Return for how many records a notification counts, although it may be refused."""
+    records = body.get("Records") if isinstance(body, dict) else None
+    return min(len(records), MAX_RECORDS) if isinstance(records, list) else 1

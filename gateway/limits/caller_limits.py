@@ -127,13 +127,14 @@ class CallerLimits:
         self._in_progress: Counter[str] = Counter()
 
     @contextmanager
-    def request(self, owner: str, address: str, port: int) -> Iterator[Account]:
+    def request(self, owner: str, address: str, port: int, line: str = "") -> Iterator[Account]:
         """Count a request while the block runs, and charge it; raises ``RateLimited``.
 
-        The base cost is charged before the body is read, and the rest as it becomes known.
+        The base cost is charged before the body is read, and the rest as it becomes known. ``line`` is given where the
+        requests of many connections are counted together.
         """
         caller = f"owner {owner}" if owner else network_of(address)
-        line = f"{address} {port}" if not owner and is_loopback(address) else caller
+        line = line or (f"{address} {port}" if not owner and is_loopback(address) else caller)
         if self._in_progress[line] >= self._most:
             raise RateLimited(
                 f"You have {self._most} requests in progress here, which is the limit: wait for their answers.", BUSY_S

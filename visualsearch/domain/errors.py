@@ -23,6 +23,10 @@ class ImageTooLarge(InvalidInput):
     """The file has too many bytes, or the picture too many pixels."""
 
 
+class RequestTooLarge(InvalidInput):
+    """The body of the request has too many bytes."""
+
+
 class MalwareFound(InvalidInput):
     """A virus scanner found something in the file; ``what`` is the scanner's name for it."""
 

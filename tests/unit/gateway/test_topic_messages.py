@@ -160,7 +160,7 @@ async def test_an_address_that_sends_many_false_messages_has_to_wait(serving, sn
 
 
 async def test_a_huge_message_is_not_read(serving, sns):
-    assert_problem(await deliver(serving, sns.message("x" * 2**20)), 422)
+    assert_problem(await deliver(serving, sns.message("x" * 2**20)), 413)
 
 
 async def test_a_message_that_is_no_notice_is_refused(serving, sns):

@@ -1,0 +1,37 @@
+"""Reads bodies that are held in memory, up to a limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visualsearch.domain.errors import RequestTooLarge
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from gateway.limits.caller_limits import Account
+
+
+def announced_bytes(request: Request) -> int:
+    """Return the size of the body according to Content-Length; 0 if the header is missing."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+async def read_body(request: Request, account: Account, max_bytes: int, advice: str) -> bytes:
+    """Read a body and charge it. Raises ``RequestTooLarge``, with the advice, as soon as it is too large.
+
+    That is before anything is read if Content-Length says so.
+    """
+    announced = announced_bytes(request)
+    refusal = RequestTooLarge(f"The body has more than {max_bytes // 1024} KB, which is the limit here: {advice}.")
+    if announced > max_bytes:
+        raise refusal
+    account.charge_body(announced)
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > max_bytes:
+            raise refusal
+    account.charge_body(max(0, len(body) - announced))
+    return bytes(body)

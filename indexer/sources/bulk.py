@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from indexer.sources.index_summary import IndexingCounts, Summary
 from indexer.sources.picture_sources import NoPicture
 from visualsearch.domain.errors import BrokenImage, InvalidInput, NotFound, Unavailable, UnsupportedImage
-from visualsearch.domain.images import Image, NewImage, Status
+from visualsearch.domain.images import Image, NewImage, Status, Visibility
 from visualsearch.domain.indexing import Event, EventKind, ObjectMetadata, simple_etag
 from visualsearch.domain.object_keys import corpus_key
 
@@ -145,7 +145,7 @@ class Bulk:
             if self._source.in_place or item.in_place:
                 etag = item.etag or await self._etag(item.key)
                 return Loaded(item, NewImage(uri, item.source, item.owner, item.visibility, etag=etag))
-            data = await self._source.read(item)
+            data, metadata = await self._source.fetch(item)
         except NoPicture:
             self._counts.no_pictures += 1
             self._summary.no_pictures.add(item.name)
@@ -161,7 +161,8 @@ class Bulk:
         if item.renamed:
             self._summary.renamed.append((item.name, item.key))
         content_hash, etag = await asyncio.to_thread(lambda: (hashlib.sha256(data).digest(), simple_etag(data)))
-        return Loaded(item, NewImage(uri, item.source, item.owner, item.visibility, content_hash, etag), data)
+        new = NewImage(uri, item.source, item.owner, item.visibility, content_hash, etag)
+        return Loaded(item, _with_metadata(new, metadata), data)
 
     async def _etag(self, key: str) -> str:
         try:
@@ -177,10 +178,7 @@ class Bulk:
             metadata = await self._object_store.metadata(one.item.key)
         except NotFound:  # removed meanwhile, as the indexer will find
             return one.new
-        if metadata is None:
-            return one.new
-        source = metadata.source or one.new.source
-        return replace(one.new, source=source, owner=metadata.owner, visibility=metadata.visibility)
+        return _with_metadata(one.new, metadata)
 
     async def _store(self, one: Loaded, image: Image) -> None:
         """Store a picture, with the owner and the visibility that its row has, possibly from earlier."""
@@ -219,6 +217,14 @@ class Bulk:
     def _reject(self, name: str, reason: str) -> None:
         self._counts.rejected += 1
         self._summary.rejected.append((name, reason))
+
+
+def _with_metadata(new: NewImage, metadata: ObjectMetadata | None) -> NewImage:
+    """Return an image with what its object says of it. It is private if either its source or its object says so."""
+    if metadata is None:
+        return new
+    visibility = new.visibility if metadata.visibility is Visibility.PUBLIC else metadata.visibility
+    return replace(new, source=metadata.source or new.source, owner=metadata.owner or new.owner, visibility=visibility)
 
 
 def _is_unchanged(new: NewImage, known: Image | None) -> bool:

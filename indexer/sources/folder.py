@@ -11,7 +11,7 @@ from indexer.sources.exclusions import Exclusions
 from indexer.sources.file_keys import key_below, key_step
 from indexer.sources.folder_walk import FolderWalk
 from indexer.sources.omissions import Omissions
-from indexer.sources.picture_sources import Item, NoPicture, check_is_picture, key_prefix
+from indexer.sources.picture_sources import Item, NoPicture, PictureSource, check_is_picture, key_prefix
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
 
@@ -23,7 +23,7 @@ HEAD_BYTES = 4096
 """So many first bytes of a file are read to tell whether it is a picture."""
 
 
-class Folder:
+class Folder(PictureSource):
     """A folder of files, or one file. Keys begin with ``prefix``, by default the folder's name; the path follows.
 
     ``patterns`` exclude files, or with ``!`` include them, beside the defaults. A file that is named itself is never

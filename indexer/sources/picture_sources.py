@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol
 
+from typing_extensions import override
+
 from indexer.sources.omissions import Omissions
 from visualsearch.domain.errors import InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES, Visibility
-from visualsearch.domain.object_keys import is_folder, is_reserved, is_upload
+from visualsearch.domain.indexing import ObjectMetadata
+from visualsearch.domain.object_keys import canonical_key, is_folder, is_query, is_reserved, is_upload
 from visualsearch.imaging.formats.table import format_of
 
 if TYPE_CHECKING:
@@ -77,8 +80,12 @@ class PictureSource(Protocol):
         """Read one item. Raises ``NoPicture``; ``InvalidInput`` with a reason if it cannot be read."""
         ...
 
+    async def fetch(self, item: Item) -> tuple[bytes, ObjectMetadata | None]:
+        """Read one item as ``read`` does; return what its object says of who may see it too, if it is one."""
+        return await self.read(item), None
 
-class Bucket:
+
+class Bucket(PictureSource):
     """Objects whose keys begin with ``below``, in the corpus' ``own`` bucket or in another one, which is copied.
 
     The keys of the copies begin with ``prefix``, by default the bucket's name.
@@ -98,9 +105,9 @@ class Bucket:
         return Bucket(self._object_store, self._below, self._own, prefix)
 
     async def pages(self) -> AsyncIterator[list[Item]]:
-        """Yield every object under the prefix; in the corpus' own bucket, without reserved keys and uploads."""
+        """Yield every object under the prefix but query images; in the own bucket, no reserved keys and uploads either."""
         async for page in self._object_store.walk(self._below):
-            files = [one for one in page if not is_folder(one.key)]
+            files = [one for one in page if not (is_folder(one.key) or is_query(one.key))]
             wanted = [one for one in files if not (self.in_place and _is_ours(one.key))]
             yield [self._item(one.key, one.size, one.etag) for one in wanted]
 
@@ -113,12 +120,27 @@ class Bucket:
 
     async def read(self, item: Item) -> bytes:
         """Read an object, unless it is no picture or larger than an upload may be."""
+        data, _ = await self.fetch(item)
+        return data
+
+    @override
+    async def fetch(self, item: Item) -> tuple[bytes, ObjectMetadata | None]:
         try:
-            data = await self._object_store.get(item.key.removeprefix(self.prefix), MAX_UPLOAD_BYTES)
+            data, metadata = await fetch_copy(self._object_store, item.key.removeprefix(self.prefix))
         except NotFound:
             raise InvalidInput("It was removed meanwhile.") from None
         check_is_picture(item.name, data)
-        return data
+        return data, metadata
+
+
+async def fetch_copy(object_store: ObjectStore, key: str) -> tuple[bytes, ObjectMetadata | None]:
+    """Read an object of another bucket, and what is known of who may see it. Raises ``NotFound``.
+
+    That bucket can be another corpus', so an upload without metadata is private.
+    """
+    stored = await object_store.fetch(canonical_key(key), MAX_UPLOAD_BYTES)
+    unknown = ObjectMetadata("", Visibility.PRIVATE) if is_upload(key) else None
+    return stored.data, stored.metadata or unknown
 
 
 def key_prefix(name: str) -> str:

@@ -14,7 +14,9 @@ MAX_KEY_BYTES = 1024
 """S3's limit of a key."""
 UPLOADS = "uploads/"
 """Prefix of the objects that the gateway stores. Only their row or their metadata says who may see them."""
-RESERVED_PREFIXES = ("queries/", ".")
+QUERIES = "queries/"
+"""Prefix of the query images, which no search may ever find."""
+RESERVED_PREFIXES = (QUERIES, ".")
 """Key prefixes of objects that are not part of the corpus: query images, health probes, parts of unfinished uploads."""
 NEVER_IN_KEYS = {"Cc", "Cs"}
 """Unicode's control characters and lone surrogates."""
@@ -49,6 +51,11 @@ def canonical_key(key: str) -> str:
 def is_reserved(key: str) -> bool:
     """Return whether a key, in any spelling, lies where no picture of the corpus lies."""
     return _folded(key).startswith(RESERVED_PREFIXES)
+
+
+def is_query(key: str) -> bool:
+    """Return whether a key, in any spelling, is one of a query image, also in another corpus' bucket."""
+    return _folded(key).startswith(QUERIES)
 
 
 def is_folder(key: str) -> bool:

@@ -9,17 +9,20 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from indexer.sources.file_keys import key_below
 from indexer.sources.lists.rows import Row, read_rows
 from indexer.sources.omissions import Omissions
-from indexer.sources.picture_sources import Item, PictureSource, check_is_picture
+from indexer.sources.picture_sources import Item, PictureSource, check_is_picture, fetch_copy
 from visualsearch.domain.errors import ImageTooLarge, InvalidInput, NotFound
 from visualsearch.domain.images import MAX_UPLOAD_BYTES
-from visualsearch.domain.object_keys import bucket_name, canonical_key
+from visualsearch.domain.object_keys import bucket_name, canonical_key, is_query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from visualsearch.domain.indexing import ObjectMetadata
     from visualsearch.ports import ObjectStore
 
 PAGE = 1000
@@ -98,17 +101,25 @@ class PictureList(PictureSource):
 
     async def read(self, item: Item) -> bytes:
         """Read a row's file or object."""
-        assert isinstance(item, ListedItem)
-        item.check()
-        data = await (asyncio.to_thread(_read, item.file) if item.file else self._fetch(item))
-        check_is_picture(item.object_key or str(item.file), data)
+        data, _ = await self.fetch(item)
         return data
 
-    async def _fetch(self, item: ListedItem) -> bytes:
+    @override
+    async def fetch(self, item: Item) -> tuple[bytes, ObjectMetadata | None]:
+        assert isinstance(item, ListedItem)
+        item.check()
+        if item.file:
+            data, metadata = await asyncio.to_thread(_read, item.file), None
+        else:
+            data, metadata = await self._copy(item)
+        check_is_picture(item.object_key or str(item.file), data)
+        return data, metadata
+
+    async def _copy(self, item: ListedItem) -> tuple[bytes, ObjectMetadata | None]:
         if item.bucket not in self._buckets:
             self._buckets[item.bucket] = self._open_bucket(item.bucket)
         try:
-            return await self._buckets[item.bucket].get(item.object_key, MAX_UPLOAD_BYTES)
+            return await fetch_copy(self._buckets[item.bucket], item.object_key)
         except NotFound:
             raise InvalidInput("There is no such object.") from None
 
@@ -135,6 +146,8 @@ def _refusal(place: str, bucket: str, key: str) -> str:
             canonical_key(key)
         except InvalidInput as error:
             return str(error)
+        if is_query(key):
+            return f"The key {key[:80]!r} is reserved for query pictures."
     return ""
 
 

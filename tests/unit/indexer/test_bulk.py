@@ -181,3 +181,43 @@ async def test_a_private_picture_that_is_stored_again_stays_private_in_the_bucke
     async with working(world):
         await bulk(world, folder)
     assert await world.object_store.metadata("album/a.jpg") == ObjectMetadata("ada", Visibility.PRIVATE, "album")
+
+
+def who(image):
+    return image.owner, image.visibility, image.source
+
+
+async def test_copies_of_another_buckets_pictures_keep_what_their_objects_say(world):
+    other = FakeObjectStore("holiday")
+    private = ObjectMetadata("ada", Visibility.PRIVATE, "album")
+    await other.put("a.jpg", jpeg(1), metadata=private)
+    await other.put("b.jpg", jpeg(2), metadata=ObjectMetadata("", Visibility.PUBLIC))
+    async with working(world):
+        summary = await from_bucket(world, other)
+    assert summary.indexed == 2
+    a, b = [await world.image_repository.by_uri(f"s3://images/holiday/{name}.jpg") for name in "ab"]
+    assert who(a) == ("ada", Visibility.PRIVATE, "album")
+    assert who(b) == ("", Visibility.PUBLIC, "holiday")
+    assert who(world.vectors.written[a.id]) == who(a)
+    assert await world.object_store.metadata("holiday/a.jpg") == private
+
+
+async def test_uploads_of_another_bucket_are_private_and_its_query_pictures_are_left_out(world):
+    other = FakeObjectStore("holiday")
+    keys = ["uploads/1.jpg", "Uploads/2.jpg", "./uploads/3.jpg", "queries/4", "/Queries/5", "6.jpg"]
+    for number, key in enumerate(keys):
+        other.put_by_another_program(key, jpeg(number))
+    await other.put("uploads/7.jpg", jpeg(7), metadata=ObjectMetadata("", Visibility.PUBLIC))
+    async with working(world):
+        await from_bucket(world, other)
+    found = {
+        image.uri.removeprefix("s3://images/"): image.visibility for image in world.image_repository.images.values()
+    }
+    assert found == {
+        "holiday/uploads/1.jpg": Visibility.PRIVATE,
+        "holiday/Uploads/2.jpg": Visibility.PRIVATE,
+        "holiday/6.jpg": Visibility.PUBLIC,
+        "holiday/uploads/7.jpg": Visibility.PUBLIC,
+    }
+    stored = await world.object_store.metadata("holiday/uploads/1.jpg")
+    assert stored == ObjectMetadata("", Visibility.PRIVATE, "holiday")

@@ -207,3 +207,39 @@ async def test_a_row_with_an_id_is_refused_if_its_objects_key_is_not_canonical(w
     summary = await indexed(world, write(folder / "t.csv", [{"uri": f"s3://holiday/{key}", "id": "7"}]), other)
     assert not world.object_store.objects
     assert "no name for an object" in summary.rejected[0][1]
+
+
+async def test_copies_of_objects_are_private_if_either_the_object_or_the_row_says_so(world, folder):
+    other = FakeObjectStore("holiday")
+    said = {
+        "a.jpg": ObjectMetadata("ada", Visibility.PRIVATE, "album"),
+        "b.jpg": ObjectMetadata("ada", Visibility.PUBLIC),
+        "c.jpg": ObjectMetadata("", Visibility.PRIVATE),
+        "uploads/d.jpg": None,
+    }
+    for number, (key, metadata) in enumerate(said.items()):
+        await other.put(key, jpeg(number), metadata=metadata)
+    seen = [Visibility.PUBLIC, Visibility.PRIVATE, Visibility.PUBLIC, Visibility.PUBLIC]
+    rows = [
+        {"uri": f"s3://holiday/{key}", "source": "web", "owner": "bob", "visibility": visibility}
+        for key, visibility in zip(said, seen, strict=True)
+    ]
+    assert (await indexed(world, write(folder / "t.csv", rows), other)).indexed == 4
+    expected = {
+        "set/holiday/a.jpg": ("album", "ada", Visibility.PRIVATE),
+        "set/holiday/b.jpg": ("web", "ada", Visibility.PRIVATE),
+        "set/holiday/c.jpg": ("web", "bob", Visibility.PRIVATE),
+        "set/holiday/uploads/d.jpg": ("web", "bob", Visibility.PRIVATE),
+    }
+    assert images(world) == expected
+    for key, (origin, owner, visibility) in expected.items():
+        assert await world.object_store.metadata(key) == ObjectMetadata(owner, visibility, origin)
+
+
+@pytest.mark.parametrize("key", ["queries/7", "Queries/7"])
+async def test_a_row_of_another_buckets_query_pictures_is_refused(world, folder, key):
+    other = FakeObjectStore("holiday")
+    await other.put(key, jpeg(7))
+    summary = await indexed(world, write(folder / "t.csv", [{"uri": f"s3://holiday/{key}", "id": "7"}]), other)
+    assert not world.object_store.objects
+    assert "reserved" in summary.rejected[0][1]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Security, params
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from typing_extensions import override
 
-from gateway.api.request_bodies import announced_bytes
+from gateway.api.request_bodies import announced_bytes, with_json
 from gateway.caller import Caller
+from gateway.limits.costs import MISTAKE_MS
 from gateway.process.limited_connection import CHARGED
 from gateway.service import Gateway
 from visualsearch.domain.access import Scope
@@ -73,6 +75,7 @@ class GuardedRoute(APIRoute):
         scope = next((_scopes[one.call] for one in self.dependant.dependencies if one.call in _scopes), None)
         if scope is None:
             return handle
+        has_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
         async def guarded(request: Request) -> Response:
             gateway, address = gateway_of(request), address_of(request)
@@ -80,8 +83,15 @@ class GuardedRoute(APIRoute):
             with gateway.limits.request(caller.owner, address, port_of(request)) as account:
                 request.scope[CHARGED] = True
                 self.check(gateway, account)
-                account.charge_body(announced_bytes(request))
-                return await handle(request)
+                if has_json:
+                    request = await with_json(request, account)
+                else:
+                    account.charge_body(announced_bytes(request))
+                try:
+                    return await handle(request)
+                except RequestValidationError as error:
+                    account.charge(len(error.errors()) * MISTAKE_MS)
+                    raise
 
         return guarded
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 RETRY_AFTER_S = 1
+MAX_NAMED = 10
+"""Errors of one request that its answer names."""
+MAX_NAME = 100
+"""Characters of the name of a field in an answer; a client may have made it up."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 STATIC_METHODS = ("GET", "HEAD")
 """Methods of mounted static files, whose route matches every method."""
@@ -53,8 +57,8 @@ MEANINGS = {
     "site that is not trusted.",
     404: "Nothing has that id.",
     409: "It does not fit how things stand now; the detail says what does.",
-    413: "The request is over 20 MB (a notification of a store: 512 KB), or the picture has more pixels than its "
-    "format may have.",
+    413: "The request is over 20 MB (JSON: 256 KB, a notification of a store: 512 KB), or the picture has more "
+    "pixels than its format may have.",
     415: f"By its content the file is no {NAMES} picture, or one of an unusual coding; the detail names it.",
     422: "The picture is broken or smaller than 16 pixels, or a field does not fit.",
     429: "The caller asks more often than it may; Retry-After says when to ask again.",
@@ -124,16 +128,21 @@ async def _known(request: Request, error: Exception) -> ProblemResponse:
 
 async def _invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
-    sentences = []
-    for one in error.errors():
-        where, *rest = (str(part) for part in one["loc"])
-        name = ".".join(rest) or where
-        sentences.append(f"{name}: {one['msg']}")
+    found = error.errors()
+    sentences = [_sentence(one) for one in found[:MAX_NAMED]]
+    if len(found) > MAX_NAMED:
+        sentences.append(f"and {len(found) - MAX_NAMED} more")
     # An image id in the path that is malformed or out of range is answered as one that does not exist.
-    in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in error.errors())
+    in_path = all(one["loc"][0] == "path" and one["loc"][-1] == "image_id" for one in found)
     status = 404 if in_path else 422
     lead = "There is no such image" if in_path else "The request does not fit"
     return ProblemResponse(status, f"{lead}: {'; '.join(sentences)}. See /docs for what this call takes.")
+
+
+def _sentence(one: dict[str, Any]) -> str:
+    where, *rest = (str(part) for part in one["loc"])
+    name = ".".join(rest) or where
+    return f"{name[:MAX_NAME]}: {one['msg']}"
 
 
 async def _http(request: Request, error: Exception) -> ProblemResponse:

@@ -167,14 +167,16 @@ class ImageService:
         if size is None:
             data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             return data, content_type(data)
+        key = image.id, image.content_hash, size
+        # Paced before the work is shared: those who share it wait for it, but not for the pace of who began it.
+        if not self._thumbnails.has(key):
+            await current_account().pace(THUMBNAIL_MS)
         if image.content_hash is None:  # nothing says whether a kept thumbnail is still of the same file
             return await self._shrunk(image, size), JPEG
-        return await self._thumbnails.get((image.id, image.content_hash, size), lambda: self._shrunk(image, size)), JPEG
+        return await self._thumbnails.get(key, lambda: self._shrunk(image, size)), JPEG
 
     async def _shrunk(self, image: Image, size: int) -> bytes:
-        account = current_account()
-        await account.pace(THUMBNAIL_MS)
-        async with account.turn(THUMBNAIL_MS, local=True):
+        async with current_account().turn(THUMBNAIL_MS, local=True):
             data = await self._object_store.get(self._object_store.key(image.uri), MAX_UPLOAD_BYTES)
             return await self._decoder.run(thumbnail, data, size)
 

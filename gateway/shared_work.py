@@ -49,6 +49,10 @@ class SharedWork:
         self._kept: LRUCache[Hashable, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._running: dict[Hashable, asyncio.Task[bytes]] = {}
 
+    def has(self, key: Hashable) -> bool:
+        """Return whether the result for a key is kept or being computed."""
+        return key in self._kept or key in self._running
+
     async def get(self, key: Hashable, compute: Callable[[], Awaitable[bytes]]) -> bytes:
         """Return the result for a key, computing it if necessary; raises what that raises."""
         if key in self._kept:

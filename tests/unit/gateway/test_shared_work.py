@@ -7,6 +7,7 @@ import pytest
 
 from gateway.shared_work import PacedWork, SharedWork
 from tests.pictures import jpeg
+from tests.unit.gateway.test_caller_limits import KEYS, key
 from tests.unit.serving import Serving
 from visualsearch.domain.errors import Unavailable
 from visualsearch.domain.images import NewImage
@@ -52,8 +53,8 @@ async def test_errors_are_not_kept():
 
 async def test_the_least_recently_used_make_room_and_the_too_large_are_not_kept():
     shared, works = SharedWork(10), {key: Work(b"x" * size) for key, size in {"a": 6, "b": 6, "huge": 11}.items()}
-    for key in ("a", "b", "huge", "b", "a", "huge"):
-        await shared.get(key, works[key])
+    for name in ("a", "b", "huge", "b", "a", "huge"):
+        await shared.get(name, works[name])
     assert {key: work.times for key, work in works.items()} == {"a": 2, "b": 1, "huge": 2}
 
 
@@ -84,6 +85,24 @@ async def test_a_thumbnail_shows_what_an_object_holds_now_while_its_content_is_u
             await serving.object_store.put(key, data)
             thumbnails.append((await serving.client.get(f"/images/{image.id}/content?size=64")).content)
         assert thumbnails == [preprocessing.thumbnail(data, 64) for data in (jpeg(1), jpeg(2))]
+
+
+async def test_nobody_waits_for_a_thumbnail_in_the_pace_of_another():
+    async with Serving(caller_share=1, api_keys=KEYS) as serving:
+        address = f"/images/{await serving.index(jpeg(1))}/content?size=64"
+
+        async def ask(owner):
+            return await serving.client.get(address, headers=key(owner))
+
+        await serving.client.get("/stats", headers=key("bob"))
+        with serving.gateway.limits.request("ann", "127.0.0.1", 1) as account:
+            while account.budget.pace_s(account.caller) < 0.6:
+                account.charge(20)
+        slow = asyncio.create_task(ask("ann"))
+        await asyncio.sleep(0.05)
+        assert (await ask("bob")).status_code == 200
+        assert not slow.done()
+        assert (await slow).status_code == 200
 
 
 async def test_paced_work_is_done_once_for_all_who_ask_and_not_too_often():

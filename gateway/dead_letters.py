@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from gateway.caller import Caller
     from visualsearch.domain.indexing import DeadLetter
     from visualsearch.ports import EventStream, ImageRepository
 
 SEARCHED = 10_000
-"""How many of the newest dead letters are searched for an owner's."""
+"""How many of the newest dead letters are searched for an owner's, and for the given ones."""
+MAX_SUBJECT = 500
+"""Characters of the entries that the audit log names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,24 @@ class DeadLetters:
         mine = {uri for uri, image in images.items() if image.owner == caller.owner}
         return [letter for letter in letters if letter.event.uri in mine][:limit]
 
-    async def retry(self, caller: Caller, entry_ids: Sequence[str]) -> int:
-        """Put dead letters of the caller back on the stream (all if no id is given); return how many."""
-        if caller.is_admin:
-            return await self.events.requeue(entry_ids)
-        mine = [letter.entry_id for letter in await self.newest(caller, SEARCHED)]
-        chosen = [entry_id for entry_id in mine if not entry_ids or entry_id in entry_ids]
-        return await self.events.requeue(chosen) if chosen else 0
+    async def retry(
+        self, caller: Caller, entry_ids: Sequence[str], record: Callable[[str], AbstractAsyncContextManager[None]]
+    ) -> int:
+        """Put dead letters of the caller back on the stream (all if no id is given); return how many.
+
+        ``record`` records in the audit log which they are. It is not called if there are none.
+        """
+        chosen = await self._choose(caller, entry_ids)
+        if not chosen:
+            return 0
+        everything = not entry_ids
+        async with record("all" if everything else ", ".join(chosen)[:MAX_SUBJECT]):
+            return await self.events.requeue([] if everything and caller.is_admin else chosen)
+
+    async def _choose(self, caller: Caller, entry_ids: Sequence[str]) -> list[str]:
+        """Return the ids of the caller's dead letters that are given, or of all if no id is given."""
+        letters = [letter.entry_id for letter in await self.newest(caller, SEARCHED)]
+        if caller.is_admin and len(letters) == SEARCHED:
+            return list(entry_ids) or letters  # the given ones may be older
+        given = frozenset(entry_ids)
+        return [entry_id for entry_id in letters if not given or entry_id in given]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
@@ -14,8 +15,6 @@ from gateway.dead_letters import DeadLetters
 from visualsearch.domain.audit import Action
 
 router = APIRouter(route_class=GuardedRoute)
-MAX_SUBJECT = 500
-"""Characters of the entries that the audit log names."""
 
 
 @router.get("/dead-letters", summary="List the dead letters", responses=failures(401, 403, 422, 429, 503))
@@ -49,9 +48,8 @@ async def retry_dead_letters(
 
     Only an administrator can put back dead letters of images that are not its own; others' are skipped.
     """
-    subject = ", ".join(wanted.entries)[:MAX_SUBJECT] or "all"
-    async with audited(request, caller, Action.RETRY_DEAD_LETTERS, subject):
-        return {"retried": await _dead_letters(request).retry(caller, wanted.entries)}
+    record = partial(audited, request, caller, Action.RETRY_DEAD_LETTERS)
+    return {"retried": await _dead_letters(request).retry(caller, wanted.entries, record)}
 
 
 def _dead_letters(request: Request) -> DeadLetters:

@@ -7,6 +7,7 @@ import pytest
 from tests.pictures import jpeg
 from tests.unit.serving import Serving, assert_problem
 from visualsearch.domain.errors import Unavailable
+from visualsearch.domain.indexing import Delivery, Event, EventKind
 
 OWNERS = {"ada": "write", "root": "admin"}
 KEYS = ",".join(f"{owner}:{role}:{hashlib.sha256(owner.encode()).hexdigest()}" for owner, role in OWNERS.items())
@@ -60,6 +61,8 @@ async def test_marks_retries_and_experiments_are_recorded(serving):
     for method in ("POST", "DELETE"):
         answer = await serving.client.request(method, "/not-duplicates", json=pair, headers=by("ada"))
         assert answer.status_code == 204
+    event = Event(EventKind.CREATED, (await serving.image_repository.get(one)).uri)
+    await serving.events.dead_letter(Delivery("1-1", event, 5), "a reason")
     await serving.client.post("/dead-letters/retry", json={"entries": []}, headers=by("ada"))
     variants = [{"name": "a"}, {"name": "b", "candidates": 400}]
     defined = await serving.client.post("/experiments", json={"name": "x", "variants": variants}, headers=by("root"))
@@ -75,6 +78,25 @@ async def test_marks_retries_and_experiments_are_recorded(serving):
         ("root", "experiment.start", "done"),
         ("root", "experiment.stop", "done"),
     ]
+
+
+@pytest.mark.parametrize("owner", ["ada", "root"])
+@pytest.mark.parametrize("entries", [[], ["no such entry"] * 1000])
+async def test_a_retry_of_no_dead_letter_is_not_recorded(serving, owner, entries):
+    answer = await serving.client.post("/dead-letters/retry", json={"entries": entries}, headers=by(owner))
+    assert answer.json() == {"retried": 0}
+    assert await recorded(serving) == []
+
+
+@pytest.mark.parametrize("owner", ["ada", "root"])
+async def test_a_retry_is_recorded_with_the_dead_letters_that_there_are(serving, owner):
+    uri = (await serving.image_repository.get(await serving.index(jpeg(1), owner="ada"))).uri
+    await serving.events.dead_letter(Delivery("1-1", Event(EventKind.CREATED, uri), 5), "a reason")
+    (entry,) = serving.events.dead
+    given = {"entries": [entry, "no such entry"]}
+    answer = await serving.client.post("/dead-letters/retry", json=given, headers=by(owner))
+    assert answer.json() == {"retried": 1}
+    assert await recorded(serving) == [(owner, "dead-letters.retry", entry, "done")]
 
 
 async def test_without_keys_the_address_is_recorded():

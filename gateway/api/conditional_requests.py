@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): whether a client has the current representation already."""
+"""Caches of clients: conditional requests (RFC 9110, section 13), and which headers an answer depends on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+VARY = "Authorization, X-API-Key"
+"""Where a caller's key is. A browser must not show a user who signs in what its cache has of another's."""
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.conditional_requests import VARY
 from gateway.api.dependencies import GuardedRoute, SearchCaller, gateway_of
 from gateway.api.problem_details import failures
 from gateway.api.schemas import MAX_ID
@@ -82,15 +83,16 @@ async def explain(
     gateway = gateway_of(request)
     found = await gateway.explainer.explain(query_image_id, image_id, caller)
     wanted = as_what or (Format.PNG if "image/png" in accept and "json" not in accept else Format.JSON)
+    vary = f"Accept, {VARY}"
     if wanted is Format.PNG:
-        headers = {"Cache-Control": "private, max-age=300", "Vary": "Accept"}
+        headers = {"Cache-Control": "private, max-age=300", "Vary": vary}
         return Response(await gateway.explainer.draw(found), media_type="image/png", headers=headers)
     pictures = (found.query, found.image)
     query, image = (_regions(*one) for one in zip(pictures, found.heats, strict=True))
     response = ExplanationResponse(
         query_image_id=query_image_id, image_id=image_id, release=found.release, query=query, image=image
     )
-    return JSONResponse(response.model_dump(), headers={"Vary": "Accept"})
+    return JSONResponse(response.model_dump(), headers={"Vary": vary})
 
 
 def _regions(asked: ExplainedPicture, heat: SimilarityHeatmap) -> Regions:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from gateway.api import schemas
 from gateway.api.auditing import audited
-from gateway.api.conditional_requests import is_known
+from gateway.api.conditional_requests import VARY, is_known
 from gateway.api.dependencies import GuardedRoute, IngestCaller, SearchCaller, gateway_of
 from gateway.api.forms import PICTURE_FORM, Picture, PlainForm, picture_bytes
 from gateway.api.problem_details import failures
@@ -101,7 +101,7 @@ async def content(
     gateway = gateway_of(request)
     image = await gateway.images.get_shown(image_id, caller)
     tag = gateway.images.entity_tag(image, size)
-    headers = {"Cache-Control": "private, max-age=300"} | ({"ETag": tag} if tag else {})
+    headers = {"Cache-Control": "private, max-age=300", "Vary": VARY} | ({"ETag": tag} if tag else {})
     if tag and is_known(tag, request.headers.getlist("if-none-match")):
         return Response(status_code=304, headers=headers)
     data, kind = await gateway.images.content(image, size)

@@ -105,7 +105,7 @@ class Bucket(PictureSource):
         return Bucket(self._object_store, self._below, self._own, prefix)
 
     async def pages(self) -> AsyncIterator[list[Item]]:
-        """Yield every object under the prefix but query images; in the own bucket, no reserved keys and uploads either."""
+        """Yield every object under the prefix but query images; of the own bucket, no reserved keys and uploads."""
         async for page in self._object_store.walk(self._below):
             files = [one for one in page if not (is_folder(one.key) or is_query(one.key))]
             wanted = [one for one in files if not (self.in_place and _is_ours(one.key))]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DAMAGED = (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 IS_ENCRYPTED = 0x1
 """Flag of an entry."""
+BOUNDED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""Compression of which zipfile expands no more than it is asked for. Of the others it expands all that it reads."""
 
 
 class ZipReader(OpenArchive):
@@ -46,11 +48,14 @@ class ZipReader(OpenArchive):
     def read(self) -> bytes:
         assert self._current is not None
         try:
-            return self._zip.read(self._current)  # never more than the entry's size, whatever it expands to
-        except NotImplementedError:
-            raise InvalidInput("It is compressed in a way that is not known here: pack it anew.") from None
+            with self._zip.open(self._current) as stream:
+                # Without a size, zipfile expands up to a gigabyte at once before it cuts that off.
+                data = stream.read(self._current.file_size)
         except DAMAGED as error:
             raise InvalidInput(f"The archive is damaged here: {error}.") from None
+        if len(data) != self._current.file_size:
+            raise InvalidInput("The archive is damaged here: the file is shorter than it says.")
+        return data
 
     @override
     def close(self) -> None:
@@ -60,6 +65,8 @@ class ZipReader(OpenArchive):
 def _refusal(entry: zipfile.ZipInfo) -> str:
     if entry.flag_bits & IS_ENCRYPTED:
         return ENCRYPTED
+    if entry.compress_type not in BOUNDED:
+        return "Its compression cannot be bounded in memory: pack it anew with deflate."
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return LINK

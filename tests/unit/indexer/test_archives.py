@@ -1,9 +1,12 @@
 """Pictures in archives: tar files, WebDataset shards and zip files, also hostile ones."""
 
+import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
+from itertools import islice
 
 import pytest
 
@@ -255,3 +258,135 @@ def test_too_many_names_are_refused():
     for pattern in ("{0..99999999999}", "{1..9999}{1..9999}"):
         with pytest.raises(InvalidInput, match="fewer at once"):
             expand(pattern)
+
+
+MEMORY_BYTES = 48 * 2**20
+"""More than reading an archive takes, and less than any of these bombs expands to."""
+BOMB_BYTES = 64 * 2**20
+
+
+def peak_memory(path):
+    """Return the most bytes that Python held while an archive's members were read, and what was said of it."""
+    said = []
+    tracemalloc.start()
+    try:
+        reader = source.reader_of(path)(path)
+        for one in reader.members():
+            said.append(one.refusal or len(reader.read()))
+    except InvalidInput as error:
+        said.append(str(error))
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return peak, said
+
+
+def lying_zip(path, method, data):
+    """Write a zip file whose member expands to ``data``, and says that it has a kilobyte."""
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a.jpg", data)
+    packed = bytearray(path.read_bytes())
+    at = packed.find(b"PK\x01\x02")
+    packed[at + 24 : at + 28] = (1000).to_bytes(4, "little")
+    path.write_bytes(packed)
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_file_never_expands_to_more_than_it_says(tmp_path, method):
+    path = lying_zip(tmp_path / "x.zip", method, bytes(BOMB_BYTES))
+    peak, (said,) = peak_memory(path)
+    assert peak < MEMORY_BYTES
+    assert "damaged" in said or "with deflate" in said
+
+
+async def test_members_that_are_compressed_otherwise_are_refused_and_the_others_are_used(world, tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        methods = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+        for method in methods:
+            file.writestr(f"{method}.jpg", jpeg(method), method)
+    summary = await indexed(world, path)
+    assert summary.indexed == 2
+    assert set(reasons(summary)) == {"12.jpg", "14.jpg"}
+    assert all("pack it anew with deflate" in reason for reason in reasons(summary).values())
+
+
+SPARSE_MAP = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+
+
+def header_bomb(kind):
+    """Return the blocks of a tar file that tarfile reads whole before it yields a member."""
+    zeros = bytes(BOMB_BYTES)
+    entry = tarfile.TarInfo("a.jpg")
+    if kind == "sparse":
+        header = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+        header[156:157] = tarfile.GNUTYPE_SPARSE
+        header[482] = 1  # more of the map follows
+        header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+        block = (b"%011o\0" % 1) * 42
+        return bytes(header) + (block + b"\1" + bytes(7)) * (BOMB_BYTES // 512 // 8)
+    if kind == "sparse map":
+        extended = tarfile.TarInfo("x")
+        extended.type, extended.size = tarfile.XHDTYPE, len(SPARSE_MAP)
+        entry.size = BOMB_BYTES
+        packed = SPARSE_MAP.ljust(512, b"\0")
+        return extended.tobuf() + packed + entry.tobuf() + b"9999999\n" + b"1\n" * (BOMB_BYTES // 16)
+    if kind == "chain":
+        entry.type = tarfile.GNUTYPE_LONGNAME
+        return entry.tobuf(tarfile.GNU_FORMAT) * 9999
+    entry.type, entry.size = kind, -1 if kind == b"K" else BOMB_BYTES
+    return entry.tobuf(tarfile.GNU_FORMAT) + zeros
+
+
+BOMBS = [b"L", b"K", b"x", b"g", b"X", "sparse", "sparse map", "chain"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", BOMBS)
+async def test_headers_of_a_tar_file_that_expand_without_end_are_not_read(world, tmp_path, kind, first):
+    path = tmp_path / "x.tar.gz"
+    picture = tarfile.TarInfo("a.jpg")
+    picture.size = len(jpeg(1))
+    with gzip.open(path, "wb") as file:
+        if not first:
+            file.write(picture.tobuf() + jpeg(1) + bytes(-picture.size % 512))
+        file.write(header_bomb(kind))
+    peak, said = peak_memory(path)
+    assert peak < MEMORY_BYTES
+    assert "without extended attributes" in said[-1] or "damaged" in said[-1]
+    assert (await indexed(world, path)).indexed == (0 if first else 1)
+
+
+def test_global_headers_of_a_tar_file_are_not_kept(tmp_path):
+    path = tmp_path / "x.tar.gz"
+    with gzip.open(path, "wb") as file:
+        for number in range(BOMB_BYTES // 100_000):
+            text = f"100000 {number}=".encode().ljust(99_999, b"v") + b"\n"
+            header = tarfile.TarInfo("g")
+            header.type, header.size = tarfile.XGLTYPE, len(text)
+            file.write(header.tobuf() + text + bytes(-len(text) % 512) + tarfile.TarInfo(f"{number}.jpg").tobuf())
+    peak, said = peak_memory(path)
+    assert len(said) == BOMB_BYTES // 100_000
+    assert peak < MEMORY_BYTES
+
+
+def test_a_member_of_a_negative_size_ends_a_tar_file(tmp_path):
+    path = tmp_path / "x.tar"
+    entry = tarfile.TarInfo("a.jpg")
+    entry.size = -1024
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) * 4 + bytes(1024))
+    reader = source.reader_of(path)(path)
+    with pytest.raises(InvalidInput, match="damaged"):
+        list(islice(reader.members(), 9))
+    reader.close()
+
+
+async def test_long_names_and_extended_attributes_of_usual_size_are_read(world, tmp_path):
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        path = tmp_path / f"{form}.tar.gz"
+        with tarfile.open(path, "w:gz", format=form, pax_headers={"comment": "c" * 999}) as file:
+            for number in range(3):
+                add(file, f"{'n' * 200}/{number}.jpg", jpeg(number), pax_headers={"SCHILY.xattr.user.x": "v" * 60000})
+        summary = await indexed(world, path)
+        assert summary.indexed + summary.skipped == 3

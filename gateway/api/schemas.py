@@ -108,6 +108,11 @@ class ImageFacts(BaseModel):
     created_at: datetime
     status: Literal["pending", "indexed", "rejected"]
     reason: str | None
+
+
+class ListedImage(ImageFacts):
+    """An image in a listing."""
+
     source: str
     visibility: Visibility
 
@@ -120,7 +125,7 @@ class ImageList(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    images: list[ImageFacts]
+    images: list[ListedImage]
     next: int | None
 
 

@@ -107,8 +107,3 @@ async def test_a_list_that_is_cut_says_so(serving, ids):
     cut = await run("list", "--limit", 2)
     assert "--limit 0 lists all" in cut.stderr
     assert "--limit 0" not in (await run("list")).stderr
-
-
-async def test_an_images_source_and_visibility_are_shown(serving, ids):
-    one = json.loads((await run("get", ids[0])).stdout)
-    assert (one["source"], one["visibility"]) == ("web", "public")

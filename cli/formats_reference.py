@@ -49,7 +49,7 @@ there is shown as the library shows it.
 |---|---|---|
 | cut off | 422 | The file is cut off: of 240 rows of pixels about 16 are missing. |
 | a PNG with a damaged row, palette or header | 422 | The PNG is damaged: a checksum is wrong |
-| what its decoder gives up on | 422 | The picture is damaged and cannot be decoded |
+| undecodable | 422 | The picture is damaged and cannot be decoded |
 | over the limits of scans, chunks, blocks, boxes, tags | 422 | The file has more than 50,000 chunks |
 | too large | 413 | The picture has 201,326,592 pixels; of a JPEG 200,000,000 are taken. |
 
@@ -58,7 +58,7 @@ With a 415 and these words:
 
 > {unsupported("an SVG drawing")}
 
-Named are these. Any other file is told which formats are accepted.
+The message names these kinds. For any other file it lists the accepted formats.
 
 """
 

@@ -1,4 +1,4 @@
-"""What came of indexing, as a person at a terminal reads it. Names of files are shown so that they can do no harm."""
+"""Prints the summary of an indexing run. Control characters in file names are escaped."""
 
 from __future__ import annotations
 

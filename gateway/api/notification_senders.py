@@ -1,4 +1,4 @@
-"""Who may send notifications of an object store: whoever shows the token or a key, and topics of Amazon SNS."""
+"""Authenticates the senders of an object store's notifications: by token, by API key, or as a topic of Amazon SNS."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Account:
     async def pace(self, cost_ms: float) -> None:
         """Charge work, and wait until it may begin; raises ``RateLimited`` if that would take long.
 
-        For what the caller asked for before at the same time: whoever asks once at a time does not wait.
+        It waits for work that the caller requested earlier. A caller with one request at a time does not wait.
         """
         if self.budget is None:
             return

@@ -25,9 +25,8 @@ class Connections:
     ``proxies`` are the addresses whose connections carry the requests of many, as uvicorn's ``forwarded_allow_ips``
     names them. Only those of other machines are exempt from the limits of one network.
 
-    Whoever is refused, leaves and connects anew would not notice that the refused connection is paused. So
-    connections that end without having carried an admitted request are counted, and where a network has too many of
-    them, its new connections wait.
+    A client that reconnects after a refusal escapes the pause of the refused connection. Connections that end without
+    an admitted request are therefore counted, and new connections of a network that has too many of them wait.
     """
 
     def __init__(

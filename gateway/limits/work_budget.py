@@ -17,7 +17,7 @@ AT_ONCE_S = 0.1
 SHARES = 2.0
 """Callers who take more than they may divide so many shares of the machine among them, if they are more than that."""
 LEAST = 0.2
-"""What is left of a share however many there are."""
+"""The smallest part of a share, however many callers divide it."""
 COUNT_S = 0.05
 """How long their number is taken for the same."""
 ACTIVE_S = 5.0

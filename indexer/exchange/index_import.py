@@ -124,7 +124,7 @@ class IndexImport:
         return stored.etag
 
     def _new(self, key: str, record: IndexRecord, metadata: ObjectMetadata | None, etag: str) -> NewImage:
-        """Return the image to register. Who may see it says its object, as for the indexer; else the file."""
+        """Return the image to register. The object's metadata decides who may see it; without any, the file does."""
         if metadata is None:
             visibility = Visibility.PRIVATE if is_upload(key) else record.visibility
             metadata = ObjectMetadata(record.owner, visibility, record.source)
@@ -157,7 +157,7 @@ def _key(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     _, _, key = rest.partition("/")
     if scheme != "s3":
-        raise InvalidInput("Its uri is none of an object: s3://BUCKET/KEY is expected.")
+        raise InvalidInput("Its uri names no object: s3://BUCKET/KEY is expected.")
     return corpus_key(unquote(key), uploads=True)
 
 

@@ -229,8 +229,9 @@ class Ingest:
         if event.kind is EventKind.CREATED and image.status is not Status.INDEXED:
             return await self._reject(image, releases, reason)
         if image.status is Status.PENDING and event.image_id is None:
-            return Retry("its object may be about to be stored")  # anybody may send such an event at that moment
-        with contextlib.suppress(NotFound):  # somebody else has just removed it
+            # Other callers can report a deletion between the registration and the storing of an upload.
+            return Retry("its object may be about to be stored")
+        with contextlib.suppress(NotFound):  # another process has just removed it
             await self._deletion.delete_without_object(image.id, [release.collection for release in releases])
         return Indexed(image.id)
 

@@ -152,7 +152,7 @@ class Bulk:
             self._summary.seen.discard(hash(uri))
             return None
         except (UnsupportedImage, BrokenImage) as error:
-            self._summary.seen.discard(hash(uri))  # what was a picture before is none now
+            self._summary.seen.discard(hash(uri))  # the file is no longer a picture, so --prune may remove its image
             self._reject(item.name, str(error))
             return None
         except InvalidInput as error:

@@ -99,7 +99,7 @@ class Folder(PictureSource):
         except NoPicture as error:
             if self._file is None:
                 raise
-            raise InvalidInput(str(error)) from None  # who names a file wants to know why it is not indexed
+            raise InvalidInput(str(error)) from None  # a file that the user named: report why it is not indexed
 
 
 def default_prefix(folder: Path) -> str:

@@ -151,14 +151,14 @@ def _named(folder: IndexedFolder, moved_from: str = "", remark: str = "") -> Fol
 
 
 def _renamed(before: IndexedFolder | None) -> str:
-    return f"Its pictures are there as {before.name!r} too. {_removal(before)}" if before else ""
+    return f"Its pictures stay indexed as {before.name!r} too. {_removal(before)}" if before else ""
 
 
 def _inside(folder: Path, known: list[IndexedFolder]) -> str:
-    """Return a remark on a recorded folder inside a new one: what is in it will be in the corpus twice."""
+    """Return a remark on a recorded folder inside a new one: its pictures will be in the corpus twice."""
     for one in known:
         if one.whole and is_there(one.location) and folder in path_of(one.location).parents:
-            what = f"{describe(one.location)} inside it is indexed as {one.name!r} already, so it is there twice."
+            what = f"{describe(one.location)} inside it is indexed as {one.name!r} already: its pictures are there twice."
             return f"{what} {_removal(one)}"
     return ""
 

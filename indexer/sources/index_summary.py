@@ -1,4 +1,4 @@
-"""What came of a run of `visualsearch index`: each file has one outcome."""
+"""The outcome of a run of `visualsearch index`: each file has exactly one."""
 
 from __future__ import annotations
 

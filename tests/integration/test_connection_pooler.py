@@ -91,6 +91,9 @@ async def test_a_snapshot_is_copied_out_and_back(pooled, databases):
 def test_the_schema_is_migrated_through_the_pooler(pooled):
     for _ in range(8):
         migrate(*pooled)
+    address, password = pooled
+    with psycopg.connect(address, password=password, prepare_threshold=None) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
 
 async def test_settings_of_one_client_do_not_reach_another(pooled, databases):

@@ -164,7 +164,7 @@ class ImagePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageChange:
-    """What to change of an image; None leaves it as it is."""
+    """Changes to an image; None leaves a field as it is."""
 
     source: str | None = None
     visibility: Visibility | None = None

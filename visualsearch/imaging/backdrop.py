@@ -1,4 +1,4 @@
-"""What the transparent parts of a picture are shown on: white, or black behind a drawing too pale for white."""
+"""Chooses the backdrop of transparent pictures: white, or black behind a drawing too pale for white."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ stops within ``MAX_AGE_S``."""
 KEEP_S = 86_400.0
 """How long keys are valid while the issuer does not answer."""
 CHECK_S = 60.0
-"""How often the keys' age is looked at while nobody calls."""
+"""Interval at which the age of the keys is checked, with or without requests."""
 RETRY_S = 10.0
 """Time between two fetches, however many unknown keys are named and whether the issuer answers or not."""
 WAIT_S = 1.5

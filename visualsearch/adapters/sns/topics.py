@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 DIGESTS = {"1": SHA1, "2": SHA256}
 """SNS signs with SHA-1 unless the topic's SignatureVersion is 2."""
 MAX_AGE = timedelta(hours=2)
-"""SNS gives up a delivery after an hour at the latest."""
+"""SNS stops retrying a delivery after an hour."""
 MAX_AHEAD = timedelta(minutes=5)
 
 

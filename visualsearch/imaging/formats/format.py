@@ -1,4 +1,4 @@
-"""What a format is, for the rest of the package."""
+"""The description of a picture format that the rest of the package uses."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _inside(folder: Path, known: list[IndexedFolder]) -> str:
     """Return a remark on a recorded folder inside a new one: its pictures will be in the corpus twice."""
     for one in known:
         if one.whole and is_there(one.location) and folder in path_of(one.location).parents:
-            what = f"{describe(one.location)} inside it is indexed as {one.name!r} already: its pictures are there twice."
+            what = f"{describe(one.location)} inside it is already indexed as {one.name!r}: they are there twice."
             return f"{what} {_removal(one)}"
     return ""
 

@@ -6,6 +6,7 @@ for each scan, and a file may have thousands of scans of ten bytes.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, VisualSearchError
@@ -30,11 +31,11 @@ coefficients of a progressive one."""
 
 
 class TooExpensiveHere(VisualSearchError):
-    """The picture must be decoded where it can be interrupted."""
+    """The picture costs more than may be decoded here. ``cost`` is infinite if its decoder must be interruptible."""
 
-
-class MustRunApart(TooExpensiveHere):
-    """The picture's decoder runs only where it can be interrupted, however small the picture is."""
+    def __init__(self, cost: float = inf) -> None:
+        super().__init__("The picture must be decoded elsewhere.")
+        self.cost = cost
 
 
 def most_pixels(kind: Format) -> int:

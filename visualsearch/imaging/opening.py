@@ -11,7 +11,7 @@ from PIL import Image
 
 from visualsearch.domain.errors import BrokenImage, ImageTooLarge, VisualSearchError
 from visualsearch.domain.images import MAX_PIXELS, MAX_UPLOAD_BYTES, MIN_SIDE
-from visualsearch.imaging.decoding_cost import CHEAP, MustRunApart, TooExpensiveHere, decoding_cost, most_pixels
+from visualsearch.imaging.decoding_cost import CHEAP, TooExpensiveHere, decoding_cost, most_pixels
 from visualsearch.imaging.formats.table import format_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def open_picture(data: bytes) -> Image.Image:
         _check_size(kind, *found.size)
         _check_cost(decoding_cost(kind, *found.size, found.scans))
     if found.apart and getattr(_here, "cheap_only", False):
-        raise MustRunApart
+        raise TooExpensiveHere
     image = kind.opened(found)
     _check_size(kind, *image.size)
     if found.size is None:
@@ -91,4 +91,4 @@ def _check_cost(cost: int) -> None:
     if (weigh := getattr(_here, "weigh", None)) is not None:
         weigh(cost)
     if getattr(_here, "cheap_only", False) and cost > _here.most:
-        raise TooExpensiveHere
+        raise TooExpensiveHere(cost)

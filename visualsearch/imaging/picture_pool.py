@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from visualsearch.domain.errors import BrokenImage, Overloaded, VisualSearchError
-from visualsearch.imaging.decoding_cost import QUICK, MustRunApart, TooExpensiveHere
+from visualsearch.imaging.decoding_cost import CHEAP, QUICK, TooExpensiveHere
 from visualsearch.imaging.opening import cheaply
 
 if TYPE_CHECKING:
@@ -76,18 +76,13 @@ class PicturePool:
         ``Overloaded`` if too many expensive pictures wait, or the machine is too busy to decode this one in time.
         """
         loop = asyncio.get_running_loop()
+        most = None if self._slow_thread is None else QUICK
         try:
-            if self._slow_thread is None:
-                return await loop.run_in_executor(self._threads, partial(cheaply, work, *values, weigh=weigh))
-            try:
-                quickly = partial(cheaply, work, *values, most=QUICK, weigh=weigh)
-                return await loop.run_in_executor(self._threads, quickly)
-            except MustRunApart:
-                raise
-            except TooExpensiveHere:
-                return await loop.run_in_executor(self._slow_thread, partial(cheaply, work, *values))
-        except TooExpensiveHere:
-            return await self.run_apart(work, *values)
+            return await loop.run_in_executor(self._threads, partial(cheaply, work, *values, most=most, weigh=weigh))
+        except TooExpensiveHere as error:
+            if self._slow_thread is None or error.cost > CHEAP:
+                return await self.run_apart(work, *values)
+        return await loop.run_in_executor(self._slow_thread, partial(cheaply, work, *values))
 
     async def run_apart(self, work: Callable[..., T], *values: object) -> T:
         """Run work in the process, whatever the picture costs; raises what ``run`` raises."""
